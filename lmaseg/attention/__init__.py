@@ -1,0 +1,62 @@
+"""Local attention from a frame's feature cells into the neighbourhoods of the same cells in past frames."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from lmaseg.attention import reference
+from lmaseg.errors import BackendError
+
+__all__ = ["BACKENDS", "local_attention"]
+
+Backend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+BACKENDS: dict[str, Backend] = {"reference": reference.local_attention}
+
+
+def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, backend: str | None = None) -> Tensor:
+    """Attend from every cell to the window around it in each of T memory frames (LMANet, section III-B).
+
+    The softmax runs jointly over T x window^2 neighbours and the dot products are not scaled. A neighbour outside
+    the frame has a zero key and a zero value: its logit 0 takes part in the softmax. The order of the memory frames
+    does not matter.
+
+    Args:
+        query: (B, C, H, W) floating point.
+        keys: (B, T, C, H, W), T >= 1, of the query's dtype and device.
+        values: (B, T, D, H, W).
+        window: odd side of the neighbourhood, in feature cells.
+        backend: a key of `BACKENDS`; None chooses the fastest that fits.
+
+    Returns:
+        (B, D, H, W), of the query's dtype.
+
+    Raises:
+        ValueError: shapes that do not fit, an even window, an empty memory.
+        BackendError: an unknown backend.
+    """
+    _check(query, keys, values, window)
+    name = backend or "reference"
+    if name not in BACKENDS:
+        raise BackendError(f"there is no attention backend {name!r}: choose one of {', '.join(BACKENDS)}")
+    return BACKENDS[name](query, keys, values, window)
+
+
+def _check(query: Tensor, keys: Tensor, values: Tensor, window: int) -> None:
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"the attention window must be an odd number of cells, not {window}")
+    if query.ndim != 4 or keys.ndim != 5 or values.ndim != 5:
+        raise ValueError(
+            "local attention takes query (B, C, H, W), keys (B, T, C, H, W) and values (B, T, D, H, W), "
+            f"not {tuple(query.shape)}, {tuple(keys.shape)} and {tuple(values.shape)}"
+        )
+    batch, channels, height, width = query.shape
+    frames = keys.shape[1]
+    if frames == 0:
+        raise ValueError("the memory is empty: decode the encoder's features directly instead of attending")
+    if keys.shape != (batch, frames, channels, height, width) or (
+        values.shape[:2] + values.shape[3:] != (batch, frames, height, width)
+    ):
+        raise ValueError(
+            f"keys {tuple(keys.shape)} and values {tuple(values.shape)} do not fit a query {tuple(query.shape)}"
+        )

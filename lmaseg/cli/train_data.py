@@ -1,0 +1,175 @@
+"""What `lmaseg train` trains on and validates with, from the options that name it."""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from lmaseg.datasets.clip import Clip
+    from lmaseg.labels import LabelSet
+    from lmaseg.models import LocalMemoryNet
+    from lmaseg.train import ClipSource, Mixture, TrainOptions, Validate
+
+SEPARATE_VIEWS = 8, (0.7, 1.5)  # frames and frames per second of a street clip that serves as single pictures
+VIDEO_RATES = (10.0, 30.0)
+SPARE_FRAMES = 4  # a street takes a second to lay out: let each clip end at a few frames
+RANK_STRIDE = 1_000_003  # so that processes drive through different streets
+
+OnFrame = Callable[[str, int, int], None]
+ClipsByName = dict[str, list["Clip"]]
+
+
+def parse_mix(text: str) -> dict[str, float]:
+    """ "camvid=3,street=1" -> {"camvid": 3.0, "street": 1.0}."""
+    try:
+        pairs = (part.split("=") for part in text.split(","))
+        return {name.strip(): float(weight) for name, weight in pairs}
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} gives no weights: write for example camvid=3,street=1") from None
+
+
+def training_clips(
+    labels: "LabelSet",
+    past: int,
+    *,
+    camvid: Path | None,
+    cityscapes: Path | None,
+    folder: tuple[Path, Path] | None,
+    hold_out: str | None,
+) -> tuple[ClipsByName, list["Clip"]]:
+    """The clips to train on, by source, and those held out: clips whose name, that of their first frame, matches."""
+    from lmaseg.datasets.camvid import camvid_clips
+    from lmaseg.datasets.cityscapes import cityscapes_clips
+    from lmaseg.datasets.folder import folder_clips
+
+    clips: ClipsByName = {}
+    if camvid:
+        clips["camvid"] = camvid_clips(camvid, "train")
+    if cityscapes:
+        clips["cityscapes"] = cityscapes_clips(cityscapes, "train", past=past)
+    if folder:
+        clips["folder"] = folder_clips(*folder, labels)
+    if hold_out is None:
+        return clips, []
+    held = [clip for each in clips.values() for clip in each if fnmatch(clip.name, hold_out)]
+    kept = {name: [clip for clip in each if not fnmatch(clip.name, hold_out)] for name, each in clips.items()}
+    if not held:
+        raise typer.BadParameter(f"no clip is named like {hold_out!r}: --hold-out takes a pattern such as '0006R0*'")
+    return {name: each for name, each in kept.items() if each}, held
+
+
+def make_mixture(
+    net: "LocalMemoryNet",
+    options: "TrainOptions",
+    clips: ClipsByName,
+    *,
+    street: int,
+    workers: int,
+    mix: dict[str, float],
+    rank: int,
+    on_frame: OnFrame,
+) -> "Mixture":
+    """All sources in memory on the network's device, in the shares asked for."""
+    from lmaseg.train import ClipSource, Mixture, load_frames
+
+    labels, size, device = net.labels, net.preprocess.size, next(net.parameters()).device
+    sources = []
+    for name, each in clips.items():
+        store = load_frames(
+            each,
+            labels=labels,
+            size=size,
+            past=options.past_frames,
+            device=device,
+            on_frame=lambda done, to_do, name=name: on_frame(name, done, to_do),  # type: ignore[misc]
+        )
+        sources.append(ClipSource(name, store))
+    if street:
+        sources.append(_street(net, options, street, workers, rank))
+    if unknown := mix.keys() - {source.name for source in sources}:
+        raise typer.BadParameter(f"--mix names {', '.join(sorted(unknown))}, which is no source of this run")
+    return Mixture(sources, [mix.get(source.name, 1.0) for source in sources])
+
+
+def _street(net: "LocalMemoryNet", options: "TrainOptions", pool: int, workers: int, rank: int) -> "ClipSource":
+    from lmaseg.datasets.street_pool import StreetClips
+    from lmaseg.train import StreetSource
+
+    past = options.past_frames
+    frames, rates = (past + 1 + SPARE_FRAMES, VIDEO_RATES) if past else SEPARATE_VIEWS
+    series = StreetClips(options.seed + RANK_STRIDE * rank, frames, rates, net.preprocess.size)
+    device = next(net.parameters()).device
+    return StreetSource(series, pool, past=past, labels=net.labels, device=device, workers=workers)
+
+
+def validation_clips(
+    net: "LocalMemoryNet",
+    options: "TrainOptions",
+    *,
+    camvid: Path | None = None,
+    cityscapes: Path | None = None,
+    folder: tuple[Path, Path] | None,
+    held_out: list["Clip"],
+) -> ClipsByName:
+    """The val splits that are there, the folder to validate with, and what was held out."""
+    from lmaseg.datasets.camvid import camvid_clips
+    from lmaseg.datasets.cityscapes import cityscapes_clips
+    from lmaseg.datasets.folder import folder_clips
+
+    past = net.spec.memory_frames if options.past_frames else 0
+    clips: ClipsByName = {}
+    if camvid and (camvid / "val").is_dir():
+        clips["camvid"] = camvid_clips(camvid, "val")
+    if cityscapes and (cityscapes / "gtFine" / "val").is_dir():
+        clips["cityscapes"] = cityscapes_clips(cityscapes, "val", past=past)
+    if folder:
+        clips["folder"] = folder_clips(*folder, net.labels)
+    if held_out:
+        clips["held out"] = held_out
+    return clips
+
+
+def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) -> "Validate | None":
+    """Mean IoU of every set, streamed with the memory (if the stage has one and frames are neighbours) and without.
+
+    Of videos also the strict mVC8 and the flicker. The first set's mean IoU is what decides which weights are best.
+    """
+    from lmaseg.train import Validate
+
+    plans = [plan for name, each in clips.items() for plan in _plans(name, each, options.stage, memory)]
+    if not plans:
+        return None
+    names = [f"{prefix} {measure}" for prefix, _, _ in plans for measure in ("mIoU", "mVC8 strict", "flicker")]
+
+    def score(net: "LocalMemoryNet") -> dict[str, float]:
+        return {name: value for plan in plans for name, value in _scores(net, *plan, options.bfloat16).items()}
+
+    return Validate(names, score)
+
+
+def _plans(name: str, clips: Sequence["Clip"], stage: str, memory: int) -> list[tuple[str, Sequence["Clip"], int]]:
+    """What to evaluate of a set: its name in the history, the clips, the past frames."""
+    from lmaseg.train.store import WIDEST_STEP
+
+    alone = (f"{name} memory 0", clips, 0)
+    if stage == "base" or any(clip.step > WIDEST_STEP for clip in clips):
+        return [alone]
+    return [(f"{name} memory {memory}", clips, memory), alone]
+
+
+def _scores(
+    net: "LocalMemoryNet", prefix: str, clips: Sequence["Clip"], memory: int, bfloat16: bool
+) -> dict[str, float]:
+    import torch
+
+    from lmaseg.evaluate import evaluate
+
+    found = evaluate(net, clips, memory=memory, dtype=torch.bfloat16 if bfloat16 else None)
+    return {
+        f"{prefix} mIoU": found.mean_iou,
+        f"{prefix} mVC8 strict": found.temporal["mvc8Strict"],
+        f"{prefix} flicker": found.temporal["flicker"],
+    }

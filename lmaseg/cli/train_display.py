@@ -1,0 +1,77 @@
+"""What `lmaseg train` shows while it runs: a bar on a terminal, a line now and then elsewhere."""
+
+import math
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from lmaseg.cli.console import PLAIN_INTERVAL, console, say
+
+if TYPE_CHECKING:
+    from lmaseg.models import ModelSpec
+    from lmaseg.train import TrainProgress
+
+
+class TrainDisplay:
+    """The state of a run on stderr; nothing at all unless `shown`, which only one of many processes has set."""
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
+        self._last_line = -math.inf
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=console,
+            transient=True,
+            disable=not (console.is_terminal and shown),
+        )
+        self._task = self._bar.add_task("preparing", total=None, figures="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def reading(self, name: str, done: int, to_do: int) -> None:
+        """Show how far a data set has been read."""
+        self._bar.update(self._task, description=f"reading {name}", completed=done, total=to_do)
+
+    def introduce(self, spec: "ModelSpec", data: str) -> None:
+        """Say what is trained on what."""
+        if self._shown:
+            say(f"{spec.backbone}, memory {spec.memory_frames}, window {spec.window}, {spec.classes} classes; {data}")
+
+    def update(self, progress: "TrainProgress") -> None:
+        """Show where the run stands, and the scores of a validation."""
+        figures = _figures(progress)
+        self._bar.update(
+            self._task, description="training", completed=progress.step, total=progress.steps, figures=figures
+        )
+        if not self._shown:
+            return
+        if progress.scores:
+            scores = ", ".join(f"{name} {score:.4f}" for name, score in progress.scores.items())
+            say(f"step {progress.step}, epoch {progress.epoch:.0f}: {scores}")
+        if not console.is_terminal and time.monotonic() - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = time.monotonic()
+            say(f"step {progress.step} of {progress.steps}: {figures}")
+
+
+def _figures(progress: "TrainProgress") -> str:
+    loss = "" if math.isnan(progress.loss) else f"loss {progress.loss:.3f}, "
+    left = "" if math.isnan(progress.seconds_left) else f", {_duration(progress.seconds_left)} left"
+    best = "" if progress.best is None else f", best {progress.best:.4f}"
+    return f"{loss}rate {progress.learning_rate:.1e}, {progress.images_per_second:.1f} images/s{left}{best}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

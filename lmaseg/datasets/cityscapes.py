@@ -1,0 +1,163 @@
+"""Cityscapes in the layout it is downloaded in: labelled images, the frames before them and their label maps.
+
+    leftImg8bit/SPLIT/CITY/CITY_SEQUENCE_FRAME_leftImg8bit.png            the labelled frames
+    leftImg8bit_sequence/SPLIT/CITY/CITY_SEQUENCE_FRAME_leftImg8bit.png   30-frame snippets, the 20th is labelled
+    gtFine/SPLIT/CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png             or _labelTrainIds.png
+
+(README of github.com/mcordts/cityscapesScripts.)
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from lmaseg.datasets.clip import (
+    UNKNOWN,
+    Clip,
+    ClipFrame,
+    LabelEncoding,
+    Picture,
+    require_folder,
+    split_at_gaps,
+    write_ids,
+)
+from lmaseg.errors import DatasetError
+from lmaseg.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, CITYSCAPES_LAST_LABEL_ID
+
+IGNORED = CITYSCAPES.ignore_index
+
+
+def _label_id_encoding() -> LabelEncoding:
+    classes = [UNKNOWN] * 256
+    classes[: CITYSCAPES_LAST_LABEL_ID + 1] = [IGNORED] * (CITYSCAPES_LAST_LABEL_ID + 1)
+    for train_id, label_id in enumerate(CITYSCAPES_LABEL_IDS):
+        classes[label_id] = train_id
+    return LabelEncoding(
+        kind=f"Cityscapes labelIds (0 to {CITYSCAPES_LAST_LABEL_ID})",
+        classes=tuple(classes),
+        remedy="if the file holds train ids, name it _gtFine_labelTrainIds.png; otherwise extract gtFine again",
+    )
+
+
+def _train_id_encoding() -> LabelEncoding:
+    classes = [UNKNOWN] * 256
+    classes[: len(CITYSCAPES)] = range(len(CITYSCAPES))
+    classes[IGNORED] = IGNORED
+    return LabelEncoding(
+        kind=f"Cityscapes train ids (0 to {len(CITYSCAPES) - 1}, {IGNORED} unlabelled)",
+        classes=tuple(classes),
+        remedy="if the file holds labelIds, name it _gtFine_labelIds.png; otherwise make the train ids again "
+        "with csCreateTrainIdLabelImgs",
+    )
+
+
+ENCODINGS = {"labelIds": _label_id_encoding(), "labelTrainIds": _train_id_encoding()}
+
+FrameKey = tuple[str, str, int]
+
+
+def cityscapes_clips(root: Path, split: str = "val", *, past: int) -> list[Clip]:
+    """A clip for every labelled frame: the `past` frames before it and the frame itself; overlapping ones are joined.
+
+    Labels are read as train ids from labelIds files or, where there are none, labelTrainIds files. Raises
+    DatasetError for whatever is missing; with past=0 `leftImg8bit_sequence/` is not needed.
+    """
+    kind, label_files = _label_files(root, split)
+    labelled = _frame_files(root / "leftImg8bit" / split, "leftImg8bit")
+    _check_pairs(labelled, label_files, root, split)
+    earlier = _frame_files(_sequence_folder(root, split, past), "leftImg8bit") if past else {}
+    sequences: dict[tuple[str, str], dict[int, ClipFrame]] = defaultdict(dict)
+    for key, label in sorted(label_files.items()):
+        city, sequence, number = key
+        frames = sequences[city, sequence]
+        for n in range(max(0, number - past), number):
+            if n not in frames:
+                frames[n] = _past_frame(earlier, (city, sequence, n), label, past)
+        frames[number] = ClipFrame(_name(key), labelled[key], label)
+    runs = [run for frames in sequences.values() for run in split_at_gaps(sorted(frames.items()), step=1)]
+    return [_clip(run, ENCODINGS[kind]) for run in runs]
+
+
+def _clip(run: list[tuple[int, ClipFrame]], encoding: LabelEncoding) -> Clip:
+    frames = tuple(frame for _, frame in run)
+    name = next(frame.name for frame in frames if frame.label is not None)
+    return Clip(name, frames, CITYSCAPES, encoding)
+
+
+def _name(key: FrameKey) -> str:
+    city, sequence, number = key
+    return f"{city}_{sequence}_{number:06d}"
+
+
+def _label_files(root: Path, split: str) -> tuple[str, dict[FrameKey, Path]]:
+    folder = require_folder(
+        root / "gtFine" / split, "point --cityscapes at the folder that holds leftImg8bit/ and gtFine/"
+    )
+    for kind in ENCODINGS:
+        if files := _frame_files(folder, f"gtFine_{kind}"):
+            return kind, files
+    raise DatasetError(
+        f"{folder} holds no label maps: it needs CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png or _labelTrainIds.png "
+        "from gtFine_trainvaltest.zip"
+    )
+
+
+def _frame_files(folder: Path, ending: str) -> dict[FrameKey, Path]:
+    """A split's PNG (or JPEG) files CITY/CITY_SEQUENCE_FRAME_ENDING by city, sequence and frame number."""
+    pattern = re.compile(rf"(.+)_(\d+)_(\d+)_{ending}\.(png|jpg|jpeg)", re.ASCII | re.IGNORECASE)
+    files = {}
+    for path in require_folder(folder, "extract the whole data set there").glob(f"*/*_{ending}.*"):
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            raise DatasetError(f"{path} is not named CITY_SEQUENCE_FRAME_{ending}.png: restore its name or remove it")
+        files[match[1], match[2], int(match[3])] = path
+    return files
+
+
+def _check_pairs(images: dict[FrameKey, Path], labels: dict[FrameKey, Path], root: Path, split: str) -> None:
+    for key, label in labels.items():
+        if key not in images:
+            missing = root / "leftImg8bit" / split / key[0] / f"{_name(key)}_leftImg8bit.png"
+            raise DatasetError(
+                f"{missing} is missing, the image of {label.name}: extract leftImg8bit_trainvaltest.zip again"
+            )
+    for key, image in images.items():
+        if key not in labels:
+            missing = root / "gtFine" / split / key[0] / f"{_name(key)}_gtFine_labelIds.png"
+            raise DatasetError(
+                f"{missing} is missing, the label of {image.name}: extract gtFine_trainvaltest.zip again"
+            )
+
+
+def _sequence_folder(root: Path, split: str, past: int) -> Path:
+    return require_folder(
+        root / "leftImg8bit_sequence" / split,
+        f"the {past} frames before each label come from it; extract leftImg8bit_sequence_trainvaltest.zip, "
+        "or evaluate single frames with --memory 0",
+    )
+
+
+def _past_frame(files: dict[FrameKey, Path], key: FrameKey, label: Path, past: int) -> ClipFrame:
+    if key not in files:
+        raise DatasetError(
+            f"{_name(key)}_leftImg8bit.png is missing in leftImg8bit_sequence, one of the {past} frames before "
+            f"{label.name}: extract leftImg8bit_sequence_trainvaltest.zip again, or use a smaller --memory"
+        )
+    return ClipFrame(_name(key), files[key])
+
+
+def to_label_ids(train_ids: Picture) -> Picture:
+    """Train ids -> labelIds, uint8 of any shape, for the official scripts and server; what is no train id becomes 0."""
+    table = np.zeros(256, np.uint8)
+    table[: len(CITYSCAPES_LABEL_IDS)] = CITYSCAPES_LABEL_IDS
+    return table[train_ids]
+
+
+def write_label_ids(folder: Path, name: str, train_ids: Picture) -> None:
+    """Writes a predicted label map of train ids as FOLDER/CITY_SEQUENCE_FRAME_labelIds.png.
+
+    The official script takes CITY_SEQUENCE_FRAME*.png (cityscapesscripts, evalPixelLevelSemanticLabeling.py).
+    """
+    write_ids(folder / f"{name}_labelIds.png", to_label_ids(train_ids))

@@ -1,0 +1,181 @@
+"""Clips: consecutive frames of one video, some of them with a label map, and the checked reading of both."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lmaseg.errors import DatasetError
+from lmaseg.labels import LabelSet
+
+Picture = NDArray[np.uint8]
+Source = Path | Callable[[], Picture]
+T = TypeVar("T")
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class LabelEncoding:
+    """How the ids stored in label files become the class ids of a label set.
+
+    `classes[i]` is the class id of the stored id i (the set's ignore index for an unlabelled one), `UNKNOWN` where no
+    such id exists; 256 entries. `kind` names the encoding and `remedy` says what to do about a file that holds others.
+    """
+
+    kind: str
+    classes: tuple[int, ...]
+    remedy: str
+
+    def decode(self, stored: Picture, name: str) -> Picture:
+        """Stored ids -> class ids, both uint8; raises DatasetError naming the file that holds an unknown id."""
+        classes = np.array(self.classes, np.int16)[stored]
+        if (classes == UNKNOWN).any():
+            ids = ", ".join(str(i) for i in np.unique(stored[classes == UNKNOWN])[:5])
+            raise DatasetError(f"{name} holds id {ids}, which is none of the {self.kind}: {self.remedy}")
+        return classes.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ClipFrame:
+    """One frame: its name (unique in its data set), where its image is and, if it is labelled, its label map.
+
+    A source is a path or a function: images are (H, W, 3) uint8 RGB, label maps (H, W) uint8 stored ids.
+    """
+
+    name: str
+    image: Source
+    label: Source | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive frames of one video in the order of time, all of the same size; labels on some of them.
+
+    `step` is the usual distance between the frame numbers of neighbours (2: every second frame of the video was kept).
+    """
+
+    name: str
+    frames: tuple[ClipFrame, ...]
+    labels: LabelSet
+    encoding: LabelEncoding
+    step: int = 1
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def labelled(self) -> tuple[int, ...]:
+        """The indices of the frames that have a label map."""
+        return tuple(i for i, frame in enumerate(self.frames) if frame.label is not None)
+
+    def image(self, index: int) -> Picture:
+        """The frame as (H, W, 3) uint8 RGB; raises DatasetError for a file that is no readable picture."""
+        source = self.frames[index].image
+        return _read(source, "RGB") if isinstance(source, Path) else source()
+
+    def label(self, index: int) -> Picture | None:
+        """The label map of a frame as (H, W) uint8 class ids of `labels`, None for an unlabelled frame.
+
+        Raises DatasetError for an unreadable file, a picture of colours instead of ids, or an unknown id.
+        """
+        frame = self.frames[index]
+        if frame.label is None:
+            return None
+        if not isinstance(frame.label, Path):
+            return self.encoding.decode(frame.label(), f"the label of {frame.name}")
+        return self.encoding.decode(_read(frame.label), str(frame.label))
+
+    def pair(self, index: int) -> tuple[Picture, Picture | None]:
+        """Image and label map of a frame; raises DatasetError where their sizes differ, besides what the two raise."""
+        image, label = self.image(index), self.label(index)
+        if label is not None and label.shape != image.shape[:2]:
+            frame = self.frames[index]
+            raise DatasetError(
+                f"{_source_name(frame.label, frame)} is {_size(label)}, its image {_source_name(frame.image, frame)} "
+                f"{_size(image)}: labels must have the size of their image; extract both again"
+            )
+        return image, label
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def _source_name(source: Source | None, frame: ClipFrame) -> str:
+    return str(source) if isinstance(source, Path) else frame.name
+
+
+def _read(path: Path, mode: str | None = None) -> Picture:
+    """A picture file as uint8; without a mode it must hold one 8-bit channel, taken as it is stored."""
+    try:
+        with Image.open(path) as picture:
+            if mode is None and picture.mode not in ("L", "P"):
+                raise DatasetError(
+                    f"{path} is no label map of one 8-bit channel (its mode is {picture.mode}): give the files that "
+                    "hold class ids, not the coloured or instance ones"
+                )
+            return np.array(picture if mode is None else picture.convert(mode))
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing: extract the data set again") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as a picture ({error}): fetch or extract it again") from error
+
+
+def write_ids(path: Path, ids: Picture) -> None:
+    """Writes (H, W) uint8 ids as a PNG of one channel, which appears under its name when it is complete."""
+    part = path.with_suffix(".part.png")
+    Image.fromarray(ids).save(part, compress_level=1)
+    part.replace(path)
+
+
+def require_folder(folder: Path, remedy: str) -> Path:
+    """The folder itself; raises DatasetError with the remedy where it does not exist."""
+    if not folder.is_dir():
+        raise DatasetError(f"the folder {folder} is missing: {remedy}")
+    return folder
+
+
+def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The folder's files with one of the suffixes, by stem; raises DatasetError for two files of one stem."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        if path.stem in files:
+            raise DatasetError(f"{path} and {files[path.stem].name} share a stem: keep one of them in {folder}")
+        files[path.stem] = path
+    return files
+
+
+def sequence_key(stem: str) -> tuple[str, int | None]:
+    """A stem as the name of its sequence and its frame number, the digits at its end (None if there are none)."""
+    match = re.fullmatch(r"(.*?)(\d+)", stem, re.ASCII | re.DOTALL)
+    return (match[1], int(match[2])) if match else (stem, None)
+
+
+def usual_step(numbers: Iterable[Sequence[int]]) -> int:
+    """The most common difference between neighbours in sorted sequences of frame numbers (of several the least)."""
+    steps = Counter(b - a for sequence in numbers for a, b in pairwise(sequence))
+    return min(steps, key=lambda step: (-steps[step], step), default=1)
+
+
+def split_at_gaps(numbered: Sequence[tuple[int, T]], step: int) -> list[list[tuple[int, T]]]:
+    """Cuts a sorted sequence of numbered things where numbers lie apart by more than one and a half steps.
+
+    Half a step of slack keeps sequences whole whose frames were picked by time (CamVid train: 29, 30 and 31 apart).
+    """
+    runs: list[list[tuple[int, T]]] = []
+    for number, thing in numbered:
+        if not runs or number - runs[-1][-1][0] > 1.5 * step:
+            runs.append([])
+        runs[-1].append((number, thing))
+    return runs

@@ -1,0 +1,94 @@
+"""A folder of images and a folder of label maps with matching stems, ids as they are."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from lmaseg.datasets.clip import (
+    IMAGE_SUFFIXES,
+    UNKNOWN,
+    Clip,
+    ClipFrame,
+    LabelEncoding,
+    Picture,
+    files_by_stem,
+    require_folder,
+    sequence_key,
+    split_at_gaps,
+    usual_step,
+    write_ids,
+)
+from lmaseg.errors import DatasetError
+from lmaseg.labels import CITYSCAPES, LabelSet
+
+
+def folder_clips(images: Path, label_maps: Path, labels: LabelSet, *, sparse: bool = True) -> list[Clip]:
+    """Reads IMAGES and LABELS: PNG or JPEG images, PNG label maps whose ids are the class ids of `labels`.
+
+    Stems end in a frame number; images whose stems share all before it are one video, and a gap in the numbers starts
+    a new clip. An image without a number is a clip of its own. Some images may lack a label (`sparse`), no label may
+    lack its image. Clips without any label are left out. Raises DatasetError naming what is missing.
+    """
+    remedy = "give the folder of the images and that of the label maps"
+    image_files = files_by_stem(require_folder(images, remedy), IMAGE_SUFFIXES)
+    label_files = files_by_stem(require_folder(label_maps, remedy), (".png",))
+    _check_stems(images, label_maps, image_files, label_files, sparse)
+    frames = [ClipFrame(stem, path, label_files.get(stem)) for stem, path in image_files.items()]
+    clips = clips_of_frames(frames, labels, class_id_encoding(labels))
+    return [clip for clip in clips if clip.labelled]
+
+
+def _check_stems(
+    images: Path, label_maps: Path, image_files: dict[str, Path], label_files: dict[str, Path], sparse: bool
+) -> None:
+    if not image_files:
+        raise DatasetError(f"{images} holds no PNG or JPEG images: give the folder they lie in")
+    if not label_files:
+        raise DatasetError(f"{label_maps} holds no PNG label maps: give the folder they lie in")
+    if not image_files.keys() & label_files.keys():
+        raise DatasetError(
+            f"no image of {images} shares its stem with a label map of {label_maps} "
+            f"({next(iter(image_files))} and {next(iter(label_files))}, for example): rename one side"
+        )
+    for stem, path in label_files.items():
+        if stem not in image_files:
+            raise DatasetError(
+                f"{images} has no image {stem}.png or .jpg for the label {path}: add it or remove the label"
+            )
+    for stem, path in image_files.items():
+        if stem not in label_files and not sparse:
+            raise DatasetError(f"{label_maps} has no {stem}.png for the image {path}: extract the data set again")
+
+
+def clips_of_frames(frames: list[ClipFrame], labels: LabelSet, encoding: LabelEncoding) -> list[Clip]:
+    """Frames with numbers in their names -> clips in the order of sequence and number, cut at gaps."""
+    sequences: dict[str, list[tuple[int, ClipFrame]]] = defaultdict(list)
+    for frame in frames:
+        sequence, number = sequence_key(frame.name)
+        sequences[sequence].append((number or 0, frame))
+    for numbered in sequences.values():
+        numbered.sort(key=lambda item: (item[0], item[1].name))
+    step = usual_step([number for number, _ in numbered] for numbered in sequences.values())
+    runs = [run for _, numbered in sorted(sequences.items()) for run in split_at_gaps(numbered, step)]
+    return [Clip(run[0][1].name, tuple(frame for _, frame in run), labels, encoding, step) for run in runs]
+
+
+def class_id_encoding(labels: LabelSet) -> LabelEncoding:
+    """Label files that hold the class ids themselves; the set's ignore index and 255 both mean unlabelled."""
+    classes = [UNKNOWN] * 256
+    classes[: len(labels)] = range(len(labels))
+    classes[labels.ignore_index] = classes[255] = labels.ignore_index
+    last = len(labels) - 1
+    unlabelled = " and ".join(str(i) for i in sorted({labels.ignore_index, 255}))
+    otherwise = (
+        "read Cityscapes' labelIds with --cityscapes" if labels == CITYSCAPES else "use weights that know these classes"
+    )
+    return LabelEncoding(
+        kind=f"class ids of {labels.name} (0 to {last}; {unlabelled} unlabelled)",
+        classes=tuple(classes),
+        remedy=f"convert the label maps to the ids of the classes, or {otherwise}",
+    )
+
+
+def write_class_ids(folder: Path, name: str, ids: Picture) -> None:
+    """Writes a predicted label map (H, W) uint8 as FOLDER/NAME.png, its class ids as they are (255: none)."""
+    write_ids(folder / f"{name}.png", ids)

@@ -1,0 +1,21 @@
+"""The errors this library raises; every message is one sentence that says how to mend what is wrong."""
+
+
+class LmasegError(Exception):
+    """Base of all errors lmaseg raises on purpose."""
+
+
+class CheckpointError(LmasegError):
+    """Weights that are missing, damaged or do not fit the network they name."""
+
+
+class VideoError(LmasegError):
+    """A source that cannot be read as pictures, or an output that cannot be written."""
+
+
+class DatasetError(LmasegError):
+    """A data set whose files are missing, of another kind or inconsistent."""
+
+
+class BackendError(LmasegError):
+    """A device or a computing backend that is not available here."""

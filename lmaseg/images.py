@@ -1,0 +1,298 @@
+"""Image sequences in, label maps out: the counterparts of a video's reader and writer."""
+
+import glob
+import math
+import os
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lmaseg.errors import VideoError
+from lmaseg.labels import LabelSet
+from lmaseg.video import Frame, VideoReader
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+RATE = Fraction(30)  # frames per second that a sequence without times is given
+TURNED = range(5, 9)  # EXIF orientations that exchange width and height
+ORIENTATION = 0x0112  # the EXIF tag
+UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
+
+
+def is_image_source(source: str | Path) -> bool:
+    """Whether a source is a folder, a glob pattern or an image file, rather than a video."""
+    path = Path(source)
+    if path.exists():
+        return path.is_dir() or path.suffix.lower() in SUFFIXES
+    return glob.has_magic(str(source)) and "://" not in str(source)
+
+
+def open_source(
+    source: str | Path,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    stride: int = 1,
+    warm_up: int = 0,
+    threads: int | None = None,
+) -> "VideoReader | ImageReader":
+    """The reader for a video file, a folder of images, a glob pattern or one image; see there for the arguments.
+
+    Raises:
+        VideoError: as the readers do.
+    """
+    if is_image_source(source):
+        return ImageReader(source, start=start, end=end, stride=stride, warm_up=warm_up)
+    return VideoReader(source, start=start, end=end, stride=stride, warm_up=warm_up, threads=threads)
+
+
+class ImageReader:
+    """The images of a folder or glob pattern as frames, in natural order (2 before 10); can be iterated again.
+
+    Args:
+        source: a folder, a glob pattern (`**` crosses folders), or an image file.
+        start: seconds, at `rate` images a second; an image is wanted when start <= index / rate < end.
+        end: seconds.
+        stride: take every Nth image, counted from the first wanted one.
+        warm_up: images to yield before the first wanted one, `stride` apart, marked `warm_up`.
+        rate: images per second.
+
+    Attributes:
+        paths: all the source's images in order.
+        width, height: of every image, in pixels, as its EXIF orientation wants it shown.
+        time_base: seconds; a frame's pts is its index among all images.
+        frames: how many frames come, without warm-up.
+
+    Raises:
+        VideoError: no images, one that cannot be read, one of another size, or two that would share a name.
+    """
+
+    sample_aspect_ratio: Fraction | None = None
+    start_time = Fraction(0)
+    damaged = 0
+    repaired = 0
+
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        stride: int = 1,
+        warm_up: int = 0,
+        rate: Fraction | int = RATE,
+    ) -> None:
+        if stride < 1 or warm_up < 0:
+            raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
+        self.path = source
+        self.paths = _find(source)
+        self.rate = Fraction(rate)
+        self.time_base = 1 / self.rate
+        self.width, self.height = _common_size(self.paths)
+        wanted = self._wanted(start, end)[::stride]
+        if not wanted:
+            raise VideoError(
+                f"{source} has no image between {start or 0:g} s and {f'{end:g} s' if end is not None else 'its end'}: "
+                f"its {len(self.paths)} images last {float(len(self.paths) / self.rate):g} s"
+            )
+        self.frames: int | None = len(wanted)
+        self._indices = wanted
+        self._warm_up = range(wanted[0] - stride, -1, -stride)[:warm_up][::-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is held open between images."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in self._warm_up:
+            yield self._frame(index, warm_up=True)
+        for index in self._indices:
+            yield self._frame(index, warm_up=False)
+
+    def _wanted(self, start: float | None, end: float | None) -> range:
+        first = 0 if start is None else max(0, math.ceil(round(start * self.rate, 6)))
+        last = len(self.paths) if end is None else math.ceil(round(end * self.rate, 6))
+        return range(first, min(last, len(self.paths)))
+
+    def _frame(self, index: int, *, warm_up: bool) -> Frame:
+        path = self.paths[index]
+        image = read_image(path)
+        if image.shape[:2] != (self.height, self.width):
+            raise VideoError(f"{path} has changed its size since the start: leave the images as they are during a run")
+        return Frame(image, index, self.time_base, "" if warm_up else path.stem, warm_up)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as (H, W, 3) uint8 RGB, upright; transparency over black, 16 bits brought down to 8.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.array(_as_rgb(ImageOps.exif_transpose(image)))
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def natural_key(path: Path) -> tuple[list[str | int], str]:
+    """Sorts "2" before "10"; the text itself decides between names that differ in leading zeros only."""
+    text = str(path)
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)], text
+
+
+def _find(source: str | Path) -> list[Path]:
+    path = Path(source)
+    if path.is_dir():
+        found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    elif path.exists():
+        found = [path]
+    else:
+        pattern = os.path.expanduser(source)
+        found = [Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).suffix.lower() in SUFFIXES]
+    if not found:
+        raise VideoError(f"{source} holds no images: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
+    found.sort(key=natural_key)
+    return found
+
+
+def _common_size(paths: list[Path]) -> tuple[int, int]:
+    """(width, height) of all the images, from their headers; names must be unique, as outputs are named after them."""
+    size, named = None, dict[str, Path]()
+    for path in paths:
+        if path.stem in named:
+            raise VideoError(
+                f"{named[path.stem]} and {path} would both be named {path.stem}: take one of them by a quoted pattern"
+            )
+        named[path.stem] = path
+        shown = _shown_size(path)
+        size = size or shown
+        if shown != size:
+            raise VideoError(
+                f"{path} is {shown[0]}x{shown[1]} but {paths[0]} is {size[0]}x{size[1]}: give images of one size"
+            )
+    assert size is not None
+    return size
+
+
+def _shown_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION) in TURNED
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    return (height, width) if turned else (width, height)
+
+
+def _unreadable(path: Path, error: Exception) -> VideoError:
+    why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error).rstrip(".") or "damaged"
+    return VideoError(f"{path} cannot be read ({why}): replace it or take it out of the folder")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit greys, which Pillow would clip at 255
+        levels = np.asarray(image)
+        return Image.fromarray((levels.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+class LabelMapWriter:
+    """A folder of indexed PNG label maps, one per frame; a context manager.
+
+    Written into FOLDER.part beside it, which becomes FOLDER when left without an exception. Left with one, what there
+    is stays in FOLDER.part.
+
+    Args:
+        folder: the output. One that exists and holds files needs `overwrite`: new files then replace those of the same
+            name, and others stay.
+        label_set: its colours become the palette; ids without a class are black.
+        overwrite: whether files of the folder may be replaced.
+
+    Attributes:
+        part_path: where the files are until all are written.
+        frames: label maps written.
+
+    Raises:
+        VideoError: a folder that cannot be written or may not be overwritten.
+    """
+
+    def __init__(self, folder: str | Path, label_set: LabelSet, *, overwrite: bool = False) -> None:
+        self.folder = Path(folder)
+        self.part_path = self.folder.with_name(f"{self.folder.name}.part")
+        self.frames = 0
+        self._palette = label_set.palette
+        parent = self.folder.absolute().parent
+        if not parent.is_dir():
+            raise VideoError(f"the folder {parent} does not exist: make it first, or write elsewhere")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise VideoError(f"{self.folder} is a file: give the name of a folder for label maps")
+        if not overwrite and self.folder.exists() and any(self.folder.iterdir()):
+            raise VideoError(f"{self.folder} already holds files: allow overwriting, or write elsewhere")
+
+    def __enter__(self) -> Self:
+        try:
+            self.part_path.mkdir(exist_ok=True)
+            for left_over in self.part_path.glob("*.png"):  # of a run that was cut short
+                left_over.unlink()
+        except OSError as error:
+            raise self._failure(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._publish()
+        elif not any(self.part_path.iterdir()):
+            self.part_path.rmdir()
+
+    def write(self, labels: np.ndarray, name: str) -> None:
+        """Write NAME.png.
+
+        Args:
+            labels: (H, W) uint8 class ids.
+            name: a file name without suffix.
+
+        Raises:
+            ValueError: another shape or dtype.
+            VideoError: the disk failed.
+        """
+        if labels.ndim != 2 or labels.dtype != np.uint8:
+            raise ValueError(f"expected (H, W) uint8 class ids, got {labels.shape} {labels.dtype}")
+        image = Image.fromarray(np.ascontiguousarray(labels))
+        image.putpalette(self._palette)
+        try:
+            image.save(self.part_path / f"{name}.png", compress_level=1)
+        except OSError as error:
+            raise self._failure(error) from error
+        self.frames += 1
+
+    def _publish(self) -> None:
+        try:
+            if not self.folder.exists():
+                self.part_path.rename(self.folder)
+                return
+            for file in self.part_path.iterdir():
+                file.replace(self.folder / file.name)
+            self.part_path.rmdir()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> VideoError:
+        return VideoError(
+            f"cannot write {self.folder} ({error.strerror or error}): see that it can be written and its disk has room"
+        )

@@ -1,0 +1,113 @@
+"""Local memory attention: a video network made of any single-frame encoder and decoder.
+
+Paul, Danelljan, Van Gool, Timofte, "Local Memory Attention for Fast Video Semantic Segmentation", IROS 2021
+(arXiv 2101.01715).
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmaseg.attention import local_attention
+from lmaseg.labels import LabelSet
+from lmaseg.models.spec import ModelSpec, Preprocess
+
+
+class Encoded(NamedTuple):
+    """What the encoder and the projections make of one frame; h and w are H and W over the stride, rounded up."""
+
+    features: Tensor  # (B, F, h, w)
+    query: Tensor  # (B, C, h, w): asks the memory
+    query_value: Tensor  # (B, D, h, w): goes into the fusion beside the memory's answer
+    key: Tensor  # (B, C, h, w): what later frames compare their queries with
+    value: Tensor  # (B, D, h, w): what later frames receive
+
+
+class Projections(nn.Module):
+    """Keys and values of a frame in its two roles, being remembered and asking: 3x3 convolutions of the features."""
+
+    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
+        super().__init__()
+        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
+        self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
+        self.query_key = nn.Conv2d(channels, key_channels, 3, padding=1)
+        self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Encoded:
+        return Encoded(
+            features,
+            self.query_key(features),
+            self.query_value(features),
+            self.memory_key(features),
+            self.memory_value(features),
+        )
+
+
+class LocalMemoryNet(nn.Module):
+    """A function of a frame and of past keys and values; it keeps no state between frames.
+
+    Args:
+        encoder: (B, 3, H, W) -> (B, F, H/stride, W/stride), with an attribute `stride`.
+        decoder: (B, F, h, w) -> (B, classes, h*stride, w*stride).
+        projections: features -> `Encoded`.
+        fusion: (query value, memory value) -> (B, F, h, w).
+        spec, labels, preprocess: what the weights are, for their checkpoint and for whoever feeds the network.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        projections: nn.Module,
+        fusion: nn.Module,
+        *,
+        spec: ModelSpec,
+        labels: LabelSet,
+        preprocess: Preprocess,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.projections = projections
+        self.fusion = fusion
+        self.spec = spec
+        self.labels = labels
+        self.preprocess = preprocess
+
+    @property
+    def stride(self) -> int:
+        """Pixels per feature cell."""
+        return int(self.encoder.stride)  # type: ignore[arg-type]
+
+    def encode(self, frames: Tensor) -> Encoded:
+        """Features and projections of (B, 3, H, W) preprocessed frames; sizes off the stride are padded by edges."""
+        bottom, right = -frames.shape[-2] % self.stride, -frames.shape[-1] % self.stride
+        if bottom or right:
+            frames = F.pad(frames, (0, right, 0, bottom), mode="replicate")
+        encoded: Encoded = self.projections(self.encoder(frames))
+        return encoded
+
+    def decode(self, encoded: Encoded, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+        """Logits (B, classes, h*stride, w*stride) of encoded frames, given (B, T, ., h, w) past keys and values."""
+        if keys is None or values is None or keys.shape[1] == 0:
+            return self.decoder(encoded.features)
+        attended = local_attention(encoded.query, keys, values, self.spec.window)
+        return self.decoder(self.fusion(encoded.query_value, attended))
+
+    def forward(
+        self, frame: Tensor, keys: Tensor | None = None, values: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Segment frames in the light of T = 0..memory_frames past ones.
+
+        Args:
+            frame: (B, 3, H, W) preprocessed.
+            keys, values: (B, T, C, h, w) and (B, T, D, h, w) that earlier calls returned, in any order. None or
+                T = 0 means a first frame: the decoder reads the encoder's features directly.
+
+        Returns:
+            logits (B, classes, H, W), and this frame's own key (B, C, h, w) and value (B, D, h, w).
+        """
+        encoded = self.encode(frame)
+        logits = self.decode(encoded, keys, values)
+        return logits[..., : frame.shape[-2], : frame.shape[-1]], encoded.key, encoded.value

@@ -1,0 +1,11 @@
+"""Video files as frames with exact times: `VideoReader` takes them apart, `VideoWriter` puts them together."""
+
+from lmaseg.video.encoders import MUXERS
+from lmaseg.video.frame import Frame
+from lmaseg.video.reader import VideoReader
+from lmaseg.video.writer import VideoWriter, part_path
+
+SUFFIXES = tuple(MUXERS)
+"""Of the videos `VideoWriter` writes."""
+
+__all__ = ["SUFFIXES", "Frame", "VideoReader", "VideoWriter", "part_path"]

@@ -1,0 +1,121 @@
+"""Copying the sound and subtitles of a source beside a new picture track, packet by packet."""
+
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+from av.subtitles.stream import SubtitleStream
+
+from lmaseg.video.media import open_media, reason, start_of
+from lmaseg.video.span import Span
+
+AFTER_END = 10  # seconds past the span's end after which no packet before it is to be expected
+
+
+class StreamCopier:
+    """Packets of a source's audio and subtitle streams, in the order of the source, for an output to mux.
+
+    Adds the streams to `output`, whose header must not have been written yet.
+
+    Args:
+        source: the file to copy from; read through a demuxer of its own.
+        start, end: seconds after the file's start; packets outside are left out.
+        non_negative: leave out packets before time 0, for containers that would move all streams to make room.
+
+    Attributes:
+        copies: the output's streams by their index in the source.
+        skipped: one line for each stream, or rest of a stream, that could not be copied, and why.
+    """
+
+    def __init__(
+        self, source: str | Path, output: OutputContainer, start: float | None, end: float | None, non_negative: bool
+    ) -> None:
+        self.skipped: list[str] = []
+        self._container = open_media(source)
+        self._span = Span(start, end, start_of(self._container))
+        self._earliest = Fraction(0) if non_negative else None
+        self.copies = {stream.index: copy for stream, copy in self._add_streams(output)}
+        self._last_dts: dict[int, int] = {}
+        self._discard_the_rest()
+        self._packets = self._wanted()
+        self._next = next(self._packets, None)
+
+    def close(self) -> None:
+        """Free the source."""
+        self._packets.close()
+        self._container.close()
+
+    def until(self, time: Fraction | None) -> Iterator["Packet[Stream]"]:
+        """Packets not yet yielded up to a time (seconds, as the source counts); None: all that are left."""
+        while self._next is not None and (time is None or _time(self._next) <= time):
+            packet, self._next = self._next, next(self._packets, None)
+            packet.stream = self.copies[packet.stream.index]
+            yield packet
+
+    def _add_streams(self, output: OutputContainer) -> Iterator[tuple[Stream, Stream]]:
+        for stream in self._container.streams:
+            if not isinstance(stream, AudioStream | SubtitleStream):
+                continue
+            try:
+                copy: Stream = output.add_stream_from_template(stream)
+            except (ValueError, av.FFmpegError) as error:
+                self._skip(stream, reason(error))
+                continue
+            copy.metadata.update(stream.metadata)
+            yield stream, copy
+
+    def _discard_the_rest(self) -> None:
+        """Spare the demuxer the data of streams that are not copied."""
+        for stream in self._container.streams:
+            if stream.index not in self.copies:
+                stream.discard = Discard.all
+
+    def _wanted(self) -> Generator["Packet[Stream]", None, None]:
+        if not self.copies:
+            return
+        self._seek()
+        try:
+            for packet in self._container.demux([self._container.streams[index] for index in self.copies]):
+                if packet.size == 0 or not self._in_order(packet):
+                    continue
+                time = _time(packet)
+                if self._span.is_past(time - AFTER_END):
+                    return
+                if not (self._span.is_before(time) or self._span.is_past(time)):
+                    yield packet
+        except av.FFmpegError as error:
+            self.skipped.append(f"audio and subtitles from where the source is damaged ({reason(error)})")
+
+    def _seek(self) -> None:
+        if self._span.start:
+            time = self._span.origin + Fraction(self._span.start)
+            with suppress(av.FFmpegError):  # then reading begins at the beginning
+                self._container.seek(int(time * av.time_base))
+
+    def _in_order(self, packet: "Packet[Stream]") -> bool:
+        """Whether a muxer can take the packet: it has a time, and one after that of its predecessor."""
+        if packet.pts is None and packet.dts is None:
+            return False
+        if self._earliest is not None and _time(packet) < self._earliest:
+            return False
+        if packet.dts is None:
+            return True
+        index = packet.stream.index
+        last, self._last_dts[index] = self._last_dts.get(index), packet.dts
+        return last is None or packet.dts > last
+
+    def _skip(self, stream: Stream, why: str) -> None:
+        name = stream.codec_context.name if stream.codec_context else "unknown"
+        self.skipped.append(f"{stream.type} stream {stream.index} ({name}): {why}")
+
+
+def _time(packet: "Packet[Stream]") -> Fraction:
+    """Seconds as the source counts."""
+    ticks = packet.dts if packet.pts is None else packet.pts
+    return (ticks or 0) * packet.time_base

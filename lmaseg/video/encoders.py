@@ -1,0 +1,139 @@
+"""Which encoder and which container an output's name and options mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from lmaseg.errors import VideoError
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder of FFmpeg's and how this library drives it."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    crf: float | None = None
+    """The default constant rate factor; None: the encoder has none."""
+    best_to_worst: tuple[int, int] = (0, 51)
+    """The range of its constant rate factor."""
+    pixel_format: str = "yuv420p"
+    any_size: bool = False
+    """Takes odd widths and heights."""
+
+
+ENCODERS = {
+    "h264": Encoder("libx264", {"preset": "veryfast"}, crf=20),
+    "hevc": Encoder("libx265", {"preset": "veryfast", "x265-params": "log-level=none"}, crf=23),
+    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63)),
+    "vp9": Encoder(
+        "libvpx-vp9",
+        {"deadline": "good", "cpu-used": "5", "row-mt": "1"},
+        crf=30,
+        best_to_worst=(0, 63),
+        any_size=True,
+    ),
+    "ffv1": Encoder("ffv1", {"slicecrc": "1"}, pixel_format="bgr0", any_size=True),
+}
+
+
+@dataclass(frozen=True)
+class Muxer:
+    """A container format of FFmpeg's."""
+
+    name: str
+    default_codec: str
+    tick: Fraction | None = None
+    """Seconds between two times it can tell apart; None: it takes any time base."""
+
+
+MUXERS = {
+    ".mp4": Muxer("mp4", "h264"),
+    ".m4v": Muxer("mp4", "h264"),
+    ".mov": Muxer("mov", "h264"),
+    ".mkv": Muxer("matroska", "h264", tick=Fraction(1, 1000)),
+    ".webm": Muxer("webm", "vp9", tick=Fraction(1, 1000)),
+}
+FINEST_TIMESCALE = 2**31 - 1  # ticks a second in the field MP4 has for it
+FALLBACK_TIMESCALE = 90_000
+
+
+def muxer_for(path: Path) -> Muxer:
+    """The container a file name asks for.
+
+    Raises:
+        VideoError: no suffix, or one that stands for none of them.
+    """
+    muxer = MUXERS.get(path.suffix.lower())
+    if muxer is None:
+        raise VideoError(f"{path} cannot be written: give a name that ends in {_either(MUXERS)}")
+    return muxer
+
+
+def encoder_for(codec: str, muxer: Muxer) -> Encoder:
+    """The encoder for a codec's name.
+
+    Raises:
+        VideoError: an unknown codec, one this build lacks, or one the container cannot hold.
+    """
+    present = [name for name, encoder in ENCODERS.items() if encoder.name in av.codecs_available]
+    if codec.lower() not in present:
+        raise VideoError(f"there is no encoder for {codec!r} here: choose {_either(present)}")
+    encoder = ENCODERS[codec.lower()]
+    if muxer.name in HOLDS and codec.lower() not in HOLDS[muxer.name]:
+        raise VideoError(f"a {muxer.name} file cannot hold {codec}: choose {_either(HOLDS[muxer.name])}, or write .mkv")
+    return encoder
+
+
+# Narrower than FFmpeg allows: FFV1 in MP4 plays nowhere else.
+HOLDS = {
+    "mp4": ("h264", "hevc", "av1", "vp9"),
+    "mov": ("h264", "hevc", "av1"),
+    "webm": ("vp9", "av1"),
+}
+
+
+def options_for(encoder: Encoder, crf: float | None) -> dict[str, str]:
+    """The encoder's options, its constant rate factor among them where it has one.
+
+    Raises:
+        VideoError: a factor out of the encoder's range.
+    """
+    if encoder.crf is None:
+        return dict(encoder.options)
+    best, worst = encoder.best_to_worst
+    factor = encoder.crf if crf is None else crf
+    if not best <= factor <= worst:
+        raise VideoError(f"a crf of {factor:g} is out of range for {encoder.name}: give one from {best} to {worst}")
+    return {**encoder.options, "crf": f"{factor:g}"}
+
+
+def output_time_base(muxer: Muxer, wanted: Fraction) -> Fraction:
+    """The wanted time base (seconds) where the container can hold it, else the finest near it that it can."""
+    if muxer.tick is not None:
+        return muxer.tick
+    return wanted if wanted.denominator <= FINEST_TIMESCALE else Fraction(1, FALLBACK_TIMESCALE)
+
+
+def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
+    """Options that keep times exact, and leave an MP4 or MOV that plays if the process is killed."""
+    if muxer.tick is not None:
+        return {}
+    timescale = str(time_base.denominator)
+    return {
+        # Fragments while writing, an ordinary file once closed. The index is delayed to the first fragment and edit
+        # lists are forced on, as without either the times shift by the encoder's reordering.
+        "movflags": "hybrid_fragmented+delay_moov",
+        "use_editlist": "1",
+        "frag_duration": "2000000",
+        "video_track_timescale": timescale,
+        "movie_timescale": timescale,  # edit lists, hence the first frame's time, count in this
+    }
+
+
+def _either(names: object) -> str:
+    *others, last = map(str, names)  # type: ignore[call-overload]
+    return f"{', '.join(others)} or {last}" if others else last

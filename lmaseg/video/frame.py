@@ -1,0 +1,30 @@
+"""What readers yield: a picture with its time and its name."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a source, upright."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    pts: int
+    """Presentation time in units of `time_base`; strictly increasing within a source."""
+    time_base: Fraction
+    """Seconds."""
+    name: str = ""
+    """Of this frame's output file: six digits counting the wanted frames of a video, an image file's stem; empty for
+    a frame that only warms up."""
+    warm_up: bool = False
+    """Before the wanted start: fills the memory and is not to be written."""
+    after_gap: bool = False
+    """Damaged data was skipped just before this frame, or is in it: past frames are no guide."""
+
+    @property
+    def time(self) -> Fraction:
+        """Presentation time in seconds."""
+        return self.pts * self.time_base

@@ -1,0 +1,41 @@
+"""Turning pictures upright by the display matrix a camera wrote into its file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A transposition followed by flips: every right-angled way to hold a camera."""
+
+    transposed: bool = False
+    flipped_x: bool = False
+    flipped_y: bool = False
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) as stored -> upright, C-contiguous; (W, H, C) in shape when transposed."""
+        if self.transposed:
+            image = image.swapaxes(0, 1)
+        if self.flipped_x:
+            image = image[:, ::-1]
+        if self.flipped_y:
+            image = image[::-1]
+        return np.ascontiguousarray(image)
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """How to show a frame; as stored when there is no display matrix, or one that is not a right angle.
+
+    The matrix (a b u / c d v / x y w, ISO 14496-12) sends pixel (p, q) to (a p + c q, b p + d q), q counting down.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return Orientation()
+    a, b, _, c, d = (int(entry) for entry in np.frombuffer(matrix, np.int32)[:5])  # type: ignore[call-overload]
+    if a and d and not b and not c:
+        return Orientation(False, flipped_x=a < 0, flipped_y=d < 0)
+    if b and c and not a and not d:
+        return Orientation(True, flipped_x=c < 0, flipped_y=b < 0)
+    return Orientation()

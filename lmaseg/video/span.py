@@ -1,0 +1,49 @@
+"""The wanted part of a source, in seconds from its start."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from lmaseg.errors import VideoError
+
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Span:
+    """From `start` up to but not including `end`, in seconds after `origin`; None leaves that side open.
+
+    Times are compared in whole microseconds, as ffmpeg does: a start typed as 0.333333 or computed as the float 2/3
+    then means the frame at exactly that fraction.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    origin: Fraction = Fraction(0)
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.start < 0:
+            raise VideoError(f"the start ({self.start:g} s) lies before the source: give 0 or more")
+        if self.end is not None and self.end <= (self.start or 0):
+            raise VideoError(
+                f"the end ({self.end:g} s) is not after the start ({self.start or 0:g} s): give a later one"
+            )
+
+    def is_before(self, time: Fraction) -> bool:
+        """Whether a time (seconds, as the file counts) precedes the start."""
+        return self.start is not None and self._microseconds(time) < round(self.start * MICROSECONDS)
+
+    def is_past(self, time: Fraction) -> bool:
+        """Whether a time (seconds, as the file counts) is at the end or after it."""
+        return self.end is not None and self._microseconds(time) >= round(self.end * MICROSECONDS)
+
+    def length(self, duration: float) -> float:
+        """Seconds of this span within a source of that duration."""
+        end = duration if self.end is None else min(self.end, duration)
+        return max(0.0, end - (self.start or 0.0))
+
+    def __str__(self) -> str:
+        end = "its end" if self.end is None else f"{self.end:g} s"
+        return f"{self.start or 0:g} s and {end}"
+
+    def _microseconds(self, time: Fraction) -> int:
+        return round((time - self.origin) * MICROSECONDS)

@@ -1,0 +1,296 @@
+"""Writing frames with exact times into a video that appears under its name when it is complete."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.stream import VideoStream
+
+from lmaseg.errors import VideoError
+from lmaseg.video.copier import StreamCopier
+from lmaseg.video.encoders import container_options, encoder_for, muxer_for, options_for, output_time_base
+from lmaseg.video.media import reason
+
+LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
+DEFAULT_RATE = Fraction(30)
+
+
+def part_path(path: Path) -> Path:
+    """Where an output is kept until it is complete: NAME.part.EXT beside it."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+class VideoWriter:
+    """A video file made of RGB frames; a context manager.
+
+    Written as NAME.part.EXT and renamed when left without an exception. Left with one, the encoder is flushed and the
+    part is closed so that it plays; it is kept if a frame was written. A killed process leaves an MP4 or MOV part that
+    plays but for its last seconds.
+
+    Times are those given, to the tick, in MP4 and MOV; to the nearest millisecond in MKV and WebM. They are not shifted
+    when only part of a source is written: copied sound stays in step, and the video begins at its time in the source.
+    Only a first frame before time 0 moves everything up to 0.
+
+    Colours are converted to BT.709, limited range, and tagged so. H.264, HEVC and AV1 take even sizes only: an odd
+    width or height is padded by repeating the last column or row, so that the output is one pixel larger.
+
+    Args:
+        path: the output; its suffix chooses the container: .mp4 .m4v .mov .mkv .webm.
+        width, height: of the frames, in pixels.
+        time_base: seconds, the unit of the pts given to `write`.
+        rate: frames per second, a hint for rate control.
+        codec: h264, hevc, av1, vp9 or ffv1 (lossless); None: vp9 for .webm, else h264.
+        crf: constant rate factor, lower is better and larger; None takes the encoder's default. FFV1 has none.
+        sample_aspect_ratio: width over height of a pixel.
+        copy_from: a file whose audio and subtitle streams are copied.
+        start, end: seconds after that file's start; packets outside are not copied.
+        overwrite: whether the output may replace a file.
+
+    Attributes:
+        part_path: where the output is until it is complete.
+        skipped_streams: one line for each stream of `copy_from` that could not be copied.
+
+    Raises:
+        VideoError: an output that cannot be written, a codec that is unknown, or one the container cannot hold.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        width: int,
+        height: int,
+        time_base: Fraction,
+        rate: Fraction | float,
+        codec: str | None = None,
+        crf: float | None = None,
+        sample_aspect_ratio: Fraction | None = None,
+        copy_from: str | Path | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.part_path = part_path(self.path)
+        self.skipped_streams: list[str] = []
+        _check_target(self.path, copy_from, overwrite)
+        if width < 1 or height < 1:
+            raise VideoError(f"a video of {width}x{height} pixels has nothing to show: give frames of at least 1x1")
+        self._muxer = muxer_for(self.path)
+        self._encoder = encoder_for(codec or self._muxer.default_codec, self._muxer)
+        self._options = options_for(self._encoder, crf)
+        self._size = width, height
+        self._time_base, self._rate = time_base, _likely(rate)
+        self._tick = output_time_base(self._muxer, time_base)
+        self._usual_duration = max(1, round(1 / (self._rate * self._tick)))  # ticks
+        self._sample_aspect_ratio = sample_aspect_ratio
+        self._copy_from, self._start, self._end = copy_from, start, end
+        self._reformatter = VideoReformatter()
+        self._copier: StreamCopier | None = None
+        self._last: tuple[int, int] | None = None  # pts given, ticks written
+        self._lift = 0  # ticks
+        self.frames = 0
+
+    def __enter__(self) -> Self:
+        self._guard(self._open, self._copy_from is not None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._complete()
+        else:
+            self._abandon()
+
+    def write(self, image: np.ndarray, pts: int) -> None:
+        """Append a frame.
+
+        Args:
+            image: (height, width, 3) uint8 RGB.
+            pts: presentation time in units of `time_base`, after that of the frame before.
+
+        Raises:
+            ValueError: another shape or dtype, or a time that does not increase.
+            VideoError: the encoder or the disk failed.
+        """
+        width, height = self._size
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
+            raise ValueError(f"expected a ({height}, {width}, 3) uint8 image, got {image.shape} {image.dtype}")
+        if self._last is not None and pts <= self._last[0]:
+            raise ValueError(f"pts {pts} does not come after {self._last[0]}")
+        frame = self._convert(image)
+        frame.pts, frame.time_base = self._ticks(pts), self._tick
+        self._guard(self._encode, frame)
+        self.frames += 1
+
+    def _open(self, copy: bool) -> None:
+        os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder otherwise writes its settings to stderr
+        options = container_options(self._muxer, self._tick)
+        self._container = av.open(str(self.part_path), "w", format=self._muxer.name, container_options=options)
+        self._stream = self._add_video(self._container)
+        if copy and self._copy_from is not None:
+            negative_moves_all = self._muxer.tick is not None
+            self._copier = StreamCopier(
+                self._copy_from, self._container, self._start, self._end, non_negative=negative_moves_all
+            )
+            self.skipped_streams = self._copier.skipped
+        try:
+            self._container.start_encoding()
+        except av.FFmpegError as error:
+            if self._copier is None or not self._copier.copies:
+                raise
+            self._close()
+            self.skipped_streams.append(f"all audio and subtitles: {reason(error)}")
+            self._open(copy=False)
+
+    def _add_video(self, container: OutputContainer) -> VideoStream:
+        width, height = self._size
+        pad = 0 if self._encoder.any_size else 1
+        stream = container.add_stream(
+            self._encoder.name,
+            self._rate,
+            self._options,
+            width=width + width % 2 * pad,
+            height=height + height % 2 * pad,
+        )
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.pix_fmt = self._encoder.pixel_format
+        context.time_base = self._tick
+        if self._encoder.pixel_format == "yuv420p":
+            context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+            context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        if self._sample_aspect_ratio:
+            context.sample_aspect_ratio = self._sample_aspect_ratio
+        if self._encoder.name == "libx265" and self._muxer.tick is None:
+            context.codec_tag = "hvc1"  # the one of HEVC's two tags that Apple's players know
+        return stream
+
+    def _convert(self, image: np.ndarray) -> VideoFrame:
+        """The image in the encoder's pixel format, padded to its size."""
+        height, width = image.shape[:2]
+        right, below = self._stream.width - width, self._stream.height - height
+        if right or below:
+            image = np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        if self._encoder.pixel_format != "yuv420p":
+            return self._reformatter.reformat(frame, format=self._encoder.pixel_format)
+        return self._reformatter.reformat(
+            frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+
+    def _ticks(self, pts: int) -> int:
+        """The time to write for a pts, in ticks of the output."""
+        ticks = round(pts * self._time_base / self._tick)
+        if self._last is None:
+            self._lift = max(0, -ticks)
+        else:  # where ticks are coarse, two times may fall on the same one
+            ticks = max(ticks, self._last[1] - self._lift + 1)
+        self._last = pts, ticks + self._lift
+        return ticks + self._lift
+
+    def _encode(self, frame: VideoFrame) -> None:
+        self._mux_video(self._stream.encode(frame))
+
+    def _flush(self) -> None:
+        """Encode what the encoder holds back."""
+        packets = self._stream.encode(None)
+        if packets and packets[-1].pts is not None:
+            # The MP4 muxer takes the last packet's end for the video's, and frames from there on are not shown.
+            packets[-1].duration = max(packet.pts or 0 for packet in packets) - packets[-1].pts + self._usual_duration
+        self._mux_video(packets)
+
+    def _mux_video(self, packets: "Sequence[Packet[VideoStream]]") -> None:
+        """Mux encoded packets, each after the sound that precedes it."""
+        for packet in packets:
+            ticks = packet.pts if packet.dts is None else packet.dts
+            self._copy_until(((ticks or 0) - self._lift) * packet.time_base)
+            self._mux(packet)
+
+    def _copy_until(self, time: Fraction | None) -> None:
+        if self._copier is None:
+            return
+        for packet in self._copier.until(time):
+            lift = round(self._lift * self._tick / packet.time_base)
+            if packet.pts is not None:
+                packet.pts += lift
+            if packet.dts is not None:
+                packet.dts += lift
+            self._mux(packet)
+
+    def _mux(self, packet: "Packet[Any]") -> None:
+        try:
+            self._container.mux(packet)
+        except (av.InvalidDataError, av.ArgumentError) as error:
+            # The muxer interleaves: what it refuses now is an older, copied packet, and this one is in its queue.
+            if self._copier is None:
+                raise
+            line = f"parts of audio or subtitles: {reason(error)}"
+            if line not in self.skipped_streams:
+                self.skipped_streams.append(line)
+
+    def _complete(self) -> None:
+        if not self.frames:
+            self._abandon()
+            raise VideoError(f"{self.path} was not written, as no frame came: check the source and the times asked for")
+        try:
+            self._guard(self._flush)
+            self._guard(self._copy_until, None)
+            self._guard(self._close)
+            self._guard(os.replace, self.part_path, self.path)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Make what there is play; errors while doing so would hide the one that led here."""
+        with suppress(av.FFmpegError, OSError, ValueError):
+            self._flush()
+        with suppress(av.FFmpegError, OSError, ValueError):
+            self._close()
+        if not self.frames:
+            self.part_path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._copier is not None:
+            self._copier.close()
+            self._copier = None
+        self._container.close()
+
+    def _guard(self, act: Callable[..., object], *arguments: object) -> None:
+        try:
+            act(*arguments)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"cannot write {self.path} ({reason(error)}): see that its folder exists and its disk has room"
+            ) from error
+
+
+def _likely(rate: Fraction | float) -> Fraction:
+    """The rate if an encoder can be told it, else a common one."""
+    lowest, highest = LIKELY_RATES
+    return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE
+
+
+def _check_target(path: Path, source: str | Path | None, overwrite: bool) -> None:
+    """Refuse early what would fail only after hours, or destroy the source."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise VideoError(f"the folder {folder} does not exist: make it first, or write elsewhere")
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder: give the name of a video file")
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        raise VideoError(f"{path} is the source itself: write to another name")
+    if path.exists() and not overwrite:
+        raise VideoError(f"{path} already exists: allow overwriting, or write elsewhere")

@@ -1,0 +1,117 @@
+"""`lmaseg eval` as a person meets it: the table, the files it writes, and what it refuses."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+
+from lmaseg.cli.eval import evaluate
+from lmaseg.errors import DatasetError, VideoError
+
+HEIGHT, WIDTH = 40, 56
+CLASSES = 11
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten noisy frames whose labels are three bands that slowly move."""
+    root = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(0)
+    for folder in ("val", "valannot"):
+        (root / folder).mkdir()
+    for number in range(10):
+        ids = np.repeat(np.array([0, 1, 3], np.uint8), (10 + number, 14, 16 - number))[:, None].repeat(WIDTH, 1)
+        image = rng.integers(0, 60, (HEIGHT, WIDTH, 3), np.uint8) + ids[..., None] * np.uint8(60)
+        Image.fromarray(image).save(root / f"val/A_{2 * number:03d}.png")
+        Image.fromarray(ids).save(root / f"valannot/A_{2 * number:03d}.png")
+    return root
+
+
+def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(
+        camvid=camvid,
+        memory=2,
+        size=40,
+        compare_memory=True,
+        json_file=tmp_path / "scores.json",
+        predictions=tmp_path / "maps",
+        plot=tmp_path / "ious.png",
+    )
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for words in ("camvid val: 10 labelled frames", "memory off", "memory on", "difference", "bicyclist", "mVC8"):
+        assert words in shown.err
+    check_json(json.loads((tmp_path / "scores.json").read_text()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ious.png", "maps", "scores.json"]
+    maps = sorted((tmp_path / "maps").iterdir())
+    assert [path.name for path in maps] == [f"A_{2 * number:03d}.png" for number in range(10)]
+    assert np.asarray(Image.open(maps[0])).shape == (HEIGHT, WIDTH)
+    assert Image.open(tmp_path / "ious.png").mode == "RGB"
+
+
+def check_json(scores: dict[str, Any]) -> None:
+    for found, memory in ((scores, 2), (scores["withoutMemory"], 0)):
+        assert len(found["classScores"]) == CLASSES
+        assert set(found["temporal"]) == {"mvc8", "mvc8Strict", "mvc16", "mvc16Strict", "flicker"}
+        assert found["frames"] == 10
+        assert found["settings"]["memory"] == memory
+        assert np.sum(found["counts"]) == 10 * HEIGHT * WIDTH
+    assert scores["settings"]["split"] == "val"
+    assert scores["settings"]["weights"] == "bundled"
+    assert 0 <= scores["averageScoreClasses"] <= scores["averageScoreCategories"] <= 1
+
+
+def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(camvid=camvid, memory=0, size=40)
+    shown = capsys.readouterr().err
+    assert "IoU" in shown
+    assert "memory off" not in shown
+    assert "difference" not in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS"),
+        ({"camvid": Path("a"), "cityscapes": Path("b")}, "give one of --cityscapes PATH"),
+        ({"camvid": Path("a"), "compare_memory": True, "memory": 0}, "leave out --memory 0"),
+        ({"camvid": Path("a"), "predictions": Path("p"), "at_working_size": True}, "leave out --at-working-size"),
+        ({"camvid": Path("a"), "plot": Path("p.jpg")}, "--plot draws a PNG picture: p.png would do"),
+    ],
+)
+def test_wrong_command_lines(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(typer.BadParameter) as error:
+        evaluate(**options)
+    assert said in str(error.value)
+
+
+def test_a_working_size_the_network_cannot_have(camvid: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="a working size of 8 pixels is not between"):
+        evaluate(camvid=camvid, size=8)
+
+
+def test_data_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="point --camvid at the folder that holds val/ and valannot/"):
+        evaluate(camvid=tmp_path)
+
+
+def test_outputs_are_not_replaced_unasked(camvid: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "scores.json"
+    kept.write_text("mine")
+    with pytest.raises(VideoError, match="already exists: add -y to overwrite"):
+        evaluate(camvid=camvid, json_file=kept, overwrite=False)
+    assert kept.read_text() == "mine"

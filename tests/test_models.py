@@ -1,0 +1,128 @@
+import pytest
+import torch
+
+from lmaseg.labels import CAMVID
+from lmaseg.models import FUSIONS, FeatureMemory, ModelSpec, Preprocess, build
+
+SPEC = ModelSpec("erfnet", 11, memory_frames=4, window=3, key_channels=16, value_channels=64, fusion="sigmoid-do1")
+
+
+def make_net(**changes):
+    torch.manual_seed(0)
+    return build(ModelSpec(**vars(SPEC) | changes), CAMVID, Preprocess()).eval()
+
+
+@pytest.fixture(scope="module")
+def net():
+    return make_net()
+
+
+@torch.inference_mode()
+def stream(net, frames, memory):
+    logits = []
+    for frame in frames:
+        out, key, value = net(frame, *memory.read())
+        memory.push(key, value)
+        logits.append(out)
+    return logits
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_shapes_and_gradients_reach_every_parameter(fusion):
+    net = make_net(fusion=fusion).train()
+    frames = torch.rand(2, 2, 3, 64, 96)
+    first, key, value = net(frames[0])
+    assert first.shape == (2, 11, 64, 96)
+    assert key.shape == (2, 16, 8, 12)
+    assert value.shape == (2, 64, 8, 12)
+    logits, _, _ = net(frames[1], key.unsqueeze(1), value.unsqueeze(1))
+    logits.square().mean().backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_erfnet_has_the_published_number_of_parameters():
+    net = make_net(classes=11)
+    single = sum(p.numel() for part in (net.encoder, net.decoder) for p in part.parameters())
+    assert single == pytest.approx(2.06e6, rel=0.01)
+
+
+def test_sizes_off_the_stride_are_padded_and_cropped_back(net):
+    with torch.inference_mode():
+        logits, key, _ = net(torch.rand(1, 3, 61, 83))
+    assert logits.shape == (1, 11, 61, 83)
+    assert key.shape[-2:] == (8, 11)
+
+
+def test_an_empty_memory_is_the_single_frame_network(net):
+    frame = torch.rand(1, 3, 64, 64)
+    empty = torch.empty(1, 0, 16, 8, 8), torch.empty(1, 0, 64, 8, 8)
+    with torch.inference_mode():
+        alone = net.decoder(net.encoder(frame))
+        assert torch.equal(net(frame)[0], alone)
+        assert torch.equal(net(frame, *empty)[0], alone)
+
+
+def test_the_memory_changes_the_labels_and_its_order_does_not(net):
+    frames = torch.rand(5, 1, 3, 64, 64)
+    memory = FeatureMemory(4)
+    alone = stream(net, frames, FeatureMemory(0))[-1]
+    with_memory = stream(net, frames, memory)[-1]
+    assert (with_memory - alone).abs().max() > 0.01 * alone.abs().max()
+    keys, values = memory.read()
+    with torch.inference_mode():
+        straight = net(frames[0], keys, values)[0]
+        turned = net(frames[0], keys.flip(1), values.flip(1))[0]
+    torch.testing.assert_close(turned, straight, rtol=1e-4, atol=1e-5)
+
+
+def test_a_frame_depends_on_the_last_t_frames_only(net):
+    frames = torch.rand(8, 1, 3, 64, 64)
+    whole = stream(net, frames, FeatureMemory(4))[-1]
+    piece = stream(net, frames[3:], FeatureMemory(4))[-1]
+    torch.testing.assert_close(piece, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_frames_of_a_batch_do_not_see_each_other(net):
+    frames = torch.rand(3, 2, 3, 64, 64)
+    both = stream(net, frames, FeatureMemory(2))[-1]
+    second = stream(net, frames[:, 1:], FeatureMemory(2))[-1]
+    torch.testing.assert_close(both[1:], second, rtol=1e-4, atol=1e-5)
+
+
+def test_memory_holds_the_newest_frames():
+    memory = FeatureMemory(3)
+    assert memory.read() == (None, None)
+    for i in range(5):
+        memory.push(torch.full((1, 2, 4, 4), float(i)), torch.full((1, 3, 4, 4), float(i)))
+        assert len(memory) == min(i + 1, 3)
+    keys, values = memory.read()
+    assert keys.shape == (1, 3, 2, 4, 4)
+    assert sorted(keys[0, :, 0, 0, 0].tolist()) == [2, 3, 4]
+    assert torch.equal(keys[:, :, 0], values[:, :, 0])
+    memory.clear()
+    assert len(memory) == 0
+    assert memory.read() == (None, None)
+
+
+def test_memory_starts_anew_when_the_size_changes():
+    memory = FeatureMemory(3)
+    memory.push(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4))
+    memory.push(torch.ones(1, 2, 5, 4), torch.ones(1, 3, 5, 4))
+    keys, _ = memory.read()
+    assert keys.shape == (1, 1, 2, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "vgg"}, "unknown backbone 'vgg': this version knows erfnet"),
+        ({"fusion": "sum"}, "unknown fusion 'sum'"),
+        ({"window": 4}, "odd number"),
+        ({"memory_frames": 0}, "memory_frames must be at least 1"),
+        ({"classes": 19}, "camvid has 11 classes, the network 19"),
+    ],
+)
+def test_a_spec_that_cannot_be_built_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_net(**changes)

@@ -1,0 +1,85 @@
+"""The package's own form: layers, lazy names, a light start."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lmaseg
+
+PACKAGE = Path(lmaseg.__file__).parent
+
+# From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
+LAYERS = [
+    {"_version", "errors", "labels"},
+    {"kernels", "attention", "video", "images", "render", "metrics", "stages"},
+    {"models", "datasets"},
+    {"checkpoint", "convert", "scores"},
+    {"stream"},
+    {"pipeline", "evaluate", "train", "bench", "export", "cluster"},
+    {"cli"},
+]
+MAY = {
+    "images": {"video"},
+    "attention": {"kernels"},
+    "models": {"attention"},
+    "convert": {"checkpoint"},
+    "cluster": {"pipeline"},
+}
+MAY_NOT = {"datasets": {"video", "images", "render", "metrics", "attention", "kernels", "stages"}}
+EVERYWHERE = {"__init__", "__main__"}
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def unit(path):
+    """The module or subpackage of lmaseg a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_units(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("lmaseg."))
+
+
+SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if unit(path) not in EVERYWHERE]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    own = unit(path)
+    for other in set(imported_units(path)) - {own}:
+        lower = LEVEL[other] < LEVEL[own] and other not in MAY_NOT.get(own, set())
+        assert lower or other in MAY.get(own, set()), f"{own} must not import {other}"
+
+
+def test_every_public_name_resolves():
+    for name in lmaseg.__all__:
+        assert getattr(lmaseg, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lmaseg.nothing
+
+
+def modules_after(code):
+    listing = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(listing.stdout.split())
+
+
+def test_help_does_not_wait_for_torch():
+    loaded = modules_after("import lmaseg.cli")
+    assert loaded.isdisjoint({"torch", "numpy", "av", "PIL"})
+
+
+def test_networks_and_datasets_do_not_need_av():
+    loaded = modules_after("import lmaseg.checkpoint, lmaseg.stream, lmaseg.datasets.street")
+    assert "av" not in loaded

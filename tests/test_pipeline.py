@@ -1,0 +1,170 @@
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from lmaseg import CAMVID, Segmenter, VideoError, segment_video
+from lmaseg.images import LabelMapWriter
+from lmaseg.models import ModelSpec, Preprocess, build
+from lmaseg.pipeline import ClassShares, LabelMaps, OverlayVideo, Sink
+from lmaseg.video import Frame, VideoReader, VideoWriter
+
+IDENTITY = np.arange(256, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    spec = ModelSpec("erfnet", 11, memory_frames=3, window=3, key_channels=16, value_channels=64, fusion="sigmoid-do1")
+    return build(spec, CAMVID, Preprocess(size=(32, 32))).eval()
+
+
+class Frames:
+    """A source made of arrays: what `segment_video` needs of a reader."""
+
+    def __init__(self, images, *, gaps=(), warm_up=0, fail_at=None):
+        self._images, self._gaps, self._warm_up, self._fail_at = images, gaps, warm_up, fail_at
+        self.frames = len(images) - warm_up
+
+    def __iter__(self):
+        for i, image in enumerate(self._images):
+            if i == self._fail_at:
+                raise VideoError("the source broke")
+            name = f"{max(0, i - self._warm_up):06d}"
+            yield Frame(image, i, Fraction(1, 10), name, warm_up=i < self._warm_up, after_gap=i in self._gaps)
+
+
+class Collected(Sink):
+    """Keeps what it is given; `slow` seconds a frame, failing at one if asked to."""
+
+    def __init__(self, fail_at=None, started=None):
+        self.labels, self.pts, self.closed_by = [], [], "nothing"
+        self._fail_at, self._started = fail_at, started
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        self.closed_by = kind.__name__ if kind else "end"
+
+    def write(self, frame, labels):
+        if len(self.labels) == self._fail_at:
+            raise VideoError("the disk is full")
+        self.labels.append(labels)
+        self.pts.append(frame.pts)
+        if self._started:
+            self._started.set()
+
+
+def noise(count, size=32):
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 256, (size, size, 3))
+    return [(base + rng.integers(0, 20, base.shape)).clip(0, 255).astype(np.uint8) for _ in range(count)]
+
+
+def run(source, segmenter, sinks, **options):
+    for progress in segment_video(source, segmenter, sinks, **options):
+        last = progress
+    return last
+
+
+@pytest.mark.timeout(60)
+def test_every_frame_reaches_every_sink_in_order(net):
+    images, sinks = noise(12), [Collected(), Collected()]
+    last = run(Frames(images), Segmenter(net), sinks)
+    assert (last.frames, last.total, last.finished, last.stopped) == (12, 12, True, False)
+    alone = Segmenter(net)
+    expected = [alone(image) for image in images]
+    for sink in sinks:
+        assert sink.pts == list(range(12))
+        assert sink.closed_by == "end"
+        assert all((a == b).all() for a, b in zip(sink.labels, expected, strict=True))
+    assert 0 < last.model_seconds <= last.seconds
+
+
+@pytest.mark.timeout(60)
+def test_a_piece_warmed_up_on_the_frames_before_it_gives_the_labels_of_the_whole(net):
+    images, whole, piece = noise(12), Collected(), Collected()
+    run(Frames(images), Segmenter(net), [whole])
+    run(Frames(images[4:], warm_up=3), Segmenter(net), [piece])
+    assert piece.pts == list(range(3, 8))
+    assert all((a == b).all() for a, b in zip(piece.labels, whole.labels[7:], strict=True))
+
+
+@pytest.mark.timeout(60)
+def test_gaps_and_cuts_empty_the_memory(net):
+    images = noise(3) + [255 - image for image in noise(3)]
+    alone = Segmenter(net, memory=0)
+    for options, reset in [({}, True), ({"reset_at_cuts": False}, False)]:
+        sink = Collected()
+        run(Frames(images), Segmenter(net), [sink], **options)
+        assert (sink.labels[3] == alone(images[3])).all() == reset
+    sink = Collected()
+    run(Frames(images, gaps=(2,)), Segmenter(net), [sink])
+    assert (sink.labels[2] == alone(images[2])).all()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("failing", ["source", "network", "sink"])
+def test_the_first_error_ends_the_run_and_the_outputs_know(net, failing):
+    source = Frames(noise(30), fail_at=5 if failing == "source" else None)
+    sink = Collected(fail_at=5 if failing == "sink" else None)
+    segmenter = Segmenter(net)
+    if failing == "network":
+        segmenter = lambda image: 1 / 0  # noqa: E731
+    with pytest.raises(ZeroDivisionError if failing == "network" else VideoError):
+        run(source, segmenter, [sink], reset_at_cuts=False)
+    assert sink.closed_by != "end"
+
+
+@pytest.mark.timeout(60)
+def test_stop_ends_after_the_frame_in_hand(net):
+    stop, started = threading.Event(), threading.Event()
+    sink = Collected(started=started)
+    last = None
+    for progress in segment_video(Frames(noise(2000)), Segmenter(net), [sink], stop=stop):
+        last = progress
+        if started.is_set():
+            stop.set()
+    assert last.stopped
+    assert not last.finished
+    assert 0 < last.frames == len(sink.labels) < 1900
+    assert sink.closed_by not in ("end", "nothing")
+
+
+@pytest.mark.timeout(60)
+def test_leaving_the_loop_ends_the_threads(net):
+    for _ in segment_video(Frames(noise(5000)), Segmenter(net), [Collected()]):
+        break
+    assert threading.active_count() == 1
+
+
+def test_class_shares_add_up():
+    shares = ClassShares(11)
+    with shares:
+        for pts, value in [(0, 2), (9, 3), (10, 3)]:
+            labels = np.full((2, 2), value, np.uint8)
+            shares.write(Frame(np.zeros((2, 2, 3), np.uint8), pts, Fraction(1, 10), "x"), labels)
+    assert shares.total()[[2, 3]].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert [(second, values[2]) for second, values in shares.over_time()] == [(0, 0.5), (1, 0.0)]
+
+
+@pytest.mark.timeout(120)
+def test_from_a_file_to_a_file_and_label_maps(net, tmp_path):
+    source, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    times = [0, 1, 3, 4, 9, 10]
+    with VideoWriter(source, width=64, height=48, time_base=Fraction(1, 25), rate=Fraction(25)) as writer:
+        for pts, image in zip(times, noise(6, 64), strict=True):
+            writer.write(image[:48], pts)
+    with VideoReader(source) as reader:
+        writer = VideoWriter(
+            output, width=reader.width, height=reader.height, time_base=reader.time_base, rate=reader.rate
+        )
+        maps = LabelMaps(LabelMapWriter(tmp_path / "maps", CAMVID), IDENTITY)
+        run(reader, Segmenter(net), [OverlayVideo(writer, CAMVID), maps])
+    with VideoReader(output) as again:
+        assert [float(frame.time) for frame in again] == pytest.approx([pts / 25 for pts in times])
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [f"{i:06d}.png" for i in range(6)]
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "out.mp4", "maps"}

@@ -1,0 +1,51 @@
+"""What an evaluation ends with: classes matched between label sets, and scores under their official names."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lmaseg.datasets.folder import write_class_ids
+from lmaseg.errors import DatasetError
+from lmaseg.labels import CAMVID, CITYSCAPES, LabelSet
+from lmaseg.scores import Evaluation, official_scores, translate_classes
+
+
+class TestClasses:
+    def test_the_same_classes_need_no_train_ids(self) -> None:
+        ours = LabelSet("ours", ("a", "b"), ((0, 0, 0), (1, 1, 1)), (255, 255))
+        table, known = translate_classes(ours, ours)
+        assert table[:3].tolist() == [0, 1, 255]
+        assert known == (True, True)
+
+    def test_nothing_in_common(self) -> None:
+        ours = LabelSet("ours", ("a", "b"), ((0, 0, 0), (1, 1, 1)), (255, 255))
+        with pytest.raises(DatasetError) as error:
+            translate_classes(ours, CITYSCAPES)
+        assert str(error.value) == (
+            "the weights' classes (ours) have none of the data set's (cityscapes): choose other --weights"
+        )
+
+    def test_predictions_of_a_folder_keep_their_ids(self, tmp_path: Path) -> None:
+        ids = np.array([[0, 10], [255, 3]], np.uint8)
+        write_class_ids(tmp_path, "frame_7", ids)
+        assert [path.name for path in tmp_path.iterdir()] == ["frame_7.png"]
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "frame_7.png")), ids)
+
+
+def test_official_scores_are_plain_json() -> None:
+    counts = np.zeros((11, 12), np.int64)
+    counts[0, :2] = 3, 1
+    evaluation = Evaluation(CAMVID, (True,) * 10 + (False,), counts, {"mvc8": math.nan}, 1, 2.0, {"memory": 4})
+    scores = json.loads(json.dumps(official_scores(evaluation), allow_nan=False))
+    assert scores["classScores"]["sky"] == 0.75
+    assert scores["classScores"]["building"] == 0
+    assert scores["classScores"]["tree"] is None
+    assert scores["averageScoreClasses"] == 0.375
+    assert scores["categoryScores"]["sky"] == 0.75
+    assert scores["temporal"] == {"mvc8": None}
+    assert scores["settings"] == {"memory": 4}
+    assert (scores["frames"], scores["seconds"], scores["unknownClasses"]) == (1, 2.0, ["bicyclist"])

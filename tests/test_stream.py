@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+
+from lmaseg import CAMVID, Segmenter
+from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
+from lmaseg.stream import CutDetector, labels_at, preprocess
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    spec = ModelSpec("erfnet", 11, memory_frames=3, window=3, key_channels=16, value_channels=64, fusion="sigmoid-do1")
+    return build(spec, CAMVID, Preprocess(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3), size=(64, 96))).eval()
+
+
+def noise(seed, height=64, width=96):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (61, 97), (200, 130), (33, 500)])
+def test_labels_have_the_source_size(net, height, width):
+    labels = Segmenter(net)(noise(0, height, width))
+    assert labels.shape == (height, width)
+    assert labels.dtype == np.uint8
+    assert labels.max() < 11
+
+
+@pytest.mark.parametrize(
+    ("size", "source", "expected"),
+    [
+        (None, (360, 640), (64, 112)),
+        (None, (640, 360), (112, 64)),
+        (128, (360, 640), (128, 224)),
+        ((100, 200), (360, 640), (96, 200)),
+        (None, (64, 96), (64, 96)),
+    ],
+)
+def test_working_size(net, size, source, expected):
+    assert Segmenter(net, size=size).working_size(*source) == expected
+
+
+@pytest.mark.parametrize("size", [7, 31, 9000, (64, 7)])
+def test_absurd_sizes_are_refused(net, size):
+    with pytest.raises(ValueError, match="is not between 32 and 8192"):
+        Segmenter(net, size=size)
+
+
+def test_streams_what_the_network_computes(net):
+    frames = [noise(i) for i in range(5)]
+    segmenter = Segmenter(net)
+    ours = [segmenter(frame) for frame in frames]
+    memory = FeatureMemory(3)
+    with torch.inference_mode():
+        for frame, labels in zip(frames, ours, strict=True):
+            pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+            settings = net.preprocess
+            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (settings.mean, settings.std))
+            logits, key, value = net((pixels - mean) / std, *memory.read())
+            memory.push(key, value)
+            assert (logits.argmax(1)[0].numpy() == labels).mean() > 0.999
+
+
+def test_memory_and_reset(net):
+    with_memory, without = Segmenter(net), Segmenter(net, memory=0)
+    for i in range(3):
+        first = with_memory(noise(i)), without(noise(i))
+    assert (first[0] != first[1]).any()
+    with_memory.reset()
+    assert (with_memory(noise(9)) == without(noise(9))).all()
+
+
+def test_another_precision_leaves_the_callers_network_alone(net):
+    labels = Segmenter(net, dtype=torch.bfloat16)(noise(0))
+    assert labels.shape == (64, 96)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_preprocess_scales_and_normalises():
+    pixels = torch.full((4, 6, 3), 255, dtype=torch.uint8)
+    settings = Preprocess(mean=(0.5, 0.0, 1.0), std=(0.5, 2.0, 1.0))
+    out = preprocess(pixels, settings, (2, 3), torch.float32)
+    assert out.shape == (1, 3, 2, 3)
+    torch.testing.assert_close(out[0, :, 0, 0], torch.tensor([1.0, 0.5, 0.0]))
+
+
+def test_labels_are_decided_after_interpolation():
+    logits = torch.zeros(1, 3, 1, 2)
+    logits[0, 0, 0, 0] = logits[0, 1, 0, 1] = 1.0
+    logits[0, 2] = 0.7  # between the two cells neither 0 nor 1 reaches it
+    assert set(labels_at(logits, 1, 2)[0, 0].tolist()) == {0, 1}
+    assert 2 in labels_at(logits, 1, 8)[0, 0].tolist()
+
+
+def test_cuts_are_found_from_neighbouring_frames_only():
+    ramp = np.linspace(0, 200, 96, dtype=np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2)
+    night = np.full_like(ramp, 10)
+    panning = [np.roll(ramp, i, axis=1) // 2 + 60 for i in range(4)]
+    detector = CutDetector()
+    assert [detector(frame) for frame in panning] == [False] * 4
+    assert detector(night)
+    assert not detector(night)
+    assert detector(255 - night)
