@@ -1,13 +1,11 @@
 """Streaming: one frame in, one label map out, with constant memory."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmaseg.models import FeatureMemory, LocalMemoryNet, Preprocess
+from lmaseg.models import FeatureMemory, LocalMemoryNet, Preprocess, fold
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
 LONGEST = 8192  # pixels: keeps the working size of a very narrow source bounded
@@ -22,7 +20,8 @@ class Segmenter:
             source's shorter side to the height the weights were trained at. The aspect ratio is kept unless both
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
-        dtype: floating point type of the network's computation; None keeps that of its weights.
+        dtype: floating point type of the network's computation; None takes bfloat16 on a CPU with instructions for
+            it, else that of the weights.
 
     Raises:
         ValueError: a size under 32 or over 8192 pixels, or a negative memory.
@@ -38,13 +37,12 @@ class Segmenter:
         for side in (size,) if isinstance(size, int) else size or ():
             if not SMALLEST <= side <= LONGEST:
                 raise ValueError(f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}")
-        if dtype is not None and dtype != next(net.parameters()).dtype:
-            net = copy.deepcopy(net).to(dtype)  # the caller's network keeps its precision
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        weight = next(net.parameters())
+        self.device = weight.device
+        self.dtype = dtype or fastest_dtype(weight)
+        self.net = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.memory = FeatureMemory(net.spec.memory_frames if memory is None else memory)
         self._size = size
-        weight = next(net.parameters())
-        self._device, self._dtype = weight.device, weight.dtype
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
@@ -61,8 +59,8 @@ class Segmenter:
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB."""
         height, width = frame.shape[:2]
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self._device, non_blocking=True)
-        prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self._dtype)
+        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device, non_blocking=True)
+        prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
         logits, key, value = self.net(prepared, *self.memory.read())
         self.memory.push(key, value)
         return labels_at(logits, height, width)[0].cpu().numpy()
@@ -70,6 +68,16 @@ class Segmenter:
     def reset(self) -> None:
         """Forget the past: the next frame opens a new shot."""
         self.memory.clear()
+
+
+def fastest_dtype(weight: Tensor) -> torch.dtype:
+    """The type to compute in where a network's weights lie: measured on CPUs, as the weights are elsewhere."""
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return weight.dtype
+    # torch says this of CPUs under private names only; without them float32 is right everywhere.
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    fast = any(getattr(torch.cpu, probe, bool)() for probe in probes)
+    return torch.bfloat16 if fast else torch.float32
 
 
 def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtype: torch.dtype) -> Tensor:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lmaseg.labels import CAMVID
-from lmaseg.models import FUSIONS, FeatureMemory, ModelSpec, Preprocess, build
+from lmaseg.models import FUSIONS, FeatureMemory, ModelSpec, Preprocess, build, fold
 
 SPEC = ModelSpec("erfnet", 11, memory_frames=4, window=3, key_channels=16, value_channels=64, fusion="sigmoid-do1")
 
@@ -74,6 +74,27 @@ def test_the_memory_changes_the_labels_and_its_order_does_not(net):
         straight = net(frames[0], keys, values)[0]
         turned = net(frames[0], keys.flip(1), values.flip(1))[0]
     torch.testing.assert_close(turned, straight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_folding_is_exact_and_leaves_the_network_alone(fusion):
+    net = make_net(fusion=fusion)
+    for module in net.modules():  # norms as training leaves them, not as they are born
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    folded = fold(net)
+    frames = torch.rand(3, 1, 3, 64, 96)
+    for ours, exact in zip(
+        stream(folded, frames, FeatureMemory(2)), stream(net, frames, FeatureMemory(2)), strict=True
+    ):
+        assert (ours - exact).abs().max() < 1e-4 * exact.abs().max()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    norms = [module for module in folded.encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert sum(norm.num_features for norm in norms) == 3 + 16 + 64  # the pooled channels of the three downsamplers
 
 
 def test_a_frame_depends_on_the_last_t_frames_only(net):

@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+import lmaseg
 from lmaseg import CAMVID, Segmenter
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
 from lmaseg.stream import CutDetector, labels_at, preprocess
+from lmaseg.video import VideoReader
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def test_absurd_sizes_are_refused(net, size):
 
 def test_streams_what_the_network_computes(net):
     frames = [noise(i) for i in range(5)]
-    segmenter = Segmenter(net)
+    segmenter = Segmenter(net, dtype=torch.float32)
     ours = [segmenter(frame) for frame in frames]
     memory = FeatureMemory(3)
     with torch.inference_mode():
@@ -74,6 +78,17 @@ def test_another_precision_leaves_the_callers_network_alone(net):
     labels = Segmenter(net, dtype=torch.bfloat16)(noise(0))
     assert labels.shape == (64, 96)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_bfloat16_labels_agree_with_float32_on_a_real_clip():
+    clip = Path(__file__).parents[2] / "shared" / "camvid" / "clip_0016E5_15hz.mp4"
+    if not clip.is_file():
+        pytest.skip(f"needs {clip}, which is not part of the project")
+    exact, fast = (Segmenter(lmaseg.load(), dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    with VideoReader(clip, end=1.0) as reader:
+        agreement = [(exact(frame.image) == fast(frame.image)).mean() for frame in reader]
+    assert len(agreement) == 15
+    assert np.mean(agreement) >= 0.995
 
 
 def test_preprocess_scales_and_normalises():

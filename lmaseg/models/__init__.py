@@ -6,6 +6,7 @@ from torch import nn
 
 from lmaseg.labels import LabelSet
 from lmaseg.models import erfnet
+from lmaseg.models.folding import fold
 from lmaseg.models.fusion import NormalizedSigmoidFusion, SigmoidFusion
 from lmaseg.models.lma import Encoded, LocalMemoryNet, Projections
 from lmaseg.models.memory import FeatureMemory
@@ -20,6 +21,7 @@ __all__ = [
     "ModelSpec",
     "Preprocess",
     "build",
+    "fold",
 ]
 
 BACKBONES: dict[str, Callable[[int], tuple[erfnet.Encoder, nn.Module]]] = {

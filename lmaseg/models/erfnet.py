@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmaseg.models.folding import absorb, channels_of
+
 BATCH_NORM_EPS = 1e-3
 
 
@@ -16,10 +18,19 @@ class Downsampler(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels - in_channels, 3, stride=2, padding=1)
-        self.bn = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
+        self.pool: nn.Module = nn.MaxPool2d(2)
+        self.bn: nn.Module = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(torch.cat([self.conv(x), F.max_pool2d(x, 2)], dim=1)))
+        return F.relu(self.bn(torch.cat([self.conv(x), self.pool(x)], dim=1)))
+
+    def folded(self) -> nn.Module:
+        """This module with the batch norm inside the convolution; what falls on the pooled channels stays a norm."""
+        convolved = self.conv.out_channels
+        self.conv = absorb(self.conv, channels_of(self.bn, slice(0, convolved)))
+        self.pool = nn.Sequential(self.pool, channels_of(self.bn, slice(convolved, None)))
+        self.bn = nn.Identity()
+        return self
 
 
 class NonBottleneck1d(nn.Module):
@@ -30,10 +41,10 @@ class NonBottleneck1d(nn.Module):
         d = dilation
         self.conv3x1_1 = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))
         self.conv1x3_1 = nn.Conv2d(channels, channels, (1, 3), padding=(0, 1))
-        self.bn1 = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
+        self.bn1: nn.Module = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
         self.conv3x1_2 = nn.Conv2d(channels, channels, (3, 1), padding=(d, 0), dilation=(d, 1))
         self.conv1x3_2 = nn.Conv2d(channels, channels, (1, 3), padding=(0, d), dilation=(1, d))
-        self.bn2 = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
+        self.bn2: nn.Module = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,6 +54,12 @@ class NonBottleneck1d(nn.Module):
         y = self.bn2(self.conv1x3_2(y))
         return F.relu(self.dropout(y) + x)
 
+    def folded(self) -> nn.Module:
+        """This module with each batch norm inside the convolution before it."""
+        self.conv1x3_1, self.bn1 = absorb(self.conv1x3_1, self.bn1), nn.Identity()
+        self.conv1x3_2, self.bn2 = absorb(self.conv1x3_2, self.bn2), nn.Identity()
+        return self
+
 
 class Upsampler(nn.Module):
     """A transposed convolution that doubles the size."""
@@ -50,10 +67,15 @@ class Upsampler(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1)
-        self.bn = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
+        self.bn: nn.Module = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x)))
+
+    def folded(self) -> nn.Module:
+        """This module with the batch norm inside the transposed convolution."""
+        self.conv, self.bn = absorb(self.conv, self.bn), nn.Identity()
+        return self
 
 
 class Encoder(nn.Module):

@@ -7,7 +7,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmaseg.models.folding import merge_convolutions
+
 BATCH_NORM_EPS = 1e-3
+
+
+class Gates(nn.Module):
+    """Logits of how much of each content passes, from both values: (B, 2 * value_channels, h, w) -> two of channels."""
+
+    def __init__(self, value_channels: int, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(2 * value_channels, channels, 3, padding=1)
+        self.memory = nn.Conv2d(2 * value_channels, channels, 3, padding=1)
+
+    def forward(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        return self.query(both), self.memory(both)
+
+    def folded(self) -> nn.Module:
+        """The same as one convolution."""
+        return _MergedGates(merge_convolutions([self.query, self.memory]))
+
+
+class _MergedGates(nn.Module):
+    """`Gates` as one convolution, for inference."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, both: Tensor) -> tuple[Tensor, ...]:
+        return self.conv(both).chunk(2, dim=1)
 
 
 class SigmoidFusion(nn.Module):
@@ -17,14 +46,12 @@ class SigmoidFusion(nn.Module):
         super().__init__()
         self.query_content = nn.Conv2d(value_channels, channels, 3, padding=1)
         self.memory_content = nn.Conv2d(value_channels, channels, 3, padding=1)
-        self.query_gate = nn.Conv2d(2 * value_channels, channels, 3, padding=1)
-        self.memory_gate = nn.Conv2d(2 * value_channels, channels, 3, padding=1)
+        self.gates = Gates(value_channels, channels)
         self.bn = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
-        both = torch.cat([query, memory], dim=1)
-        fused = self.query_content(query) * self.query_gate(both).sigmoid()
-        fused = fused + self.memory_content(memory) * self.memory_gate(both).sigmoid()
+        query_gate, memory_gate = self.gates(torch.cat([query, memory], dim=1))
+        fused = self.query_content(query) * query_gate.sigmoid() + self.memory_content(memory) * memory_gate.sigmoid()
         return F.relu(self.bn(fused))
 
 

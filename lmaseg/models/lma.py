@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lmaseg.attention import local_attention
 from lmaseg.labels import LabelSet
+from lmaseg.models.folding import merge_convolutions
 from lmaseg.models.spec import ModelSpec, Preprocess
 
 
@@ -42,6 +43,22 @@ class Projections(nn.Module):
             self.memory_key(features),
             self.memory_value(features),
         )
+
+    def folded(self) -> nn.Module:
+        """The same as one convolution."""
+        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value])
+
+
+class _MergedProjections(nn.Module):
+    """The four convolutions of `Projections` as one, for inference."""
+
+    def __init__(self, parts: list[nn.Conv2d]) -> None:
+        super().__init__()
+        self._channels = [part.out_channels for part in parts]
+        self.conv = merge_convolutions(parts)
+
+    def forward(self, features: Tensor) -> Encoded:
+        return Encoded(features, *self.conv(features).split(self._channels, dim=1))
 
 
 class LocalMemoryNet(nn.Module):
