@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lmaseg.errors import BackendError, CheckpointError
 from lmaseg.labels import LabelSet
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
+from lmaseg.paths import part_path
 
 FORMAT = "lmaseg-1"
 BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
@@ -67,7 +68,7 @@ def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[st
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in net.state_dict().items()
     }
-    part = Path(path).with_suffix(".part.safetensors")
+    part = part_path(Path(path))
     save_file(tensors, part, metadata)
     part.chmod(0o644)  # safetensors keeps its files to their owner; weights are for sharing
     part.replace(path)

@@ -110,8 +110,14 @@ def evaluate(
         tallies.add(number, score)
     if world > 1:
         tallies.reduce(_all_reduce)
-    settings = {"memory": segmenter.memory.frames, "protocol": protocol, "fullResolution": full_resolution}
-    return tallies.evaluation(labels, known, time.perf_counter() - started, settings | {"processes": world})
+    settings = {
+        "memory": segmenter.memory.frames,
+        "protocol": protocol,
+        "fullResolution": full_resolution,
+        "dtype": str(segmenter.dtype).removeprefix("torch."),
+        "processes": world,
+    }
+    return tallies.evaluation(labels, known, time.perf_counter() - started, settings)
 
 
 def _rank_and_world() -> tuple[int, int]:
@@ -130,7 +136,8 @@ def _at_working_size(segmenter: Segmenter, clip: Clip) -> tuple[Segmenter, Reade
         resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
         return resized[0].permute(1, 2, 0).numpy(), None if truth is None else _nearest(truth, size)
 
-    return Segmenter(segmenter.net, size=size, memory=segmenter.memory.frames), read
+    same = Segmenter(segmenter.net, size=size, memory=segmenter.memory.frames, dtype=segmenter.dtype)
+    return same, read
 
 
 def _nearest(truth: Picture, size: tuple[int, int]) -> Picture:

@@ -1,7 +1,6 @@
 """Image sequences in, label maps out: the counterparts of a video's reader and writer."""
 
 import glob
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -15,7 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
+from lmaseg.paths import part_path
 from lmaseg.video import Frame, VideoReader
+from lmaseg.video.span import Span
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 RATE = Fraction(30)  # frames per second that a sequence without times is given
@@ -94,12 +95,12 @@ class ImageReader:
         self.rate = Fraction(rate)
         self.time_base = 1 / self.rate
         self.width, self.height = _common_size(self.paths)
-        wanted = self._wanted(start, end)[::stride]
+        span = Span(start, end)
+        times = [index * self.time_base for index in range(len(self.paths))]
+        wanted = [i for i, time in enumerate(times) if not span.is_before(time) and not span.is_past(time)][::stride]
         if not wanted:
-            raise VideoError(
-                f"{source} has no image between {start or 0:g} s and {f'{end:g} s' if end is not None else 'its end'}: "
-                f"its {len(self.paths)} images last {float(len(self.paths) / self.rate):g} s"
-            )
+            lasting = f"its {len(self.paths)} images last {len(self.paths) / float(self.rate):g} s"
+            raise VideoError(f"{source} has no image between {span}: {lasting}")
         self.frames: int | None = len(wanted)
         self._indices = wanted
         self._warm_up = range(wanted[0] - stride, -1, -stride)[:warm_up][::-1]
@@ -118,11 +119,6 @@ class ImageReader:
             yield self._frame(index, warm_up=True)
         for index in self._indices:
             yield self._frame(index, warm_up=False)
-
-    def _wanted(self, start: float | None, end: float | None) -> range:
-        first = 0 if start is None else max(0, math.ceil(round(start * self.rate, 6)))
-        last = len(self.paths) if end is None else math.ceil(round(end * self.rate, 6))
-        return range(first, min(last, len(self.paths)))
 
     def _frame(self, index: int, *, warm_up: bool) -> Frame:
         path = self.paths[index]
@@ -232,7 +228,7 @@ class LabelMapWriter:
 
     def __init__(self, folder: str | Path, label_set: LabelSet, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)
-        self.part_path = self.folder.with_name(f"{self.folder.name}.part")
+        self.part_path = part_path(self.folder)
         self.frames = 0
         self._palette = label_set.palette
         parent = self.folder.absolute().parent

@@ -40,7 +40,8 @@ class Segmenter:
         weight = next(net.parameters())
         self.device = weight.device
         self.dtype = dtype or fastest_dtype(weight)
-        self.net = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net
+        self._folded = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.memory = FeatureMemory(net.spec.memory_frames if memory is None else memory)
         self._size = size
 
@@ -61,7 +62,7 @@ class Segmenter:
         height, width = frame.shape[:2]
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device, non_blocking=True)
         prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
-        logits, key, value = self.net(prepared, *self.memory.read())
+        logits, key, value = self._folded(prepared, *self.memory.read())
         self.memory.push(key, value)
         return labels_at(logits, height, width)[0].cpu().numpy()
 

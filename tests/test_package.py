@@ -13,7 +13,7 @@ PACKAGE = Path(lmaseg.__file__).parent
 
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
-    {"_version", "errors", "labels"},
+    {"_version", "errors", "labels", "paths"},
     {"kernels", "attention", "video", "images", "render", "metrics", "stages"},
     {"models", "datasets"},
     {"checkpoint", "convert", "scores"},

@@ -16,6 +16,7 @@ from lmaseg.cli.options import Device, Memory, Size, Weights
 from lmaseg.cli.outputs import Overwrite, may_replace, write_text
 from lmaseg.cli.run import make_segmenter
 from lmaseg.cli.scores import score_plot, score_table
+from lmaseg.paths import part_path
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -168,6 +169,6 @@ def _write_outputs(
     if json_file:
         write_text(json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if plot:
-        part = plot.with_suffix(".part.png")
+        part = part_path(plot)
         score_plot(columns).save(part)
         part.replace(plot)

@@ -10,6 +10,7 @@ from rich.prompt import Confirm
 
 from lmaseg.cli.console import console
 from lmaseg.errors import VideoError
+from lmaseg.paths import part_path
 
 Overwrite = Annotated[
     bool | None, typer.Option("--overwrite/--no-overwrite", "-y/-n", help="Replace outputs that exist; default: ask.")
@@ -33,11 +34,6 @@ def may_replace(outputs: list[Path], overwrite: bool | None) -> bool:
     if asked and Confirm.ask(f"{escape(names)} already exists. Overwrite?", console=console, default=False):
         return True
     raise VideoError(f"{names} already exists: add -y to overwrite, or write elsewhere")
-
-
-def part_path(path: Path) -> Path:
-    """Where an output is kept until it is complete: NAME.part.EXT beside it, NAME.part for a folder."""
-    return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
 def write_text(path: Path, text: str) -> None:

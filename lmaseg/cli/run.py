@@ -11,7 +11,8 @@ from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, say
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.options import Device, Memory, Size, Weights, parse_time
-from lmaseg.cli.outputs import Overwrite, may_replace, part_path, write_text
+from lmaseg.cli.outputs import Overwrite, may_replace, write_text
+from lmaseg.paths import part_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,6 +84,7 @@ def run(
     with open_source(source, start=start, end=end, stride=stride, warm_up=segmenter.memory.frames) as reader:
         shares = pipeline.ClassShares(len(label_set))
         sinks: list[pipeline.Sink] = [shares]
+        writer = None
         if video:
             writer = _video_writer(video, source, reader, codec=codec, crf=crf, start=start, end=end, replace=replace)
             sinks.append(pipeline.OverlayVideo(writer, label_set, opacity))
@@ -91,9 +93,10 @@ def run(
         with stop_on_interrupt() as stop, RunDisplay(Path(source).name) as display:
             for progress in pipeline.segment_video(reader, segmenter, sinks, reset_at_cuts=reset_at_cuts, stop=stop):
                 display.update(progress.frames, progress.total, progress.seconds)
-        _summarise(progress, reader, [path for path in (video, folder) if path])
+        warnings = _warnings(reader, writer.skipped_streams if writer else [])
+        _summarise(progress, reader, [path for path in (video, folder) if path], warnings)
         if report:
-            _write_report(report, settings, progress, reader, label_set, shares)
+            _write_report(report, settings, progress, reader, label_set, shares, warnings)
     if progress.stopped:
         raise typer.Exit(INTERRUPTED)
 
@@ -151,6 +154,7 @@ def _video_writer(
         height=reader.height,
         time_base=reader.time_base,
         rate=reader.rate,
+        sample_aspect_ratio=reader.sample_aspect_ratio,
         codec=codec,
         crf=crf,
         copy_from=Path(source) if isinstance(reader, VideoReader) else None,
@@ -175,8 +179,22 @@ def _label_maps(folder: Path, label_set: "LabelSet", ids: Ids, replace: bool) ->
     return LabelMaps(LabelMapWriter(folder, label_set, overwrite=replace), table)
 
 
-def _summarise(progress: "Progress", reader: "VideoReader | ImageReader", outputs: list[Path]) -> None:
-    """One line on what was done, or on what there is after an interruption."""
+def _warnings(reader: "VideoReader | ImageReader", skipped_streams: list[str]) -> list[str]:
+    """What of the source did not come through as it was."""
+    warnings = [f"not copied: {line}" for line in skipped_streams]
+    if reader.damaged:
+        warnings.append(f"{reader.damaged} damaged packets or frames in the source: decoding went on after each")
+    if reader.repaired:
+        warnings.append(f"{reader.repaired} frames had a time not after the one before, and were moved just past it")
+    return warnings
+
+
+def _summarise(
+    progress: "Progress", reader: "VideoReader | ImageReader", outputs: list[Path], warnings: list[str]
+) -> None:
+    """One line on what was done, or on what there is after an interruption; warnings above it."""
+    for warning in warnings:
+        say(warning, prefix="[yellow]warning:[/] ")
     if progress.stopped:
         kept = [part for part in map(part_path, outputs) if part.exists()]
         where = f"kept what there is as {' and '.join(map(str, kept))}" if kept else "nothing was written"
@@ -202,6 +220,7 @@ def _write_report(
     reader: "VideoReader | ImageReader",
     label_set: "LabelSet",
     shares: "ClassShares",
+    warnings: list[str],
 ) -> None:
     def by_name(values: "np.ndarray") -> dict[str, float]:
         return {name: round(float(value), 6) for name, value in zip(label_set.names, values, strict=True)}
@@ -215,6 +234,7 @@ def _write_report(
         "seconds": round(progress.seconds, 3),
         "model_seconds": round(progress.model_seconds, 3),
         "complete": progress.finished,
+        "warnings": warnings,
         "class_shares": by_name(shares.total()),
         "class_shares_per_second": [
             {"second": second, "shares": by_name(values)} for second, values in shares.over_time()

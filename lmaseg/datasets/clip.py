@@ -14,6 +14,7 @@ from PIL import Image
 
 from lmaseg.errors import DatasetError
 from lmaseg.labels import LabelSet
+from lmaseg.paths import part_path
 
 Picture = NDArray[np.uint8]
 Source = Path | Callable[[], Picture]
@@ -132,7 +133,7 @@ def _read(path: Path, mode: str | None = None) -> Picture:
 
 def write_ids(path: Path, ids: Picture) -> None:
     """Writes (H, W) uint8 ids as a PNG of one channel, which appears under its name when it is complete."""
-    part = path.with_suffix(".part.png")
+    part = part_path(path)
     Image.fromarray(ids).save(part, compress_level=1)
     part.replace(path)
 

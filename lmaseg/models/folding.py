@@ -20,7 +20,7 @@ def fold(net: Module) -> Module:
     net = copy.deepcopy(net).eval()
     for parent in list(net.modules()):
         for name, child in parent.named_children():
-            folded: Callable[[], nn.Module] | None = getattr(child, "folded", None)  # type: ignore[assignment]
+            folded: Callable[[], nn.Module] | None = getattr(child, "folded", None)
             if folded is not None:
                 setattr(parent, name, folded())
     return net

@@ -4,15 +4,17 @@ from torch import Tensor
 
 
 class FeatureMemory:
-    """A preallocated ring of the last `frames` keys and values.
+    """The last `frames` keys and values, preallocated, read oldest first.
 
-    The ring is never rolled: local attention does not depend on the order of the memory's frames.
+    Local attention does not depend on the order of the memory's frames, but its rounding does. Always the same order
+    makes a piece of a video, warmed up on the frames before it, give the labels of the whole bit for bit.
     """
 
     def __init__(self, frames: int) -> None:
         if frames < 0:
             raise ValueError(f"a memory holds 0 frames or more, not {frames}")
         self.frames = frames
+        # Rings written twice, `frames` slots apart, so that the last frames always lie side by side in order.
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
         self._seen = 0
@@ -27,33 +29,27 @@ class FeatureMemory:
         """
         if self.frames == 0:
             return
-        if not (_fits(self._keys, key) and _fits(self._values, value)):
-            self._keys = key.new_empty(key.shape[0], self.frames, *key.shape[1:])
-            self._values = value.new_empty(value.shape[0], self.frames, *value.shape[1:])
+        if self._keys is None or self._values is None or not (_fits(self._keys, key) and _fits(self._values, value)):
+            self._keys = key.new_empty(key.shape[0], 2 * self.frames, *key.shape[1:])
+            self._values = value.new_empty(value.shape[0], 2 * self.frames, *value.shape[1:])
             self._seen = 0
-        assert self._keys is not None
-        assert self._values is not None
-        slot = self._seen % self.frames
-        self._keys[:, slot] = key
-        self._values[:, slot] = value
+        for slot in (self._seen % self.frames, self._seen % self.frames + self.frames):
+            self._keys[:, slot] = key
+            self._values[:, slot] = value
         self._seen += 1
 
     def read(self) -> tuple[Tensor | None, Tensor | None]:
-        """Keys (B, T, C, h, w) and values (B, T, D, h, w) held now, as views in any order; None while empty."""
+        """Keys (B, T, C, h, w) and values (B, T, D, h, w) held now, as views, oldest first; None while empty."""
         held = len(self)
         if held == 0 or self._keys is None or self._values is None:
             return None, None
-        return self._keys[:, :held], self._values[:, :held]
+        end = (self._seen - 1) % self.frames + self.frames + 1
+        return self._keys[:, end - held : end], self._values[:, end - held : end]
 
     def clear(self) -> None:
         """Forget everything, as at a new shot; the storage is kept."""
         self._seen = 0
 
 
-def _fits(ring: Tensor | None, entry: Tensor) -> bool:
-    return (
-        ring is not None
-        and ring[:, 0].shape == entry.shape
-        and ring.dtype == entry.dtype
-        and ring.device == entry.device
-    )
+def _fits(ring: Tensor, entry: Tensor) -> bool:
+    return ring[:, 0].shape == entry.shape and ring.dtype == entry.dtype and ring.device == entry.device

@@ -3,9 +3,9 @@
 from lmaseg.video.encoders import MUXERS
 from lmaseg.video.frame import Frame
 from lmaseg.video.reader import VideoReader
-from lmaseg.video.writer import VideoWriter, part_path
+from lmaseg.video.writer import VideoWriter
 
 SUFFIXES = tuple(MUXERS)
 """Of the videos `VideoWriter` writes."""
 
-__all__ = ["SUFFIXES", "Frame", "VideoReader", "VideoWriter", "part_path"]
+__all__ = ["SUFFIXES", "Frame", "VideoReader", "VideoWriter"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
@@ -41,6 +42,11 @@ class StreamCopier:
         self._span = Span(start, end, start_of(self._container))
         self._earliest = Fraction(0) if non_negative else None
         self.copies = {stream.index: copy for stream, copy in self._add_streams(output)}
+        self._strippers = {
+            index: BitStreamFilterContext("aac_adtstoasc", self._container.streams[index])
+            for index in self.copies
+            if _carries_headers(self._container.streams[index])
+        }
         self._last_dts: dict[int, int] = {}
         self._discard_the_rest()
         self._packets = self._wanted()
@@ -55,8 +61,10 @@ class StreamCopier:
         """Packets not yet yielded up to a time (seconds, as the source counts); None: all that are left."""
         while self._next is not None and (time is None or _time(self._next) <= time):
             packet, self._next = self._next, next(self._packets, None)
-            packet.stream = self.copies[packet.stream.index]
-            yield packet
+            index, time_base = packet.stream.index, packet.time_base
+            for copy in self._bare(packet):
+                copy.stream, copy.time_base = self.copies[index], time_base
+                yield copy
 
     def _add_streams(self, output: OutputContainer) -> Iterator[tuple[Stream, Stream]]:
         for stream in self._container.streams:
@@ -69,6 +77,17 @@ class StreamCopier:
                 continue
             copy.metadata.update(stream.metadata)
             yield stream, copy
+
+    def _bare(self, packet: "Packet[Stream]") -> list["Packet[Stream]"]:
+        """The packet without the AAC headers of broadcast formats, which files state once; none if it is damaged."""
+        stripper = self._strippers.get(packet.stream.index)
+        if stripper is None:
+            return [packet]
+        try:
+            return stripper.filter(packet)
+        except av.FFmpegError:
+            stripper.flush()
+            return []
 
     def _discard_the_rest(self) -> None:
         """Spare the demuxer the data of streams that are not copied."""
@@ -113,6 +132,11 @@ class StreamCopier:
     def _skip(self, stream: Stream, why: str) -> None:
         name = stream.codec_context.name if stream.codec_context else "unknown"
         self.skipped.append(f"{stream.type} stream {stream.index} ({name}): {why}")
+
+
+def _carries_headers(stream: Stream) -> bool:
+    """Whether every packet of a stream repeats how it is coded (ADTS)."""
+    return stream.codec_context.name == "aac" and not stream.codec_context.extradata
 
 
 def _time(packet: "Packet[Stream]") -> Fraction:

@@ -16,6 +16,7 @@ from lmaseg.video.media import open_media, start_of, video_stream
 
 MOST_THREADS = 8  # decoding gains little beyond, and every thread holds frames of its own
 DEFAULT_RATE = Fraction(30)
+LEAP_SECONDS, LEAP_FRAMES = 0.5, 10  # a step in time longer than both means that frames between were lost
 READ_ATTEMPTS = 10  # broken reads in a row after which the rest of a file is given up
 
 
@@ -55,12 +56,14 @@ class Decoder:
         self._last_pts: int | None = None
         self._sought = seek_to is not None
         self._not_before: int | None = None
+        self._suspect: set[int] = set()  # pts of packets that the container knows to be incomplete
         try:
             self.stream = video_stream(self.container, source)
             context = self.stream.codec_context
             context.thread_type = "AUTO"
             context.thread_count = threads or min(os.cpu_count() or 1, MOST_THREADS)
             self.time_base: Fraction = self.stream.time_base or Fraction(1, 90_000)
+            self._usual_step = max(1, round(1 / (self.rate * self.time_base)))  # ticks from frame to frame
             if seek_to is not None:
                 self._seek(seek_to)
         except BaseException:
@@ -119,6 +122,8 @@ class Decoder:
                 continue
             if self._sought:
                 self._sought, self._not_before = False, packet.pts
+            if packet.is_corrupt and packet.pts is not None:
+                self._suspect.add(packet.pts)
             yield packet
 
     def _read(self) -> Iterator["Packet[VideoStream]"]:
@@ -143,23 +148,27 @@ class Decoder:
         for frame in frames:
             if self._not_before is not None and frame.pts is not None and frame.pts < self._not_before:
                 continue  # shown before the keyframe that reading began with: needs frames that were not read
-            if frame.is_corrupt:
+            corrupt = frame.is_corrupt or frame.pts in self._suspect
+            if corrupt:
                 self._damage()
-            after_gap, self._gap = self._gap, frame.is_corrupt
-            yield DecodedFrame(frame, self._ordered(frame), after_gap)
+            pts = self._ordered(frame)
+            after_gap, self._gap = self._gap, corrupt  # neither a corrupt frame nor the next can lean on the past
+            yield DecodedFrame(frame, pts, after_gap)
 
     def _damage(self) -> None:
         self.damaged += 1
         self._gap = True
 
     def _ordered(self, frame: VideoFrame) -> int:
-        """The frame's pts, or the nearest one that keeps time going forward."""
+        """The frame's pts, or the nearest one that keeps time going forward; a leap in time is a gap."""
         last, pts = self._last_pts, frame.pts
         if pts is None:
-            step = frame.duration or max(1, round(1 / (self.rate * self.time_base)))
-            pts = 0 if last is None else last + step
-        elif last is not None and pts <= last:
-            pts = last + 1
-            self.repaired += 1
+            pts = 0 if last is None else last + (frame.duration or self._usual_step)
+        if last is not None:
+            leap = abs(pts - last)
+            self._gap |= leap * self.time_base > LEAP_SECONDS and leap > LEAP_FRAMES * self._usual_step
+            if pts <= last:
+                pts = last + 1
+                self.repaired += 1
         self._last_pts = pts
         return pts

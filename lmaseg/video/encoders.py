@@ -122,15 +122,16 @@ def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
     """Options that keep times exact, and leave an MP4 or MOV that plays if the process is killed."""
     if muxer.tick is not None:
         return {}
-    timescale = str(time_base.denominator)
+    timescale = time_base.denominator
     return {
         # Fragments while writing, an ordinary file once closed. The index is delayed to the first fragment and edit
         # lists are forced on, as without either the times shift by the encoder's reordering.
         "movflags": "hybrid_fragmented+delay_moov",
         "use_editlist": "1",
         "frag_duration": "2000000",
-        "video_track_timescale": timescale,
-        "movie_timescale": timescale,  # edit lists, hence the first frame's time, count in this
+        "video_track_timescale": str(timescale),
+        # Edit lists, hence the times at which video and sound begin, count in this: exact for one, fine for the other.
+        "movie_timescale": str(timescale * max(1, FALLBACK_TIMESCALE // timescale)),
     }
 
 

@@ -118,23 +118,25 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         written = 0
-        while (chosen := self._next) is not None:
+        chosen, self._next = self._next, None
+        while chosen is not None:
             decoded = chosen.decoded
             name = "" if chosen.warm_up else f"{written:06d}"
             written += not chosen.warm_up
             image = self._picture(decoded.frame)
             yield Frame(image, decoded.pts, self.time_base, name, chosen.warm_up, chosen.after_gap)
-            self._next = next(self._chosen, None)
+            chosen = next(self._chosen, None)
 
     def _choose(self, before: int) -> Generator[_Chosen, None, None]:
         """The frames to yield; the first wanted one comes after `before` others."""
-        gap = False
+        gap, size = False, None
         for index, decoded in enumerate(self._decoder, start=-before):
             if self._span.is_past(decoded.pts * self.time_base):
                 return
-            gap |= decoded.after_gap
+            last_size, size = size, (decoded.frame.width, decoded.frame.height)
+            gap |= decoded.after_gap or last_size not in (None, size)
             if index % self._stride == 0 and index >= -self._warm_up * self._stride:
-                yield _Chosen(decoded, index < 0, gap or decoded.after_gap)
+                yield _Chosen(decoded, index < 0, gap)
                 gap = False
 
     def _why_empty(self) -> str:
@@ -194,25 +196,30 @@ def _lead_in(path: str | Path, span: Span, needed: int, threads: int | None) -> 
     with Decoder(path, threads) as decoder:
         span = replace(span, origin=decoder.origin)
         earliest = span.origin + Fraction(span.start or 0) - needed / decoder.rate
+    nothing = VideoError(f"{path} has no frame between {span}: give times within it")
     for margin in SEEK_MARGINS:
         seek_to = earliest - margin
         if seek_to <= span.origin:
             break
         with suppress(SeekError):
-            before = _frames_before(path, span, threads, seek_to)
-            if before is not None and before >= max(1, needed):
+            before, found = _frames_before(path, span, threads, seek_to)
+            if before >= max(1, needed):  # the start was not overshot
+                if not found:
+                    raise nothing
                 return _LeadIn(seek_to, before)
-    before = _frames_before(path, span, threads, None)
-    if before is None:
-        raise VideoError(f"{path} has no frame between {span}: give times within it")
+    before, found = _frames_before(path, span, threads, None)
+    if not found:
+        raise nothing
     return _LeadIn(None, before)
 
 
-def _frames_before(path: str | Path, span: Span, threads: int | None, seek_to: Fraction | None) -> int | None:
-    """How many frames precede the span when decoding begins there; None if none lies in it."""
+def _frames_before(path: str | Path, span: Span, threads: int | None, seek_to: Fraction | None) -> tuple[int, bool]:
+    """How many frames precede the span when decoding begins there, and whether one lies in it."""
+    before = 0
     with Decoder(path, threads, seek_to) as decoder:
-        for count, decoded in enumerate(decoder):
+        for decoded in decoder:
             time = decoded.pts * decoder.time_base
             if not span.is_before(time):
-                return None if span.is_past(time) else count
-    return None
+                return before, not span.is_past(time)
+            before += 1
+    return before, False

@@ -1,5 +1,6 @@
 """Writing frames with exact times into a video that appears under its name when it is complete."""
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,17 +18,15 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
+from lmaseg.paths import part_path
 from lmaseg.video.copier import StreamCopier
 from lmaseg.video.encoders import container_options, encoder_for, muxer_for, options_for, output_time_base
 from lmaseg.video.media import reason
+from lmaseg.video.target import check_target
 
 LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
 DEFAULT_RATE = Fraction(30)
-
-
-def part_path(path: Path) -> Path:
-    """Where an output is kept until it is complete: NAME.part.EXT beside it."""
-    return path.with_name(f"{path.stem}.part{path.suffix}")
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
 
 
 class VideoWriter:
@@ -83,7 +82,7 @@ class VideoWriter:
         self.path = Path(path)
         self.part_path = part_path(self.path)
         self.skipped_streams: list[str] = []
-        _check_target(self.path, copy_from, overwrite)
+        check_target(self.path, copy_from, overwrite)
         if width < 1 or height < 1:
             raise VideoError(f"a video of {width}x{height} pixels has nothing to show: give frames of at least 1x1")
         self._muxer = muxer_for(self.path)
@@ -102,7 +101,13 @@ class VideoWriter:
         self.frames = 0
 
     def __enter__(self) -> Self:
-        self._guard(self._open, self._copy_from is not None)
+        try:
+            self._guard(self._open, self._copy_from is not None)
+        except VideoError:
+            with suppress(AttributeError, av.FFmpegError, OSError):  # opening may have got anywhere
+                self._close()
+            self.part_path.unlink(missing_ok=True)
+            raise
         return self
 
     def __exit__(
@@ -232,9 +237,9 @@ class VideoWriter:
     def _mux(self, packet: "Packet[Any]") -> None:
         try:
             self._container.mux(packet)
-        except (av.InvalidDataError, av.ArgumentError) as error:
+        except av.FFmpegError as error:
             # The muxer interleaves: what it refuses now is an older, copied packet, and this one is in its queue.
-            if self._copier is None:
+            if self._copier is None or error.errno in DISK_ERRORS:
                 raise
             line = f"parts of audio or subtitles: {reason(error)}"
             if line not in self.skipped_streams:
@@ -272,25 +277,14 @@ class VideoWriter:
         try:
             act(*arguments)
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(
-                f"cannot write {self.path} ({reason(error)}): see that its folder exists and its disk has room"
-            ) from error
+            refused = isinstance(error, av.FFmpegError) and not isinstance(error, OSError)
+            remedy = (
+                "try another codec or size" if refused else "see that its folder can be written and its disk has room"
+            )
+            raise VideoError(f"cannot write {self.path} ({reason(error)}): {remedy}") from error
 
 
 def _likely(rate: Fraction | float) -> Fraction:
     """The rate if an encoder can be told it, else a common one."""
     lowest, highest = LIKELY_RATES
     return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE
-
-
-def _check_target(path: Path, source: str | Path | None, overwrite: bool) -> None:
-    """Refuse early what would fail only after hours, or destroy the source."""
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise VideoError(f"the folder {folder} does not exist: make it first, or write elsewhere")
-    if path.is_dir():
-        raise VideoError(f"{path} is a folder: give the name of a video file")
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-        raise VideoError(f"{path} is the source itself: write to another name")
-    if path.exists() and not overwrite:
-        raise VideoError(f"{path} already exists: allow overwriting, or write elsewhere")
