@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmaseg.attention import local_attention
+from lmaseg.attention import BACKENDS, local_attention
 from lmaseg.errors import BackendError
 
 
@@ -43,6 +43,7 @@ def cell_by_cell(query, keys, values, window):
     return out
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=20, deadline=None)
 @given(
     frames=st.integers(1, 4),
@@ -53,32 +54,36 @@ def cell_by_cell(query, keys, values, window):
     window=st.sampled_from([1, 3, 5, 9]),
     seed=st.integers(0, 99),
 )
-def test_agrees_with_the_definition(frames, height, width, channels, depth, window, seed):
+def test_agrees_with_the_definition(backend, frames, height, width, channels, depth, window, seed):
     case = random_case(2, frames, channels, depth, height, width, seed=seed)
-    torch.testing.assert_close(local_attention(*case, window), cell_by_cell(*case, window))
+    torch.testing.assert_close(local_attention(*case, window, backend), cell_by_cell(*case, window))
 
 
-def test_gradients():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients(backend):
     query, keys, values = (x.requires_grad_() for x in random_case())
-    assert torch.autograd.gradcheck(lambda *case: local_attention(*case, 3), (query, keys, values))
+    assert torch.autograd.gradcheck(lambda *case: local_attention(*case, 3, backend), (query, keys, values))
 
 
-def test_order_of_the_memory_frames_does_not_matter():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_order_of_the_memory_frames_does_not_matter(backend):
     query, keys, values = random_case(frames=4)
     order = [2, 0, 3, 1]
-    shuffled = local_attention(query, keys[:, order], values[:, order], 5)
-    torch.testing.assert_close(shuffled, local_attention(query, keys, values, 5), rtol=0, atol=1e-14)
+    shuffled = local_attention(query, keys[:, order], values[:, order], 5, backend)
+    torch.testing.assert_close(shuffled, local_attention(query, keys, values, 5, backend), rtol=0, atol=1e-14)
 
 
-def test_neighbours_outside_the_frame_take_part_with_logit_zero():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_neighbours_outside_the_frame_take_part_with_logit_zero(backend):
     query, keys, values = torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)
-    assert local_attention(query, keys, values, 3).item() == pytest.approx(1 / 9)
+    assert local_attention(query, keys, values, 3, backend).item() == pytest.approx(1 / 9)
 
 
-def test_bfloat16_stays_near_float32():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bfloat16_stays_near_float32(backend):
     case = random_case(frames=4, channels=16, depth=8, height=9, width=9, dtype=torch.float32)
     exact = local_attention(*case, 7)
-    rough = local_attention(*(x.bfloat16() for x in case), 7)
+    rough = local_attention(*(x.bfloat16() for x in case), 7, backend)
     assert rough.dtype == torch.bfloat16
     assert (rough.float() - exact).abs().max() < 0.05 * exact.abs().max()
 
@@ -99,5 +104,5 @@ def test_what_does_not_fit_is_refused(change, message):
 
 
 def test_unknown_backend_is_named_with_the_known_ones():
-    with pytest.raises(BackendError, match="'abacus': choose one of reference"):
+    with pytest.raises(BackendError, match="'abacus': choose one of reference, tiled"):
         local_attention(*random_case(), 3, backend="abacus")

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
-from lmaseg.attention import reference
+from lmaseg.attention import reference, tiled
 from lmaseg.errors import BackendError
 
 __all__ = ["BACKENDS", "local_attention"]
 
 Backend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
-BACKENDS: dict[str, Backend] = {"reference": reference.local_attention}
+BACKENDS: dict[str, Backend] = {"reference": reference.local_attention, "tiled": tiled.local_attention}
 
 
 def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, backend: str | None = None) -> Tensor:
@@ -36,10 +37,16 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, ba
         BackendError: an unknown backend.
     """
     _check(query, keys, values, window)
-    name = backend or "reference"
+    name = backend or _choose(query, keys, values)
     if name not in BACKENDS:
         raise BackendError(f"there is no attention backend {name!r}: choose one of {', '.join(BACKENDS)}")
     return BACKENDS[name](query, keys, values, window)
+
+
+def _choose(query: Tensor, keys: Tensor, values: Tensor) -> str:
+    """Tiles where a backward pass follows: the loop's gradient copies keys and values once per offset."""
+    gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, keys, values))
+    return "tiled" if gradient else "reference"
 
 
 def _check(query: Tensor, keys: Tensor, values: Tensor, window: int) -> None:

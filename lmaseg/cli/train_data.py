@@ -1,6 +1,7 @@
 """What `lmaseg train` trains on and validates with, from the options that name it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +133,23 @@ def validation_clips(
     return clips
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """One evaluation of a validation."""
+
+    name: str
+    clips: Sequence["Clip"]
+    memory: int
+    """Past frames to attend to."""
+    video: bool
+    """Whether neighbouring frames are near in time."""
+
+    @property
+    def scores(self) -> list[str]:
+        measures = ("mIoU", "mVC8 strict", "flicker") if self.video else ("mIoU",)
+        return [f"{self.name} memory {self.memory} {measure}" for measure in measures]
+
+
 def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) -> "Validate | None":
     """Mean IoU of every set, streamed with the memory (if the stage has one and frames are neighbours) and without.
 
@@ -142,34 +160,26 @@ def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) ->
     plans = [plan for name, each in clips.items() for plan in _plans(name, each, options.stage, memory)]
     if not plans:
         return None
-    names = [f"{prefix} {measure}" for prefix, _, _ in plans for measure in ("mIoU", "mVC8 strict", "flicker")]
 
     def score(net: "LocalMemoryNet") -> dict[str, float]:
-        return {name: value for plan in plans for name, value in _scores(net, *plan, options.bfloat16).items()}
+        return {name: value for plan in plans for name, value in _scores(net, plan, options.bfloat16).items()}
 
-    return Validate(names, score)
+    return Validate([name for plan in plans for name in plan.scores], score)
 
 
-def _plans(name: str, clips: Sequence["Clip"], stage: str, memory: int) -> list[tuple[str, Sequence["Clip"], int]]:
-    """What to evaluate of a set: its name in the history, the clips, the past frames."""
+def _plans(name: str, clips: Sequence["Clip"], stage: str, memory: int) -> list[_Plan]:
     from lmaseg.train.store import WIDEST_STEP
 
-    alone = (f"{name} memory 0", clips, 0)
-    if stage == "base" or any(clip.step > WIDEST_STEP for clip in clips):
-        return [alone]
-    return [(f"{name} memory {memory}", clips, memory), alone]
+    video = all(clip.step <= WIDEST_STEP for clip in clips)
+    alone = _Plan(name, clips, 0, video)
+    return [_Plan(name, clips, memory, video), alone] if video and stage != "base" else [alone]
 
 
-def _scores(
-    net: "LocalMemoryNet", prefix: str, clips: Sequence["Clip"], memory: int, bfloat16: bool
-) -> dict[str, float]:
+def _scores(net: "LocalMemoryNet", plan: _Plan, bfloat16: bool) -> dict[str, float]:
     import torch
 
     from lmaseg.evaluate import evaluate
 
-    found = evaluate(net, clips, memory=memory, dtype=torch.bfloat16 if bfloat16 else None)
-    return {
-        f"{prefix} mIoU": found.mean_iou,
-        f"{prefix} mVC8 strict": found.temporal["mvc8Strict"],
-        f"{prefix} flicker": found.temporal["flicker"],
-    }
+    found = evaluate(net, plan.clips, memory=plan.memory, dtype=torch.bfloat16 if bfloat16 else None)
+    values = found.mean_iou, found.temporal["mvc8Strict"], found.temporal["flicker"]
+    return dict(zip(plan.scores, values, strict=False))

@@ -74,4 +74,6 @@ def _figures(progress: "TrainProgress") -> str:
 
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,72 @@
+"""The history of a run: a CSV file, and TensorBoard where it is installed."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+NAME = "history.csv"
+MEASURES = ("step", "epoch", "loss", "learning_rate", "images_per_second", "seconds")
+
+
+class History:
+    """Appends a row per report; rows after `step`, which an interrupted run left, are dropped.
+
+    Args:
+        folder: of the run.
+        scores: names of the scores of a validation, further columns.
+        step: where the run stands.
+    """
+
+    def __init__(self, folder: Path, scores: Sequence[str], *, step: int = 0) -> None:
+        self._path = folder / NAME
+        self._columns = [*MEASURES, *scores]
+        kept = [row for row in self._rows() if int(row["step"]) <= step] if step else []
+        self._rewrite(kept)
+        self._board = _tensorboard(folder, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def add(self, measures: Mapping[str, float]) -> None:
+        """Write a row; columns without a measure stay empty."""
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns, restval="").writerow(_rounded(measures))
+        if self._board is not None:
+            for name in measures.keys() - {"step"}:
+                self._board.add_scalar(name, measures[name], int(measures["step"]))
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self._path.is_file():
+            return []
+        with self._path.open(newline="") as file:
+            return [
+                row for row in csv.DictReader(file) if None not in row.values()
+            ]  # a killed run may leave half a row
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        part = self._path.with_suffix(".part.csv")
+        with part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(self._path)
+
+
+def _rounded(measures: Mapping[str, float]) -> dict[str, Any]:
+    return {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in measures.items()}
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

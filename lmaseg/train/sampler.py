@@ -1,0 +1,90 @@
+"""Which clips a step takes: every source in its own shuffled rounds, in the shares of the mixture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from lmaseg.train.sources import Mixture
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips as they are kept, before augmentation."""
+
+    images: Tensor
+    """(B, T, 3, H, W) uint8 RGB in the order of time."""
+    labels: Tensor
+    """(B, H, W) uint8 class ids of the last frames, 255 where there is none."""
+    still: Tensor
+    """(B,) bool on the CPU: clips that repeat one frame."""
+
+
+class Sampler:
+    """Draws the batches of one process out of `world`; all processes must draw every step.
+
+    Args:
+        batch: clips per process.
+        rank, world: this process and how many there are.
+    """
+
+    def __init__(self, mixture: Mixture, *, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self._mixture, self._batch, self._seed, self._rank, self._world = mixture, batch, seed, rank, world
+        self._rounds: dict[tuple[int, int], Tensor] = {}
+        self.drawn = [0] * len(mixture.sources)
+        """Clips drawn from each source so far, by all processes: all there is to remember."""
+
+    def draw(self, step: int, past: int) -> Batch:
+        """The batch of a step, with `past` frames before each labelled one."""
+        generator = step_generator(self._seed, step, stream=-1)
+        choice = torch.multinomial(
+            self._mixture.shares, self._batch * self._world, replacement=True, generator=generator
+        )
+        own = slice(self._rank * self._batch, (self._rank + 1) * self._batch)
+        parts = []
+        for number, source in enumerate(self._mixture.sources):
+            before = int((choice[: own.start] == number).sum())
+            mine = int((choice[own] == number).sum())
+            if mine:
+                positions = self._positions(number, self.drawn[number] + before, mine)
+                indices, still = source.store.pick(positions, past)
+                at = indices.to(source.store.images.device, non_blocking=True)
+                parts.append(Batch(source.store.images[at], source.store.labels[at[:, -1]], still))
+            self.drawn[number] += int((choice == number).sum())
+        return _joined(parts)
+
+    def _positions(self, source: int, first: int, count: int) -> Tensor:
+        """Where draws first to first + count - 1 of a source lie among its labelled frames."""
+        size = len(self._mixture.sources[source].store)
+        draws = (divmod(draw, size) for draw in range(first, first + count))
+        return torch.tensor([int(self._round(source, turn, size)[place]) for turn, place in draws])
+
+    def _round(self, source: int, turn: int, size: int) -> Tensor:
+        """The order in which a source is gone through for the turn-th time."""
+        if (source, turn) not in self._rounds:
+            self._rounds = {key: order for key, order in self._rounds.items() if key[0] != source or key[1] >= turn - 1}
+            generator = step_generator(self._seed, turn, stream=-2 - source)
+            self._rounds[source, turn] = torch.randperm(size, generator=generator)
+        return self._rounds[source, turn]
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    return Batch(
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.still for part in parts]),
+    )
+
+
+def step_seed(seed: int, step: int, stream: int) -> int:
+    """A number that depends on all three and is unlike that of any neighbour; streams may be negative."""
+    state = np.random.SeedSequence((seed, step, stream + 1000)).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def step_generator(seed: int, step: int, stream: int) -> Generator:
+    """A generator on the CPU for one purpose (`stream`) in one step."""
+    return Generator().manual_seed(step_seed(seed, step, stream))

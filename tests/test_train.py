@@ -1,0 +1,608 @@
+"""Training: its parts, its stages, and that an interrupted run ends like an uninterrupted one."""
+
+import csv
+import math
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+from typer.testing import CliRunner
+
+from lmaseg import checkpoint
+from lmaseg.cli.train import train as train_command
+from lmaseg.datasets.clip import Clip, ClipFrame
+from lmaseg.datasets.folder import class_id_encoding, folder_clips
+from lmaseg.datasets.street_pool import StreetClips
+from lmaseg.errors import CheckpointError, DatasetError, LmasegError
+from lmaseg.labels import CAMVID, CITYSCAPES
+from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, Projections
+from lmaseg.models.fusion import SigmoidFusion
+from lmaseg.train import (
+    ClipSource,
+    FrameStore,
+    Mixture,
+    StreetSource,
+    TrainOptions,
+    Validate,
+    adapted_network,
+    fresh_network,
+    load_frames,
+    train,
+)
+from lmaseg.train.learner import Learner
+from lmaseg.train.losses import IGNORED, class_weights, segmentation_loss
+from lmaseg.train.sampler import Sampler
+from lmaseg.train.schedule import rate_factor
+
+CPU = torch.device("cpu")
+SIZE = (40, 48)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine two threads mostly wait for each other
+    yield
+    torch.set_num_threads(before)
+
+
+class TinyEncoder(nn.Module):
+    channels = 8
+    stride = 8
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 8, stride=8)
+        self.bn = nn.BatchNorm2d(8)
+        self.dropout = nn.Dropout2d(0.3)
+
+    def forward(self, x):
+        return self.dropout(F.relu(self.bn(self.conv(x))))
+
+
+def tiny_net(seed=0):
+    torch.manual_seed(seed)
+    spec = ModelSpec("erfnet", 11, 4, 3, key_channels=4, value_channels=6, fusion="sigmoid")
+    return LocalMemoryNet(
+        TinyEncoder(),
+        nn.ConvTranspose2d(8, 11, 8, stride=8),
+        Projections(8, 4, 6),
+        SigmoidFusion(6, 8),
+        spec=spec,
+        labels=CAMVID,
+        preprocess=Preprocess(size=SIZE),
+    )
+
+
+def random_store(frames=10, past=0, size=SIZE):
+    """Noise whose labels can be told from its brightness; every frame has up to `past` neighbours before it."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(11, (frames, 3, 3), generator=generator).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    labels = labels[:, : size[0], : size[1]].to(torch.uint8)
+    images = (labels * 20)[:, None].expand(-1, 3, -1, -1).contiguous()
+    return FrameStore(images, labels, torch.arange(frames), torch.arange(frames).clamp(max=past))
+
+
+def tiny_mixture(past=0):
+    return Mixture([ClipSource("noise", random_store(past=past))])
+
+
+def options(**settings):
+    defaults = {"epochs": 2, "epoch_steps": 4, "batch": 2, "crop": (32, 32), "past": 2, "report_every": 1}
+    return TrainOptions(**defaults | settings)
+
+
+def run_to_end(folder, settings, *, net=None, **arguments):
+    return list(train(net or tiny_net(), tiny_mixture(), settings, folder=folder, **arguments))
+
+
+def weights_in(folder):
+    return torch.load(folder / "state.pt", weights_only=True)["learner"]
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if isinstance(value, dict):
+            assert_same(value, other[name])
+        elif isinstance(value, torch.Tensor):
+            assert torch.equal(value, other[name]), name
+        else:
+            assert str(value) == str(other[name]), name
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"stage": "third"}, "base, memory, joint"),
+            ({"schedule": "step"}, "poly, cosine"),
+            ({"batch": 0}, "batch"),
+            ({"epoch_steps": 0}, "epoch_steps"),
+            ({"scale": (2.0, 1.0)}, "zoom"),
+            ({"ema": 1.0}, "ema"),
+            ({"seed": -1}, "seed"),
+        ],
+    )
+    def test_wrong_settings_are_named(self, wrong, message):
+        with pytest.raises(ValueError, match=message):
+            TrainOptions(**wrong)
+
+    def test_each_stage_has_its_rate_and_its_past(self):
+        assert TrainOptions().peak_rate == 1e-3
+        assert TrainOptions(stage="memory").peak_rate == 5e-4
+        assert TrainOptions(stage="joint", learning_rate=1.0).peak_rate == 1.0
+        assert (TrainOptions().past_frames, TrainOptions(stage="memory").past_frames) == (0, 3)
+
+
+class TestLoss:
+    weights = torch.tensor([1.0, 2.0, 0.5])
+
+    def case(self):
+        torch.manual_seed(0)
+        logits, labels = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 8, 8))
+        labels[0, :4] = IGNORED
+        return logits, labels
+
+    def test_is_the_weighted_cross_entropy_of_labelled_pixels(self):
+        logits, labels = self.case()
+        expected = F.cross_entropy(logits, labels, weight=self.weights, ignore_index=IGNORED)
+        torch.testing.assert_close(segmentation_loss(logits, labels, self.weights), expected)
+
+    def test_hard_examples_are_those_below_the_probability(self):
+        logits, labels = self.case()
+        losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=IGNORED)
+        hard = (losses > -math.log(0.3)) & (labels != IGNORED)
+        share = self.weights[labels[hard]]
+        expected = (losses[hard] * share).sum() / share.sum()
+        torch.testing.assert_close(segmentation_loss(logits, labels, self.weights, ohem=0.3), expected)
+
+    def test_the_hardest_pixels_count_when_all_are_easy(self):
+        labels = torch.zeros(1, 8, 8, dtype=torch.long)
+        logits = torch.zeros(1, 3, 8, 8)
+        logits[:, 0] = 20
+        logits[0, 0, 0, 0] = 15
+        assert segmentation_loss(logits, labels, self.weights, ohem=0.5) > 0
+
+    def test_smaller_logits_are_compared_with_a_grid_of_labels(self):
+        _, labels = self.case()
+        small = torch.randn(2, 3, 2, 2)
+        grid = labels[:, 2::4, 2::4]
+        expected = segmentation_loss(small, grid, self.weights)
+        assert torch.equal(segmentation_loss(small, labels, self.weights), expected)
+
+    def test_without_a_label_there_is_no_loss(self):
+        labels = torch.full((1, 8, 8), IGNORED)
+        assert segmentation_loss(torch.randn(1, 3, 8, 8), labels, self.weights) == 0
+
+    def test_rare_classes_weigh_more(self):
+        frequencies = torch.tensor([0.9, 0.1, 0.0])
+        weights = class_weights(frequencies)
+        assert weights[0] < weights[1] < weights[2] < float("inf")
+        torch.testing.assert_close((weights * frequencies).sum(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_the_rate_rises_then_falls_to_nearly_nothing(schedule):
+    factors = [rate_factor(step, 1000, warm_up=10, schedule=schedule) for step in range(1000)]
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[9] == factors[10] == 1.0
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert 0 < factors[-1] < 0.005
+
+
+def write_clip(folder, numbers, labelled, size=(24, 32)):
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for n in numbers:
+        Image.fromarray(np.full((*size, 3), n, np.uint8)).save(folder / "images" / f"a_{n:03d}.png")
+        if n in labelled:
+            Image.fromarray(np.full(size, n % 11, np.uint8)).save(folder / "labels" / f"a_{n:03d}.png")
+    return folder_clips(folder / "images", folder / "labels", CAMVID)
+
+
+class TestStore:
+    def load(self, clips, past=2, size=(24, 32), labels=CAMVID):
+        return load_frames(clips, labels=labels, size=size, past=past, device=CPU)
+
+    def test_keeps_labelled_frames_and_their_neighbours(self, tmp_path):
+        store = self.load(write_clip(tmp_path, range(1, 11), {1, 6, 7}))
+        assert store.images[:, 0, 0, 0].tolist() == [1, 4, 5, 6, 7]
+        assert store.ends.tolist() == [0, 3, 4]
+        assert store.reach.tolist() == [0, 2, 3]
+        indices, still = store.pick(torch.tensor([0, 1, 2]), 2)
+        assert indices.tolist() == [[0, 0, 0], [1, 2, 3], [2, 3, 4]]
+        assert still.tolist() == [True, False, False]
+
+    def test_frames_far_apart_are_stills(self, tmp_path):
+        store = self.load(write_clip(tmp_path, range(0, 200, 30), {0, 30, 60}))
+        assert len(store.images) == 3
+        assert store.reach.tolist() == [0, 0, 0]
+
+    def test_another_size_is_fitted_and_the_rest_is_unlabelled(self, tmp_path):
+        store = self.load(write_clip(tmp_path, [7], {7}), size=(48, 48))
+        assert (store.labels[0, :36] == 7).all()
+        assert (store.labels[0, 36:] == IGNORED).all()
+        assert (store.images[0, :, :36] == 7).all()
+
+    def test_labels_become_those_of_the_network(self):
+        ids = np.array([[0, 8, 9, 255] * 8] * 32, np.uint8)  # road, vegetation, terrain, unlabelled
+        frame = ClipFrame("one", lambda: np.zeros((32, 32, 3), np.uint8), lambda: ids)
+        clip = Clip("one", (frame,), CITYSCAPES, class_id_encoding(CITYSCAPES))
+        store = self.load([clip], size=(32, 32))
+        assert store.labels[0, 0, :4].tolist() == [3, 5, IGNORED, IGNORED]
+
+    def test_nothing_to_train_on_is_said(self):
+        with pytest.raises(DatasetError, match="no labelled frame"):
+            self.load([])
+
+    def test_frequencies_leave_out_the_unlabelled(self):
+        store = random_store(frames=2)
+        store.labels[0] = 3
+        store.labels[1] = IGNORED
+        assert store.frequencies(11).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+
+
+class TestMixture:
+    def test_needs_sources_of_one_size(self):
+        with pytest.raises(DatasetError, match="at least one"):
+            Mixture([])
+        with pytest.raises(DatasetError, match="size"):
+            Mixture([ClipSource("a", random_store()), ClipSource("b", random_store(size=(32, 32)))])
+
+    def test_every_frame_comes_once_a_round(self):
+        sampler = Sampler(tiny_mixture(), batch=5, seed=0)
+        rounds = [torch.cat([sampler._positions(0, 10 * turn, 10)]).tolist() for turn in range(2)]
+        assert sorted(rounds[0]) == sorted(rounds[1]) == list(range(10))
+        assert rounds[0] != rounds[1]
+
+    def test_shares_are_kept(self):
+        sampler = Sampler(
+            Mixture([ClipSource("a", random_store()), ClipSource("b", random_store())], [3, 1]), batch=20, seed=0
+        )
+        for step in range(50):
+            assert len(sampler.draw(step, 0).labels) == 20
+        assert sum(sampler.drawn) == 1000
+        assert 700 < sampler.drawn[0] < 800
+
+    def test_processes_share_a_draw(self):
+        one = Sampler(tiny_mixture(), batch=10, seed=0)
+        pair = [Sampler(tiny_mixture(), batch=5, seed=0, rank=rank, world=2) for rank in range(2)]
+        for step in range(3):
+            whole = one.draw(step, 0).labels
+            assert torch.equal(whole, torch.cat([each.draw(step, 0).labels for each in pair]))
+        assert one.drawn == pair[0].drawn == pair[1].drawn == [30]
+
+
+class NumberedClips(StreetClips):
+    """Clips that show their number."""
+
+    def draw(self, number):
+        images = np.full((self.frames, *self.size, 3), number, np.uint8)
+        return images, np.full((self.frames, *self.size), number % 11, np.uint8)
+
+
+class TestStreetSource:
+    def source(self, **arguments):
+        series = NumberedClips(0, 4, (10, 30), (32, 32))
+        return StreetSource(series, 3, past=2, labels=CAMVID, device=CPU, refresh=5, **arguments)
+
+    def test_the_pool_depends_on_the_step_alone(self):
+        walked, jumped = self.source(), self.source()
+        for step in range(23):
+            walked.advance(step)
+        jumped.advance(22)
+        assert torch.equal(walked.store.images, jumped.store.images)
+        assert walked.store.images[::4, 0, 0, 0].tolist() == [6, 4, 5]
+        assert walked.store.labels[::4, 0, 0].tolist() == [6, 4, 5]
+
+    def test_clips_end_where_their_past_is_complete(self):
+        source = self.source()
+        assert source.store.ends.tolist() == [2, 3, 6, 7, 10, 11]
+        indices, still = source.store.pick(torch.tensor([2]), 2)
+        assert indices.tolist() == [[4, 5, 6]]
+        assert not still.any()
+
+    @pytest.mark.timeout(120)
+    def test_workers_fill_the_pool_and_renew_it(self):
+        source = StreetSource(StreetClips(0, 2, (1, 2), (32, 48)), 3, past=0, labels=CAMVID, device=CPU, workers=1)
+        with source:
+            source.advance(0)
+            first = source.store.images.clone()
+            assert not torch.equal(first[0], first[2])
+            assert torch.equal(first[0], first[4])  # two clips were drawn, and the first stands in for the third
+            while torch.equal(source.store.images[0], first[0]):
+                source.advance(1)
+        assert (source.store.labels != IGNORED).any()
+
+
+class TestNetwork:
+    def test_queries_start_as_keys(self):
+        net = fresh_network(CAMVID, size=SIZE)
+        assert torch.equal(net.projections.query_key.weight, net.projections.memory_key.weight)
+
+    def test_adapting_keeps_what_fits(self):
+        net = fresh_network(CAMVID, size=SIZE)
+        wider = adapted_network(net, window=11, memory_frames=2, size=(64, 64))
+        assert (wider.spec.window, wider.spec.memory_frames, wider.preprocess.size) == (11, 2, (64, 64))
+        assert_same(dict(net.state_dict()), dict(wider.state_dict()))
+        other = adapted_network(net, fusion="sigmoid")
+        assert_same(dict(net.encoder.state_dict()), dict(other.encoder.state_dict()))
+        with pytest.raises(ValueError, match="fusion"):
+            adapted_network(net, fusion="sum")
+
+
+class TestStages:
+    def changed(self, stage):
+        """The parts of the network that a few steps of a stage change, and their buffers."""
+        net = tiny_net()
+        before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        learner = Learner(net, tiny_mixture(past=4), options(stage=stage, learning_rate=0.1))
+        learner.prepare(None)
+        for _ in range(4):
+            learner.take_step()
+        return {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+
+    def test_base_trains_the_single_frame_network(self):
+        parts = {name.split(".")[0] for name in self.changed("base")}
+        assert parts == {"encoder", "decoder"}
+
+    def test_memory_leaves_the_base_as_it_is(self):
+        changed = self.changed("memory")
+        assert {name.split(".")[0] for name in changed} == {"projections", "fusion"}
+        assert "fusion.bn.running_mean" in changed
+
+    def test_joint_trains_everything_but_statistics(self):
+        changed = self.changed("joint")
+        assert {name.split(".")[0] for name in changed} == {"encoder", "decoder", "projections", "fusion"}
+        assert not any("running" in name for name in changed)
+
+    @pytest.mark.parametrize("stage", ["base", "memory", "joint"])
+    def test_the_average_follows(self, stage):
+        learner = Learner(tiny_net(), tiny_mixture(past=4), options(stage=stage, learning_rate=0.1))
+        learner.prepare(None)
+        before = {name: tensor.clone() for name, tensor in learner.average.net.state_dict().items()}
+        learner.take_step()
+        name = "decoder.weight" if stage == "base" else "fusion.query_content.weight"
+        assert not torch.equal(learner.average.net.state_dict()[name], before[name])
+
+    def test_dropout_is_capped(self):
+        learner = Learner(tiny_net(), tiny_mixture(), options(dropout=0.1))
+        assert learner._net.encoder.dropout.p == 0.1
+
+    def test_a_crop_off_the_stride_is_refused(self):
+        with pytest.raises(ValueError, match="multiples of 8"):
+            Learner(tiny_net(), tiny_mixture(), options(crop=(36, 36)))
+
+
+class TestRun:
+    def test_learns_and_reports(self, tmp_path):
+        easy = {"colour": 0.0, "scale": (1.0, 1.0), "rotation": 0.0, "dropout": 0.0}
+        settings = options(epochs=10, batch=8, learning_rate=0.03, **easy)
+        progress = run_to_end(tmp_path / "run", settings)
+        assert [record.step for record in progress] == [*range(1, 41), 40]
+        assert progress[-1].finished
+        assert progress[-2].loss < 0.8 * progress[0].loss
+        assert checkpoint.read_header(tmp_path / "run" / "final.safetensors").about["stage"] == "base, 40 of 40 steps"
+        with (tmp_path / "run" / "history.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["step"]) for row in rows] == list(range(1, 41))
+        assert float(rows[0]["loss"]) == pytest.approx(progress[0].loss, rel=1e-5)
+
+    def test_keeps_the_best_weights(self, tmp_path):
+        scores = iter([0.2, 0.5, 0.3])
+        validate = Validate(["mIoU"], lambda net: {"mIoU": next(scores)})
+        progress = run_to_end(
+            tmp_path, options(epochs=3, validate_every=1), validate=validate, about={"licence": "free"}
+        )
+        assert [record.scores["mIoU"] for record in progress if record.scores] == [0.2, 0.5, 0.3]
+        assert progress[-1].best == 0.5
+        about = checkpoint.read_header(tmp_path / "best.safetensors").about
+        assert about["scores"] == "mIoU 0.5000"
+        assert about["stage"] == "base, 8 of 12 steps"
+        assert about["licence"] == "free"
+        assert "0.3000" in checkpoint.read_header(tmp_path / "final.safetensors").about["scores"]
+
+    def test_a_validation_may_do_what_it_likes_with_its_network(self, tmp_path):
+        def spoil(net):
+            nn.init.zeros_(net.decoder.weight)
+            return {"mIoU": 0.5}
+
+        run_to_end(tmp_path / "spoilt", options(validate_every=1), validate=Validate(["mIoU"], spoil))
+        run_to_end(tmp_path / "plain", options())
+        assert_same(weights_in(tmp_path / "spoilt"), weights_in(tmp_path / "plain"))
+
+    @pytest.mark.parametrize("stage", ["base", "memory", "joint"])
+    def test_a_killed_run_ends_with_the_same_weights(self, tmp_path, stage):
+        settings = options(stage=stage, save_minutes=0.0, validate_every=1)
+        validate = Validate(["mIoU"], lambda net: {"mIoU": 0.5})
+        whole, cut = tmp_path / "whole", tmp_path / "cut"
+        run_to_end(whole, settings, validate=validate)
+        for killed_at in (3, 5):
+            for record in train(tiny_net(), tiny_mixture(), settings, folder=cut, resume=True, validate=validate):
+                if record.step == killed_at:  # reported, but its state is not saved yet
+                    break
+        run_to_end(cut, settings, resume=True, net=tiny_net(seed=9), validate=validate)
+        assert_same(weights_in(whole), weights_in(cut))
+        histories = [(folder / "history.csv").read_text().splitlines() for folder in (whole, cut)]
+        without_times = [[line.split(",")[:4] for line in lines] for lines in histories]
+        assert without_times[0] == without_times[1]
+
+    def test_a_finished_run_resumes_into_nothing(self, tmp_path):
+        run_to_end(tmp_path, options())
+        records = run_to_end(tmp_path, options(), resume=True)
+        assert len(records) == 1
+        assert records[0].finished
+
+    def test_a_folder_is_not_overwritten(self, tmp_path):
+        run_to_end(tmp_path, options())
+        with pytest.raises(CheckpointError, match="--resume"):
+            run_to_end(tmp_path, options())
+
+    def test_another_run_is_not_resumed(self, tmp_path):
+        run_to_end(tmp_path, options())
+        with pytest.raises(CheckpointError, match="batch 2, not 4"):
+            run_to_end(tmp_path, options(batch=4), resume=True)
+        (tmp_path / "state.pt").write_bytes(b"damaged")
+        with pytest.raises(CheckpointError, match="damaged"):
+            run_to_end(tmp_path, options(), resume=True)
+
+    def test_time_or_a_request_stops_a_run_and_it_goes_on(self, tmp_path):
+        settings = options()
+        records = run_to_end(tmp_path, replace(settings, minutes=0.0))
+        assert records[-1].stopped
+        assert records[-1].step == 0
+        stop = threading.Event()
+        stopped = []
+        for record in train(tiny_net(), tiny_mixture(), settings, folder=tmp_path, resume=True, stop=stop):
+            stop.set()
+            stopped.append(record)
+        assert stopped[-1].stopped
+        assert stopped[-1].step == 1
+        assert run_to_end(tmp_path, settings, resume=True)[-1].finished
+
+    def test_a_loss_that_explodes_is_an_error(self, tmp_path):
+        net = tiny_net()
+        nn.init.constant_(net.encoder.conv.weight, float("nan"))
+        with pytest.raises(LmasegError, match="learning rate"):
+            run_to_end(tmp_path, options(), net=net)
+
+
+app = typer.Typer()
+app.command()(train_command)
+SMALL = ["--size", "96x128", "--crop", "64x96", "--batch", "2", "--device", "cpu", "--seed", "1"]
+
+
+def command(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def losses(folder):
+    with (folder / "history.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+class TestCommand:
+    def test_street_lowers_the_loss(self, tmp_path):
+        command("--street", 2, "--epochs", 1, "--epoch-steps", 40, *SMALL, "-o", tmp_path)
+        values = losses(tmp_path)
+        assert values[-1] < 0.9 * values[0]
+        net = checkpoint.load(tmp_path / "final.safetensors")
+        assert net.labels == CAMVID
+        assert net.preprocess.size == (96, 128)
+
+    def test_stages_start_from_each_other_and_are_validated(self, tmp_path):
+        clips = write_clip(tmp_path / "data", range(1, 8), set(range(1, 8)), size=(96, 128))
+        assert len(clips) == 1
+        images, labels = tmp_path / "data" / "images", tmp_path / "data" / "labels"
+        data = ["--folder", images, labels, "--val-folder", images, labels, "--epochs", 1, "--epoch-steps", 2]
+        command(*data, *SMALL, "-o", tmp_path / "base")
+        start = tmp_path / "base" / "best.safetensors"
+        memory = ["--stage", "memory", "--init", start, "--window", 5, "--past", 2]
+        command(*data, *SMALL, *memory, "-o", tmp_path / "memory")
+        base, net = (checkpoint.load(tmp_path / name / "best.safetensors") for name in ("base", "memory"))
+        assert net.spec.window == 5
+        assert_same(dict(base.encoder.state_dict()), dict(net.encoder.state_dict()))
+        header = checkpoint.read_header(tmp_path / "memory" / "best.safetensors")
+        assert "folder memory 4 mIoU" in header.about["scores"]
+        assert "folder memory 0 mIoU" in header.about["scores"]
+
+    def test_what_is_held_out_is_validated_instead(self, tmp_path):
+        write_clip(tmp_path, [1, 2, 11, 12], {1, 2, 11, 12}, size=(96, 128))  # two clips
+        data = ["--folder", tmp_path / "images", tmp_path / "labels", "--hold-out", "a_011"]
+        command(*data, "--epochs", 1, *SMALL, "-o", tmp_path / "run")
+        about = checkpoint.read_header(tmp_path / "run" / "best.safetensors").about
+        assert about["data"] == "folder 2 frames (100%)"
+        assert about["scores"].startswith("held out memory 0 mIoU")
+
+    def test_minutes_end_in_peace(self, tmp_path):
+        result = command("--street", 1, *SMALL, "--minutes", 0, "-o", tmp_path)
+        assert result.exit_code == 0
+        assert (tmp_path / "state.pt").is_file()
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            ["--street", "1", "--mix", "camvid=1"],
+            ["--street", "1", "--mix", "street"],
+            ["--street", "1", "--crop", "96"],
+            ["--street", "1", "--crop", "100x100"],
+            ["--street", "1", "--hold-out", "nothing*"],
+            ["--street", "1", "--window", "4"],
+            ["--street", "1", "--ema", "2"],
+        ],
+    )
+    def test_a_wrong_command_line_is_exit_code_2(self, tmp_path, wrong):
+        assert command(*SMALL, *wrong, "-o", tmp_path).exit_code == 2
+
+
+MANY = """
+import sys
+from pathlib import Path
+import torch
+from lmaseg.evaluate import process_group
+sys.path.insert(0, sys.argv[1])
+from test_train import options, tiny_mixture, tiny_net
+from lmaseg.train import Validate, train
+
+folder = Path(sys.argv[2])
+torch.set_num_threads(1)
+with process_group("cpu"):
+    rank = torch.distributed.get_rank()
+    validate = Validate(["mIoU"], lambda net: {"mIoU": float(net.decoder.bias[0])})
+    for stage in ("base", "memory"):
+        net = tiny_net(seed=rank)
+        for progress in train(net, tiny_mixture(), options(stage=stage), folder=folder / stage, validate=validate):
+            pass
+        torch.save(net.state_dict(), folder / f"{stage}{rank}.pt")
+"""
+
+
+@pytest.mark.timeout(180)
+def test_two_processes_train_one_network(tmp_path):
+    script = tmp_path / "many.py"
+    script.write_text(MANY)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*launch, script, Path(__file__).parent, tmp_path], check=True, env=environment, timeout=170)
+    for stage in ("base", "memory"):
+        first, second = (torch.load(tmp_path / f"{stage}{rank}.pt", weights_only=True) for rank in range(2))
+        for name in first:
+            if "running" not in name:
+                assert torch.equal(first[name], second[name]), name
+        assert (tmp_path / stage / "final.safetensors").is_file()
+        assert weights_in(tmp_path / stage)["drawn"] == [32]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_a_process_that_is_killed_outright_resumes(tmp_path):
+    write_clip(tmp_path / "data", range(1, 6), set(range(1, 6)), size=(96, 128))
+    data = ["--folder", tmp_path / "data" / "images", tmp_path / "data" / "labels", *SMALL]
+    arguments = [*data, "--epochs", 1, "--epoch-steps", 12, "--save-minutes", 0]
+    command(*arguments, "-o", tmp_path / "whole")
+    call = "import test_train, sys; test_train.command(*sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", call, *map(str, arguments), "-o", tmp_path / "cut"],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    while not (tmp_path / "cut" / "state.pt").is_file():
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    command(*arguments, "-o", tmp_path / "cut", "--resume")
+    assert_same(weights_in(tmp_path / "whole"), weights_in(tmp_path / "cut"))
