@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmaseg.kernels import upsample
 from lmaseg.models import FeatureMemory, LocalMemoryNet, Preprocess, fold
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -92,6 +93,8 @@ def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtyp
 
 def labels_at(logits: Tensor, height: int, width: int) -> Tensor:
     """(B, classes, h, w) logits -> (B, height, width) uint8 class ids: interpolated first, then decided."""
+    if upsample.fits(logits):
+        return upsample.upsample_argmax(logits, height, width)
     if logits.shape[-2:] != (height, width):
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     return logits.argmax(1).to(torch.uint8)

@@ -5,14 +5,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lmaseg.attention import reference, tiled
+from lmaseg.attention import cpu, reference, tiled
 from lmaseg.errors import BackendError
 
 __all__ = ["BACKENDS", "local_attention"]
 
 Backend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
-BACKENDS: dict[str, Backend] = {"reference": reference.local_attention, "tiled": tiled.local_attention}
+BACKENDS: dict[str, Backend] = {
+    "reference": reference.local_attention,
+    "tiled": tiled.local_attention,
+    "cpu": cpu.local_attention,
+}
 
 
 def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, backend: str | None = None) -> Tensor:
@@ -44,7 +48,9 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, ba
 
 
 def _choose(query: Tensor, keys: Tensor, values: Tensor) -> str:
-    """Tiles where a backward pass follows: the loop's gradient copies keys and values once per offset."""
+    """The C kernel where it can; tiles where a backward pass follows, as the loop's copies keys once per offset."""
+    if cpu.fits(query, keys, values):
+        return "cpu"
     gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, keys, values))
     return "tiled" if gradient else "reference"
 

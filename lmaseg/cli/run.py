@@ -183,9 +183,9 @@ def _warnings(reader: "VideoReader | ImageReader", skipped_streams: list[str]) -
     """What of the source did not come through as it was."""
     warnings = [f"not copied: {line}" for line in skipped_streams]
     if reader.damaged:
-        warnings.append(f"{reader.damaged} damaged packets or frames in the source: decoding went on after each")
+        warnings.append(f"damaged packets or frames in the source, decoding went on after each: {reader.damaged}")
     if reader.repaired:
-        warnings.append(f"{reader.repaired} frames had a time not after the one before, and were moved just past it")
+        warnings.append(f"frames whose time was not after the one before, moved just past it: {reader.repaired}")
     return warnings
 
 

@@ -4,8 +4,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from lmaseg.datasets.street import growth
-from lmaseg.datasets.street import textures
+from lmaseg.datasets.street import growth, textures
 from lmaseg.datasets.street.canvas import Canvas, Texture
 from lmaseg.datasets.street.layout import SIDES, Character, Fence, Kind, Plot
 from lmaseg.datasets.street.view import TOWARDS_CAMERA, Color, Floats, point

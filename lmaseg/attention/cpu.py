@@ -1,0 +1,90 @@
+"""Local attention on the CPU by the C kernel: forward only, for float32 and bfloat16."""
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from lmaseg import kernels
+
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+def fits(query: Tensor, keys: Tensor, values: Tensor) -> bool:
+    """Whether the kernel can take this call: on the CPU, in a type it knows, with nobody asking for gradients."""
+    tensors = (query, keys, values)
+    return (
+        all(x.device.type == "cpu" and x.dtype == query.dtype for x in tensors)
+        and query.dtype in DTYPES
+        and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+        and kernels.available()
+    )
+
+
+def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
+    """See `lmaseg.attention.local_attention`; the result is channels last in memory.
+
+    Any strides are read. Keys are repacked at each call, values only unless they are channels last already and their
+    channels a multiple of 32 (then they are read where they lie).
+
+    Raises:
+        ValueError: shapes that do not fit, an even window, an empty memory, another dtype or device.
+        BackendError: the C kernels are missing.
+    """
+    return attend(query, keys, values, window)
+
+
+@torch.library.custom_op("lmaseg::local_attention", mutates_args=())
+def attend(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str = "") -> Tensor:
+    """The operator; `level` asks for one of `kernels.levels()` in place of the fastest."""
+    _check(query, keys, values, window)
+    index = kernels.level_index(level)
+    attended = _empty_like_attended(query, values)
+    if attended.numel() == 0:
+        return attended
+    call = kernels.Attention(
+        query.data_ptr(),
+        keys.data_ptr(),
+        values.data_ptr(),
+        attended.data_ptr(),
+        *(type_(*_bytes(x)) for type_, x in zip(_STRIDES, (query, keys, values), strict=True)),
+        *(keys.shape[0], keys.shape[1], keys.shape[2], values.shape[2], keys.shape[3], keys.shape[4], window),
+        query.dtype == torch.bfloat16,
+    )
+    failed = kernels.library().lmaseg_attend(call, index, torch.get_num_threads())
+    if failed:
+        raise MemoryError("no memory for the local attention's keys and values")
+    return attended
+
+
+@attend.register_fake
+def _(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str = "") -> Tensor:
+    return _empty_like_attended(query, values)
+
+
+_STRIDES = (ctypes.c_int64 * 4, ctypes.c_int64 * 5, ctypes.c_int64 * 5)
+
+
+def _bytes(x: Tensor) -> tuple[int, ...]:
+    return tuple(stride * x.element_size() for stride in x.stride())
+
+
+def _empty_like_attended(query: Tensor, values: Tensor) -> Tensor:
+    batch, _, depth, height, width = values.shape
+    return query.new_empty((batch, height, width, depth)).permute(0, 3, 1, 2)
+
+
+def _check(query: Tensor, keys: Tensor, values: Tensor, window: int) -> None:
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"the attention window must be an odd number of cells, not {window}")
+    shapes = (tuple(query.shape), tuple(keys.shape), tuple(values.shape))
+    if [len(shape) for shape in shapes] != [4, 5, 5]:
+        raise ValueError(f"query, keys and values have 4, 5 and 5 dimensions, not shapes {shapes}")
+    batch, channels, height, width = query.shape
+    frames, depth = values.shape[1:3]
+    if keys.shape != (batch, frames, channels, height, width) or values.shape != (batch, frames, depth, height, width):
+        raise ValueError(f"query, keys and values of shapes {shapes} do not fit each other")
+    if frames == 0 or channels == 0:
+        raise ValueError("the memory is empty: there is nothing to attend to")
+    if query.dtype not in DTYPES or any(x.dtype != query.dtype or not x.is_cpu for x in (query, keys, values)):
+        raise ValueError("the C kernel attends to float32 or bfloat16 tensors of one type on the CPU")

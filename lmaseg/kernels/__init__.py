@@ -1,0 +1,108 @@
+"""C kernels behind a plain ABI: finding the library that was built with the package, or saying why there is none.
+
+Nothing here imports torch. A missing library makes things slower, never broken: `available` says whether there is one.
+"""
+
+import ctypes
+import functools
+from pathlib import Path
+
+from lmaseg.errors import BackendError
+
+__all__ = ["LEVELS", "available", "level_index", "levels", "library", "why_missing"]
+
+LEVELS = ("generic", "avx2", "avx512", "avx512_bf16")  # as numbered in native.h, each including those before it
+ABI_VERSION = 1  # of native.h
+FOLDER = Path(__file__).parent
+SUFFIXES = {".so", ".pyd", ".dylib"}
+
+
+class Attention(ctypes.Structure):
+    """`Attention` of native.h; strides are in bytes."""
+
+    _fields_ = (
+        ("query", ctypes.c_void_p),
+        ("keys", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("query_strides", ctypes.c_int64 * 4),
+        ("keys_strides", ctypes.c_int64 * 5),
+        ("values_strides", ctypes.c_int64 * 5),
+        ("batch", ctypes.c_int64),
+        ("frames", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("depth", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("window", ctypes.c_int64),
+        ("half", ctypes.c_int64),
+    )
+
+
+class Upsample(ctypes.Structure):
+    """`Upsample` of native.h; strides are in bytes."""
+
+    _fields_ = (
+        ("logits", ctypes.c_void_p),
+        ("labels", ctypes.c_void_p),
+        ("strides", ctypes.c_int64 * 4),
+        ("batch", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("half", ctypes.c_int64),
+        ("align_corners", ctypes.c_int64),
+    )
+
+
+def library() -> ctypes.CDLL:
+    """The kernels; BackendError with the reason and the remedy where they are missing."""
+    loaded = _load()
+    if isinstance(loaded, str):
+        raise BackendError(loaded)
+    return loaded
+
+
+def available() -> bool:
+    """Whether the kernels can be called."""
+    return why_missing() is None
+
+
+def why_missing() -> str | None:
+    """Why the kernels cannot be called, in one sentence with the remedy; None when they can."""
+    loaded = _load()
+    return loaded if isinstance(loaded, str) else None
+
+
+def levels() -> tuple[str, ...]:
+    """The names in `LEVELS` that this machine can run, the fastest last; none without a library."""
+    return LEVELS[: library().lmaseg_best_level() + 1] if available() else ()
+
+
+def level_index(level: str) -> int:
+    """The number of a level in the library, of the fastest for ""; ValueError for one this machine cannot run."""
+    runnable = levels()
+    if level == "":
+        return len(runnable) - 1
+    if level not in runnable:
+        raise ValueError(f"this machine cannot run kernels of level {level!r}, only {', '.join(runnable)}")
+    return runnable.index(level)
+
+
+@functools.cache
+def _load() -> ctypes.CDLL | str:
+    files = sorted(path for path in FOLDER.glob("_native*") if path.suffix in SUFFIXES)
+    if not files:
+        return "the C kernels were not built: install a C compiler, then reinstall lmaseg"
+    try:
+        loaded = ctypes.CDLL(str(files[0]))
+        version = loaded.lmaseg_abi()
+    except (OSError, AttributeError) as error:
+        return f"the C kernels cannot be loaded: {error}; reinstall lmaseg"
+    if version != ABI_VERSION:
+        return f"the C kernels in {files[0].name} were built from other sources: reinstall lmaseg"
+    for name, call in (("lmaseg_attend", Attention), ("lmaseg_label", Upsample)):
+        getattr(loaded, name).argtypes = (ctypes.POINTER(call), ctypes.c_int, ctypes.c_int)
+    return loaded

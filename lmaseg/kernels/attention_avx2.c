@@ -1,0 +1,10 @@
+#include "native.h"
+
+#ifdef HAVE_X86
+#include "lanes_avx2.h"
+
+#define DEEP 2
+#include "attention_float.h"
+
+void attend_avx2(const void *plan, void *scratch, int64_t task) { attend_task(plan, scratch, task); }
+#endif

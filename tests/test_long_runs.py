@@ -1,0 +1,106 @@
+"""Measurements too long for every test run: `pytest -m slow`."""
+
+import json
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lmaseg
+from lmaseg.datasets.camvid import camvid_clips
+from lmaseg.evaluate import evaluate
+from lmaseg.video import VideoReader, VideoWriter
+
+pytestmark = pytest.mark.slow
+
+FRAMES = 10_000
+
+
+@pytest.fixture
+def long_video(tmp_path):
+    """Ten thousand frames of a bright square wandering over noise."""
+    path = tmp_path / "long.mp4"
+    ground = np.random.default_rng(0).integers(60, 120, (64, 64, 3), dtype=np.uint8)
+    with VideoWriter(path, width=64, height=64, time_base=Fraction(1, 30), rate=30) as writer:
+        for i in range(FRAMES):
+            image = ground.copy()
+            image[i % 40 : i % 40 + 20, i // 40 % 40 : i // 40 % 40 + 20] = 220
+            writer.write(image, i)
+    return path
+
+
+def resident_megabytes(pid):
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the resident set from /proc")
+def test_memory_does_not_grow_with_the_length_of_the_video(long_video, tmp_path, capsys):
+    output, part = tmp_path / "out.mp4", tmp_path / "maps.part"
+    outputs = ["-o", output, "--labels", tmp_path / "maps", "--report", tmp_path / "report.json"]
+    process = subprocess.Popen([sys.executable, "-m", "lmaseg", "run", long_video, *outputs, "--size", "32"])
+    resident = {}
+    while process.poll() is None:
+        done = sum(1 for _ in part.iterdir()) if part.exists() else 0
+        if done >= 100:
+            resident[done] = resident_megabytes(process.pid)
+        time.sleep(0.5)
+    assert process.returncode == 0
+    with VideoReader(output) as reader:
+        assert sum(1 for _ in reader) == FRAMES
+    first, last = resident[min(resident)], np.median([resident[n] for n in resident if n > 0.9 * FRAMES])
+    with capsys.disabled():
+        print(f"\nresident set: {first:.0f} MB after {min(resident)} frames, {last:.0f} MB at the end")
+    # Allocators settle for a while; what grows with the video would show as 100 bytes or more a frame.
+    assert last - first < 10
+
+
+@pytest.fixture(scope="module")
+def val():
+    folder = Path(__file__).parents[2] / "shared" / "camvid"
+    if not folder.is_dir():
+        pytest.skip(f"needs CamVid in {folder}, which is not part of the project")
+    return camvid_clips(folder, "val"), folder
+
+
+@pytest.mark.timeout(1200)
+def test_camvid_val_counts_are_torchmetrics_and_both_protocols_agree(val):
+    metrics = pytest.importorskip("torchmetrics.classification")
+    oracle = metrics.MulticlassConfusionMatrix(11, ignore_index=11)
+    (clip,), _ = val
+    truth = {frame.name: clip.label(i) for i, frame in enumerate(clip.frames)}
+    maps = {"stream": {}, "clip": {}}
+
+    def keep(name, predicted, into):
+        into[name] = predicted.copy()
+
+    net = lmaseg.load()
+    results = {
+        protocol: evaluate(net, [clip], protocol=protocol, on_prediction=lambda n, p, into=into: keep(n, p, into))
+        for protocol, into in maps.items()
+    }
+    assert len(maps["stream"]) == 101
+    assert all((maps["clip"][name] == labels).all() for name, labels in maps["stream"].items())
+    for name, labels in maps["stream"].items():
+        oracle.update(torch.from_numpy(labels).long(), torch.from_numpy(truth[name]).long())
+    for evaluation in results.values():
+        assert (evaluation.counts[:, :11] == oracle.compute().numpy()).all()
+        assert evaluation.counts[:, 11].sum() == 0
+
+
+@pytest.mark.timeout(1200)
+def test_camvid_val_by_one_and_two_processes(val, tmp_path):
+    _, folder = val
+    arguments = ["-m", "lmaseg", "eval", "--camvid", folder, "--memory", "0", "--json"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    counts = []
+    for name, launcher in (("one.json", []), ("two.json", torchrun)):
+        subprocess.run([sys.executable, *launcher, *arguments, tmp_path / name], check=True)
+        counts.append(json.loads((tmp_path / name).read_text())["counts"])
+    assert counts[0] == counts[1]
