@@ -77,6 +77,7 @@ def evaluate(
     """Score a network on labelled frames: lmaseg eval --camvid PATH."""
     data = {"cityscapes": cityscapes, "camvid": camvid, "folder": folder}
     _check_options(data, memory, compare_memory, predictions if at_working_size else None, plot)
+    _compute_as_a_lone_process()
     first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
     if first:
         may_replace([path for path in (json_file, predictions, plot) if path], overwrite)
@@ -100,6 +101,16 @@ def evaluate(
         settings = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
         settings |= {"weights": str(weights or "bundled"), "size": size}
         _write_outputs(columns, settings, json_file, plot)
+
+
+def _compute_as_a_lone_process() -> None:
+    """Undo torchrun's default of one thread a process, before torch is imported and reads it.
+
+    The rounding of convolutions depends on the number of threads, and with it a few pixels in a million.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1":
+        del os.environ["OMP_NUM_THREADS"]
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that share cores must not spin
 
 
 def _check_options(
