@@ -83,7 +83,7 @@ def run(
     label_set = segmenter.net.labels
     with open_source(source, start=start, end=end, stride=stride, warm_up=segmenter.memory.frames) as reader:
         shares = pipeline.ClassShares(len(label_set))
-        sinks: list[pipeline.Sink] = [shares]
+        sinks: list[pipeline.Sink] = [shares] if report else []  # counting pixels costs time on every frame
         writer = None
         if video:
             writer = _video_writer(video, source, reader, codec=codec, crf=crf, start=start, end=end, replace=replace)

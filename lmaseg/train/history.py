@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lmaseg.paths import part_path
+
 NAME = "history.csv"
 MEASURES = ("step", "epoch", "loss", "learning_rate", "images_per_second", "seconds")
 
@@ -52,7 +54,7 @@ class History:
             ]  # a killed run may leave half a row
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        part = self._path.with_suffix(".part.csv")
+        part = part_path(self._path)
         with part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writeheader()

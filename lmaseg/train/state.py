@@ -6,13 +6,14 @@ from typing import Any
 import torch
 
 from lmaseg.errors import CheckpointError
+from lmaseg.paths import part_path
 
 NAME = "state.pt"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write tensors, numbers and plain containers of them; the last state stays until the new one is complete."""
-    part = folder / "state.part.pt"
+    part = part_path(folder / NAME)
     torch.save(state, part)
     part.replace(folder / NAME)
 
