@@ -1,12 +1,15 @@
 """Streaming: one frame in, one label map out, with constant memory."""
 
+from collections.abc import Callable, Sequence
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lmaseg.kernels import upsample
-from lmaseg.models import FeatureMemory, LocalMemoryNet, Preprocess, fold
+from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
 LONGEST = 8192  # pixels: keeps the working size of a very narrow source bounded
@@ -21,11 +24,13 @@ class Segmenter:
             source's shorter side to the height the weights were trained at. The aspect ratio is kept unless both
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
-        dtype: floating point type of the network's computation; None takes bfloat16 on a CPU with instructions for
-            it, else that of the weights.
+        dtype: floating point type of the network's computation; None takes bfloat16 where the device has
+            instructions for it, else that of the weights.
+        batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
+            rounding.
 
     Raises:
-        ValueError: a size under 32 or over 8192 pixels, or a negative memory.
+        ValueError: a size under 32 or over 8192 pixels, a negative memory, or a batch under 1.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Segmenter:
         size: int | tuple[int, int] | None = None,
         memory: int | None = None,
         dtype: torch.dtype | None = None,
+        batch: int = 1,
     ) -> None:
         for side in (size,) if isinstance(size, int) else size or ():
             if not SMALLEST <= side <= LONGEST:
@@ -42,9 +48,13 @@ class Segmenter:
         self.device = weight.device
         self.dtype = dtype or fastest_dtype(weight)
         self.net = net
+        self.batch = batch
         self._folded = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.memory = FeatureMemory(net.spec.memory_frames if memory is None else memory)
+        frames = net.spec.memory_frames if memory is None else memory
+        # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
+        self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
         self._size = size
+        self._graph: _Graph | None = None
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
@@ -57,38 +67,140 @@ class Segmenter:
         rounded = [max(stride, round(min(side, LONGEST) / stride) * stride) for side in wanted]
         return rounded[0], rounded[1]
 
-    @torch.inference_mode()
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB."""
-        height, width = frame.shape[:2]
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device, non_blocking=True)
-        prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
-        logits, key, value = self._folded(prepared, *self.memory.read())
-        self.memory.push(key, value)
-        return labels_at(logits, height, width)[0].cpu().numpy()
+        return self.submit([frame]).result()[0]
+
+    @torch.inference_mode()
+    def submit(self, frames: Sequence[np.ndarray], resets: Sequence[bool] = ()) -> "Pending":
+        """Start on successive frames of one size, all at once; on a GPU this does not wait for it.
+
+        Args:
+            frames: 1 to `batch` times (H, W, 3) uint8 RGB.
+            resets: for each frame, whether it opens a new shot and the memory is emptied before it; none by default.
+
+        Returns:
+            Their labels to come.
+        """
+        resets = resets or [False] * len(frames)
+        pixels = _stack(frames, pinned=self.device.type == "cuda")
+        if self._graph and self._graph.fits(pixels, self.memory, resets):
+            return Pending(self._graph.replay(pixels))
+        if _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
+            self._graph = _Graph(pixels.to(self.device), self._label)
+            return Pending(self._graph.replay(pixels))
+        return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
 
     def reset(self) -> None:
         """Forget the past: the next frame opens a new shot."""
         self.memory.clear()
 
+    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> Tensor:
+        """(N, H, W, 3) uint8 -> (N, H, W) uint8 class ids."""
+        height, width = pixels.shape[1:3]
+        prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
+        encoded = self._folded.encode(prepared)
+        labels = []
+        starts = [i for i, reset in enumerate(resets) if reset or i == 0]
+        for start, end in zip(starts, [*starts[1:], len(resets)], strict=True):
+            if resets[start]:
+                self.memory.clear()
+            done = start
+            for count, keys, values in self.memory.follow(encoded.key[start:end], encoded.value[start:end]):
+                group = Encoded(*(part[done : done + count] for part in encoded))
+                logits = self._folded.decode(group, keys, values)[..., : prepared.shape[-2], : prepared.shape[-1]]
+                labels.append(labels_at(logits, height, width))
+                done += count
+        return labels[0] if len(labels) == 1 else torch.cat(labels)
+
+
+class Pending:
+    """Labels that a GPU may still be working on."""
+
+    def __init__(self, labels: Tensor) -> None:
+        self._labels = labels
+        self._ready: torch.cuda.Event | None = None
+        if labels.device.type == "cuda":
+            self._labels = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
+            self._labels.copy_(labels, non_blocking=True)
+            self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._ready.record()
+
+    def result(self) -> np.ndarray:
+        """Class ids (N, H, W) uint8, when they are there."""
+        if self._ready:
+            self._ready.synchronize()
+        return self._labels.cpu().numpy()
+
+
+class _Graph:
+    """One batch's work, recorded with the memory's addresses in it and replayed by a single launch: CUDA only.
+
+    Args:
+        pixels: (N, H, W, 3) uint8 on the device; later batches are copied into it.
+        label: the work; run before on such a batch, so that all tuning is done.
+    """
+
+    def __init__(self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Tensor]) -> None:
+        self._pixels = pixels
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._labels = label(pixels, [False] * len(pixels))
+
+    @staticmethod
+    def worthwhile(
+        pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool], batch: int, device: torch.device
+    ) -> bool:
+        """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
+        return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
+
+    def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
+        """Whether a batch is like the recorded one."""
+        return pixels.shape == self._pixels.shape and memory.settled and not any(resets)
+
+    def replay(self, pixels: Tensor) -> Tensor:
+        """(N, H, W) uint8 class ids, overwritten by the next replay."""
+        self._pixels.copy_(pixels, non_blocking=True)
+        self._graph.replay()
+        return self._labels
+
+
+def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:
+    """(N, H, W, 3) uint8 in main memory, from where a GPU can fetch it by itself if pinned."""
+    if len(frames) == 1 and not pinned:
+        return torch.from_numpy(np.ascontiguousarray(frames[0])).unsqueeze(0)
+    stacked = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=pinned)
+    np.stack(frames, out=stacked.numpy())
+    return stacked
+
 
 def fastest_dtype(weight: Tensor) -> torch.dtype:
-    """The type to compute in where a network's weights lie: measured on CPUs, as the weights are elsewhere."""
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+    """bfloat16 where the device of a network's float32 weights has instructions for it, else that of the weights."""
+    if weight.dtype != torch.float32:
         return weight.dtype
+    if weight.device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     # torch says this of CPUs under private names only; without them float32 is right everywhere.
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    fast = any(getattr(torch.cpu, probe, bool)() for probe in probes)
+    fast = weight.device.type == "cpu" and any(getattr(torch.cpu, probe, bool)() for probe in probes)
     return torch.bfloat16 if fast else torch.float32
 
 
 def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """(H, W, 3) uint8 RGB -> (1, 3, *size), resized bilinearly with antialiasing and normalised, channels last."""
-    image = pixels.permute(2, 0, 1).unsqueeze(0)  # a view: channels last in memory
+    """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized bilinearly with antialiasing and normalised, channels last."""
+    image = pixels.permute(0, 3, 1, 2)  # a view: channels last in memory
     if image.shape[-2:] != size:
+        if image.device.type != "cpu":
+            image = image.float()  # only CPUs resize bytes
         image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
-    mean, std = (image.new_tensor(v, dtype=dtype).view(1, 3, 1, 1) for v in (settings.mean, settings.std))
+    mean, std = (_per_channel(v, dtype, image.device) for v in (settings.mean, settings.std))
     return (image.to(dtype) * settings.scale - mean) / std
+
+
+@cache
+def _per_channel(values: tuple[float, float, float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(1, 3, 1, 1), made once: a CUDA graph cannot record a transfer from ordinary memory."""
+    return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)
 
 
 def labels_at(logits: Tensor, height: int, width: int) -> Tensor:

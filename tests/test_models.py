@@ -127,6 +127,24 @@ def test_memory_holds_the_newest_frames_oldest_first():
     assert memory.read() == (None, None)
 
 
+@pytest.mark.parametrize("room", [1, 3, 5])
+def test_frames_of_one_video_look_back_on_those_before_them(room):
+    memory = FeatureMemory(3, room)
+    seen = []  # what each frame looked back on
+    for start in range(0, 11, room):
+        numbers = torch.arange(start, min(start + room, 11), dtype=torch.float32).view(-1, 1, 1, 1)
+        for past in memory.follow(numbers.expand(-1, 2, 4, 4), -numbers.expand(-1, 3, 4, 4)):
+            if past.keys is None:
+                seen += [[]] * past.frames
+                continue
+            assert past.keys.shape[2:] == (2, 4, 4)
+            assert torch.equal(past.keys[:, :, :1], -past.values[:, :, :1])
+            seen += past.keys[:, :, 0, 0, 0].tolist()
+        assert memory.settled == (start >= 3 and len(numbers) == room)
+    assert seen == [list(range(max(0, i - 3), i)) for i in range(11)]
+    assert memory.read()[0][0, :, 0, 0, 0].tolist() == [8, 9, 10]
+
+
 def test_memory_starts_anew_when_the_size_changes():
     memory = FeatureMemory(3)
     memory.push(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4))

@@ -74,6 +74,31 @@ def test_memory_and_reset(net):
     assert (with_memory(noise(9)) == without(noise(9))).all()
 
 
+def streamed(segmenter, frames, resets):
+    """Labels of frames given `segmenter.batch` at a time."""
+    starts = range(0, len(frames), segmenter.batch)
+    parts = [(frames[i : i + segmenter.batch], resets[i : i + segmenter.batch]) for i in starts]
+    return np.concatenate([segmenter.submit(*part).result() for part in parts])
+
+
+@pytest.mark.parametrize("memory", [0, 1, 3])
+@pytest.mark.parametrize("batch", [2, 5, 16])
+def test_batches_give_the_labels_of_single_frames(net, memory, batch):
+    frames = [noise(i) for i in range(13)]
+    resets = [i in (0, 4, 5, 11) for i in range(13)]
+    alone, together = (Segmenter(net, memory=memory, dtype=torch.float32, batch=n) for n in (1, batch))
+    assert (streamed(together, frames, resets) == streamed(alone, frames, resets)).mean() >= 0.9999
+    assert (streamed(together, frames, resets) != streamed(together, frames, [False] * 13)).any() == (memory > 0)
+
+
+def test_a_shot_opened_within_a_batch_forgets_the_frames_before_it(net):
+    frames = [noise(i) for i in range(6)]
+    segmenter = Segmenter(net, dtype=torch.float32, batch=6)
+    after = segmenter.submit(frames, [False] * 3 + [True] + [False] * 2).result()[3:]
+    segmenter.reset()
+    assert (segmenter.submit(frames[3:]).result() == after).mean() >= 0.9999
+
+
 def test_another_precision_leaves_the_callers_network_alone(net):
     labels = Segmenter(net, dtype=torch.bfloat16)(noise(0))
     assert labels.shape == (64, 96)
@@ -92,7 +117,7 @@ def test_bfloat16_labels_agree_with_float32_on_a_real_clip():
 
 
 def test_preprocess_scales_and_normalises():
-    pixels = torch.full((4, 6, 3), 255, dtype=torch.uint8)
+    pixels = torch.full((1, 4, 6, 3), 255, dtype=torch.uint8)
     settings = Preprocess(mean=(0.5, 0.0, 1.0), std=(0.5, 2.0, 1.0))
     out = preprocess(pixels, settings, (2, 3), torch.float32)
     assert out.shape == (1, 3, 2, 3)

@@ -1,6 +1,17 @@
 """The fixed-length memory of past keys and values that whoever streams frames owns."""
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
+
+
+class Past(NamedTuple):
+    """What some successive frames look back on: T frames each, oldest first; None where nothing came before."""
+
+    frames: int
+    keys: Tensor | None  # (frames, T, C, h, w)
+    values: Tensor | None  # (frames, T, D, h, w)
 
 
 class FeatureMemory:
@@ -8,48 +19,100 @@ class FeatureMemory:
 
     Local attention does not depend on the order of the memory's frames, but its rounding does. Always the same order
     makes a piece of a video, warmed up on the frames before it, give the labels of the whole bit for bit.
+
+    Args:
+        frames: past frames to hold.
+        room: slots for newer frames behind them. New frames are written one after the other; when they reach the end,
+            the last `frames` move to the front.
     """
 
-    def __init__(self, frames: int) -> None:
-        if frames < 0:
-            raise ValueError(f"a memory holds 0 frames or more, not {frames}")
+    def __init__(self, frames: int, room: int = 4) -> None:
+        if frames < 0 or room < 1:
+            raise ValueError(f"a memory holds 0 frames or more and has room for 1 or more, not {frames} and {room}")
         self.frames = frames
-        # Rings written twice, `frames` slots apart, so that the last frames always lie side by side in order.
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
-        self._seen = 0
+        self._room = room
+        self._keys = self._values = torch.empty(0)  # (B, slots, ., h, w) once a frame has been seen
+        self._end = 0  # the slot after the newest frame
+        self._held = 0
 
     def __len__(self) -> int:
-        return min(self._seen, self.frames)
+        return self._held
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is full up to its last slot: filling its room again finds and leaves it so, at the same slots."""
+        return self.frames == 0 or (self._held == self.frames and self._end == self._keys.shape[1])
 
     def push(self, key: Tensor, value: Tensor) -> None:
-        """Remember a frame's key (B, C, h, w) and value (B, D, h, w) in place of the oldest one's.
+        """Remember a frame's key (B, C, h, w) and value (B, D, h, w), and forget the oldest one's.
 
         A change of shape, dtype or device starts an empty memory: past features of another size are no guide.
         """
-        if self.frames == 0:
-            return
-        if self._keys is None or self._values is None or not (_fits(self._keys, key) and _fits(self._values, value)):
-            self._keys = key.new_empty(key.shape[0], 2 * self.frames, *key.shape[1:])
-            self._values = value.new_empty(value.shape[0], 2 * self.frames, *value.shape[1:])
-            self._seen = 0
-        for slot in (self._seen % self.frames, self._seen % self.frames + self.frames):
-            self._keys[:, slot] = key
-            self._values[:, slot] = value
-        self._seen += 1
+        if self.frames:
+            self._write(key.unsqueeze(1), value.unsqueeze(1))
 
     def read(self) -> tuple[Tensor | None, Tensor | None]:
         """Keys (B, T, C, h, w) and values (B, T, D, h, w) held now, as views, oldest first; None while empty."""
-        held = len(self)
-        if held == 0 or self._keys is None or self._values is None:
+        if self._held == 0:
             return None, None
-        end = (self._seen - 1) % self.frames + self.frames + 1
-        return self._keys[:, end - held : end], self._values[:, end - held : end]
+        held = slice(self._end - self._held, self._end)
+        return self._keys[:, held], self._values[:, held]
+
+    def follow(self, keys: Tensor, values: Tensor) -> list[Past]:
+        """Remember N successive frames of one video, and tell what each of them looks back on.
+
+        Args:
+            keys, values: (N, C, h, w) and (N, D, h, w), N up to `room`; changes of shape as in `push`.
+
+        Returns:
+            Groups of successive frames that look back on equally many; their tensors are views.
+        """
+        if not self.frames:
+            return [Past(len(keys), None, None)]
+        held = self._write(keys.unsqueeze(0), values.unsqueeze(0))
+        groups = []
+        first = self._end - len(keys)  # the slot of the first new frame
+        short = min(len(keys), self.frames - held)
+        for i in range(short):
+            past = slice(first - held, first + i)
+            groups.append(Past(1, self._keys[:, past], self._values[:, past]) if held + i else Past(1, None, None))
+        if short < len(keys):
+            past = slice(first + short - self.frames, self._end - 1)
+            windows = (line[0, past].unfold(0, self.frames, 1).movedim(-1, 1) for line in (self._keys, self._values))
+            groups.append(Past(len(keys) - short, *windows))
+        return groups
 
     def clear(self) -> None:
         """Forget everything, as at a new shot; the storage is kept."""
-        self._seen = 0
+        self._held = self._end = 0
+
+    def _write(self, keys: Tensor, values: Tensor) -> int:
+        """Append (B, N, ., h, w); returns how many frames there were before."""
+        if not (_fits(self._keys, keys) and _fits(self._values, values)):
+            self._keys, self._values = (_storage(entry, self.frames + self._room) for entry in (keys, values))
+            self.clear()
+        held, new = self._held, keys.shape[1]
+        if self._end + new > self._keys.shape[1]:
+            for line in (self._keys, self._values):
+                line[:, :held] = line[:, self._end - held : self._end].clone()
+            self._end = held
+        self._keys[:, self._end : self._end + new] = keys
+        self._values[:, self._end : self._end + new] = values
+        self._end += new
+        self._held = min(held + new, self.frames)
+        return held
 
 
-def _fits(ring: Tensor, entry: Tensor) -> bool:
-    return ring[:, 0].shape == entry.shape and ring.dtype == entry.dtype and ring.device == entry.device
+def _storage(entry: Tensor, slots: int) -> Tensor:
+    """(B, slots, C, h, w), channels last in memory, as the attention kernels like to read them."""
+    batch, _, channels, height, width = entry.shape
+    return entry.new_empty(batch, slots, height, width, channels).permute(0, 1, 4, 2, 3)
+
+
+def _fits(line: Tensor, entry: Tensor) -> bool:
+    return (
+        line.ndim == entry.ndim
+        and line[:, :1].shape == entry[:, :1].shape
+        and line.dtype == entry.dtype
+        and line.device == entry.device
+    )
