@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ from lmaseg.images import ImageReader, LabelMapWriter
 from lmaseg.labels import LabelSet
 from lmaseg.render import overlay
 from lmaseg.stages import Channel, Stages
-from lmaseg.stream import CutDetector, Segmenter
+from lmaseg.stream import CutDetector, Pending, Segmenter
 from lmaseg.video import Frame, VideoReader, VideoWriter
 
 
@@ -168,18 +169,38 @@ class _Run:
         decoded.close()
 
     def segment(self, decoded: Channel[Frame], labelled: Channel[tuple[Frame, np.ndarray]]) -> None:
-        for frame in decoded:
-            if self._stop.is_set():  # drop what is queued: only the frame in hand is finished
-                self.cut_short = True
-                continue
-            if self._is_cut(frame.image) or frame.after_gap:
-                self._segmenter.reset()
+        """Hand frames to the network a batch at a time; while a GPU works on one, the labels before it go on."""
+        working: tuple[list[Frame], Pending] | None = None
+        source = self._until_stopped(decoded)
+        while frames := list(islice(source, self._segmenter.batch)):
+            resets = [self._is_cut(frame.image) or frame.after_gap for frame in frames]
             began = time.perf_counter()
-            labels = self._segmenter(frame.image)
+            pending = self._segmenter.submit([frame.image for frame in frames], resets)
             self._model_seconds += time.perf_counter() - began
-            if not frame.warm_up:
-                labelled.put((frame, labels))
+            if working:
+                self._hand_on(*working, labelled)
+            working = frames, pending
+            if pending.ready():
+                self._hand_on(*working, labelled)
+                working = None
+        if working:
+            self._hand_on(*working, labelled)
         labelled.close()
+
+    def _until_stopped(self, decoded: Channel[Frame]) -> Iterator[Frame]:
+        for frame in decoded:
+            if self._stop.is_set():  # drop what is queued: only the frames in hand are finished
+                self.cut_short = True
+            else:
+                yield frame
+
+    def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[tuple[Frame, np.ndarray]]) -> None:
+        began = time.perf_counter()
+        labels = pending.result()
+        self._model_seconds += time.perf_counter() - began
+        for frame, own in zip(frames, labels, strict=True):
+            if not frame.warm_up:
+                labelled.put((frame, own))
 
     def write(self, labelled: Channel[tuple[Frame, np.ndarray]]) -> None:
         try:

@@ -126,6 +126,10 @@ class Pending:
             self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._ready.record()
 
+    def ready(self) -> bool:
+        """Whether `result` would not wait."""
+        return self._ready is None or bool(self._ready.query())  # type: ignore[no-untyped-call]
+
     def result(self) -> np.ndarray:
         """Class ids (N, H, W) uint8, when they are there."""
         if self._ready:

@@ -85,6 +85,16 @@ def test_every_frame_reaches_every_sink_in_order(net):
 
 
 @pytest.mark.timeout(60)
+def test_batches_change_nothing_but_rounding(net):
+    images, sinks = noise(7) + [255 - image for image in noise(6)], [Collected(), Collected()]
+    for batch, sink in zip((1, 4), sinks, strict=True):
+        last = run(Frames(images, gaps=(9,), warm_up=2), Segmenter(net, dtype=torch.float32, batch=batch), [sink])
+        assert last.frames == 11
+    assert sinks[1].pts == sinks[0].pts == list(range(2, 13))
+    assert np.mean([a == b for a, b in zip(*(sink.labels for sink in sinks), strict=True)]) >= 0.9999
+
+
+@pytest.mark.timeout(60)
 def test_a_piece_warmed_up_on_the_frames_before_it_gives_the_labels_of_the_whole(net):
     images, whole, piece = noise(12), Collected(), Collected()
     run(Frames(images), Segmenter(net), [whole])
@@ -113,7 +123,7 @@ def test_the_first_error_ends_the_run_and_the_outputs_know(net, failing):
     sink = Collected(fail_at=5 if failing == "sink" else None)
     segmenter = Segmenter(net)
     if failing == "network":
-        segmenter = lambda image: 1 / 0  # noqa: E731
+        segmenter.submit = lambda frames, resets: 1 / 0
     with pytest.raises(ZeroDivisionError if failing == "network" else VideoError):
         run(source, segmenter, [sink], reset_at_cuts=False)
     assert sink.closed_by != "end"

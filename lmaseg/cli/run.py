@@ -50,6 +50,9 @@ Crf = Annotated[float | None, typer.Option(min=0, max=63, help="Constant rate fa
 Report = Annotated[Path | None, typer.Option(help="Write figures, settings and class shares over time to this JSON.")]
 
 
+Batch = Annotated[int, typer.Option(min=1, max=256, help="Frames labelled at once: more keep a GPU busier.")]
+
+
 def run(
     source: Source,
     output: Output,
@@ -59,6 +62,7 @@ def run(
     size: Size = None,
     opacity: Opacity = 0.5,
     memory: Memory = None,
+    batch: Batch = 1,
     reset_at_cuts: ResetAtCuts = True,
     start: Start = None,
     duration: Duration = None,
@@ -79,7 +83,7 @@ def run(
     from lmaseg import pipeline
     from lmaseg.images import open_source
 
-    segmenter = make_segmenter(weights, device, size, memory)
+    segmenter = make_segmenter(weights, device, size, memory, batch)
     label_set = segmenter.net.labels
     with open_source(source, start=start, end=end, stride=stride, warm_up=segmenter.memory.frames) as reader:
         shares = pipeline.ClassShares(len(label_set))
@@ -101,13 +105,13 @@ def run(
         raise typer.Exit(INTERRUPTED)
 
 
-def make_segmenter(weights: Path | None, device: str, size: Any, memory: int | None) -> "Segmenter":
+def make_segmenter(weights: Path | None, device: str, size: Any, memory: int | None, batch: int = 1) -> "Segmenter":
     """The network of a checkpoint, ready to stream; a size it cannot work at is a wrong command line."""
     from lmaseg.checkpoint import load
     from lmaseg.stream import Segmenter
 
     try:
-        return Segmenter(load(weights, device), size=size, memory=memory)
+        return Segmenter(load(weights, device), size=size, memory=memory, batch=batch)
     except ValueError as error:
         raise typer.BadParameter(f"{error}: leave --size out or give another") from error
 
