@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lmaseg._version import __version__
 
 if TYPE_CHECKING:
+    from lmaseg.attachment import attach
     from lmaseg.checkpoint import load, save
     from lmaseg.errors import BackendError, CheckpointError, DatasetError, LmasegError, VideoError
     from lmaseg.labels import CAMVID, CITYSCAPES, LabelSet
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Resolved on first use, so that `lmaseg --help` does not wait for torch.
 _HOMES = {
+    "attach": "attachment",
     "load": "checkpoint",
     "save": "checkpoint",
     "LmasegError": "errors",
@@ -44,6 +46,7 @@ __all__ = [
     "Segmenter",
     "VideoError",
     "__version__",
+    "attach",
     "load",
     "save",
     "segment_video",

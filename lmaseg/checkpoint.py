@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
 from lmaseg.paths import part_path
 
 FORMAT = "lmaseg-1"
+Builder = Callable[[], LocalMemoryNet]
 BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
 
 
@@ -32,27 +34,29 @@ class Header:
     """Free text by topic: training data, licence, scores."""
 
 
-def load(path: str | os.PathLike[str] | None = None, device: str = "cpu") -> LocalMemoryNet:
+def load(
+    path: str | os.PathLike[str] | None = None, device: str = "cpu", net: str | Builder | None = None
+) -> LocalMemoryNet:
     """The network of a checkpoint, in evaluation mode and float32.
 
     Args:
         path: a file that `save` wrote; None means the weights bundled with the package.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        net: for an attached network (`lmaseg.attach`), what builds it, or its import string
+            "package.module:function". The file may name it too, but no file has code imported by itself.
 
     Raises:
-        CheckpointError: no such file, not an lmaseg checkpoint, or tensors that do not fit its own description.
+        CheckpointError: no such file, not an lmaseg checkpoint, tensors that do not fit its own description, or an
+            attached network without what builds it.
         BackendError: a device that is not there.
     """
     target = choose_device(device)
     file = Path(path) if path is not None else BUNDLED
-    header = read_header(file)
-    try:
-        net = build(header.spec, header.labels, header.preprocess)
-    except ValueError as error:
-        raise CheckpointError(f"{file}: {error}; it may need a newer lmaseg") from error
+    network = _unfilled(read_header(file), net, file)
     with _open(file) as archive:
-        load_tensors(net, {name: archive.get_tensor(name) for name in archive.keys()}, source=str(file))  # noqa: SIM118
-    return net.eval().to(target)
+        tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+    load_tensors(network, tensors, source=str(file))
+    return network.eval().to(target)
 
 
 def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[str, str], half: bool = False) -> None:
@@ -61,17 +65,29 @@ def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[st
     Args:
         about: free text by topic: training data, licence, scores.
         half: store floating point tensors as float16.
+
+    Raises:
+        CheckpointError: the file cannot be written.
     """
-    header = Header(net.spec, net.labels, net.preprocess, dict(about))
-    metadata = {"format": FORMAT} | {key: json.dumps(value) for key, value in asdict(header).items()}
+    metadata = metadata_of(net, about)
     tensors = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in net.state_dict().items()
     }
     part = part_path(Path(path))
-    save_file(tensors, part, metadata)
-    part.chmod(0o644)  # safetensors keeps its files to their owner; weights are for sharing
-    part.replace(path)
+    try:
+        save_file(tensors, part, metadata)
+        part.chmod(0o644)  # safetensors keeps its files to their owner; weights are for sharing
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(f"the weights cannot be written to {path} ({error}): write elsewhere") from error
+
+
+def metadata_of(net: LocalMemoryNet, about: Mapping[str, str]) -> dict[str, str]:
+    """What a file says of the network in it: "format", and as JSON "spec", "labels", "preprocess" and "about"."""
+    header = Header(net.spec, net.labels, net.preprocess, dict(about))
+    return {"format": FORMAT} | {key: json.dumps(value) for key, value in asdict(header).items()}
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -90,17 +106,19 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         raise CheckpointError(f"{path} has a damaged description ({error}): fetch or convert it again") from error
 
 
-def load_tensors(net: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Fill a network with exactly its own tensors.
+def load_tensors(
+    net: nn.Module, tensors: Mapping[str, Tensor], *, source: str, call: Callable[[str], str] = str
+) -> None:
+    """Fill a network with exactly its own tensors; `call` gives the names under which the source knows them.
 
     Raises:
         CheckpointError: names every tensor that is missing, unknown or misshapen; the network is left as it was.
     """
     own = net.state_dict()
-    faults = [f"{name} is missing" for name in own.keys() - tensors.keys()]
-    faults += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
+    faults = [f"{call(name)} is missing" for name in own.keys() - tensors.keys()]
+    faults += [f"{call(name)} is unknown" for name in tensors.keys() - own.keys()]
     faults += [
-        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        f"{call(name)} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
         for name in own.keys() & tensors.keys()
         if tensors[name].shape != own[name].shape
     ]
@@ -124,6 +142,39 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise BackendError(f"the device {name!r} is not available here: use --device auto or --device cpu") from error
     return device
+
+
+def _unfilled(header: Header, builder: str | Builder | None, file: Path) -> LocalMemoryNet:
+    """The network a header describes, with any weights: one of lmaseg's own, or an attached one."""
+    backbone = header.spec.backbone
+    if backbone and ":" not in backbone:
+        if builder:
+            raise CheckpointError(f"{file} holds weights of lmaseg's own {backbone}: leave --net out")
+        try:
+            return build(header.spec, header.labels, header.preprocess)
+        except ValueError as error:
+            raise CheckpointError(f"{file}: {error}; it may need a newer lmaseg") from error
+    if not builder:
+        name = backbone or "PACKAGE.MODULE:FUNCTION"
+        raise CheckpointError(
+            f"{file} holds weights of an attached network: name the function that builds it, --net {name}"
+        )
+    net = (_imported(builder) if isinstance(builder, str) else builder)()
+    built = replace(net.spec, backbone=backbone) if isinstance(net, LocalMemoryNet) else net
+    if built != header.spec:
+        raise CheckpointError(f"{file} is for {header.spec}, but the function given builds {built}: give the right one")
+    net.spec, net.labels, net.preprocess = header.spec, header.labels, header.preprocess
+    return net
+
+
+def _imported(name: str) -> Builder:
+    """The function of an import string "package.module:function"."""
+    module, _, function = name.partition(":")
+    try:
+        builder: Builder = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CheckpointError(f"cannot import {name!r} ({error}): write package.module:function") from error
+    return builder
 
 
 def _open(path: Path) -> Any:

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
 from lmaseg.paths import part_path
 from lmaseg.video import Frame, VideoReader
+from lmaseg.video.media import TIMEOUT, check_size
 from lmaseg.video.span import Span
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -41,15 +42,32 @@ def open_source(
     stride: int = 1,
     warm_up: int = 0,
     threads: int | None = None,
+    deinterlace: bool = True,
+    strict: bool = False,
+    live: bool = False,
+    timeout: tuple[float, float] = TIMEOUT,
 ) -> "VideoReader | ImageReader":
-    """The reader for a video file, a folder of images, a glob pattern or one image; see there for the arguments.
+    """The reader for a video, an address, a camera, a folder of images, a glob pattern or one image.
+
+    See there for the arguments; those after `warm_up` are for videos, as unreadable images always raise.
 
     Raises:
         VideoError: as the readers do.
     """
     if is_image_source(source):
         return ImageReader(source, start=start, end=end, stride=stride, warm_up=warm_up)
-    return VideoReader(source, start=start, end=end, stride=stride, warm_up=warm_up, threads=threads)
+    return VideoReader(
+        source,
+        start=start,
+        end=end,
+        stride=stride,
+        warm_up=warm_up,
+        threads=threads,
+        deinterlace=deinterlace,
+        strict=strict,
+        live=live,
+        timeout=timeout,
+    )
 
 
 class ImageReader:
@@ -64,6 +82,7 @@ class ImageReader:
         rate: images per second.
 
     Attributes:
+        damaged, repaired, dropped, warnings, repeatable: as of `VideoReader`; nothing of that befalls images.
         paths: all the source's images in order.
         width, height: of every image, in pixels, as its EXIF orientation wants it shown.
         time_base: seconds; a frame's pts is its index among all images.
@@ -77,6 +96,8 @@ class ImageReader:
     start_time = Fraction(0)
     damaged = 0
     repaired = 0
+    dropped = 0
+    repeatable = False  # there is no sound to copy
 
     def __init__(
         self,
@@ -91,6 +112,7 @@ class ImageReader:
         if stride < 1 or warm_up < 0:
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
         self.path = source
+        self.warnings: list[str] = []
         self.paths = _find(source)
         self.rate = Fraction(rate)
         self.time_base = 1 / self.rate
@@ -150,16 +172,33 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
 def _find(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+        found = [file for file in _listed(path) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
     elif path.exists():
         found = [path]
     else:
-        pattern = os.path.expanduser(source)
-        found = [Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).suffix.lower() in SUFFIXES]
+        found = [file for file in _matching(os.path.expanduser(source)) if file.suffix.lower() in SUFFIXES]
     if not found:
         raise VideoError(f"{source} holds no images: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
     found.sort(key=natural_key)
     return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise VideoError(f"{folder} cannot be listed ({error.strerror}): see that it can be read") from error
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    """Files that a glob pattern means; `**` enters no linked folders, which may lead back to where they lie."""
+    parts = [part if part == "**" else re.sub(r"\*+", "*", part) for part in Path(pattern).parts]
+    if parts[-1] == "**":
+        parts.append("*")
+    fixed = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    found = Path(*parts[:fixed]).glob(str(Path(*parts[fixed:])))
+    hidden = any(part.startswith(".") for part in parts[fixed:])
+    return (file for file in found if hidden or not any(part.startswith(".") for part in file.parts[fixed:]))
 
 
 def _common_size(paths: list[Path]) -> tuple[int, int]:
@@ -182,10 +221,15 @@ def _common_size(paths: list[Path]) -> tuple[int, int]:
 
 
 def _shown_size(path: Path) -> tuple[int, int]:
+    if not path.is_file():  # a pipe would be waited for
+        raise VideoError(f"{path} is not a file that can be read: take it out of the folder")
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in TURNED
+            check_size(width, height, path)
+            # Pillow decodes a whole PNG to look for an orientation that is not in its header.
+            told = image.format != "PNG" or any("exif" in key for key in map(str, image.info))
+            turned = told and image.getexif().get(ORIENTATION) in TURNED
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
     return (height, width) if turned else (width, height)
@@ -217,6 +261,8 @@ class LabelMapWriter:
             name, and others stay.
         label_set: its colours become the palette; ids without a class are black.
         overwrite: whether files of the folder may be replaced.
+        keep: whether label maps that a killed run left in the part stay there.
+        inputs: files that are being read, which must lie elsewhere.
 
     Attributes:
         part_path: where the files are until all are written.
@@ -226,23 +272,34 @@ class LabelMapWriter:
         VideoError: a folder that cannot be written or may not be overwritten.
     """
 
-    def __init__(self, folder: str | Path, label_set: LabelSet, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        label_set: LabelSet,
+        *,
+        overwrite: bool = False,
+        keep: bool = False,
+        inputs: Iterable[Path] = (),
+    ) -> None:
         self.folder = Path(folder)
         self.part_path = part_path(self.folder)
         self.frames = 0
+        self._keep = keep
         self._palette = label_set.palette
         parent = self.folder.absolute().parent
         if not parent.is_dir():
             raise VideoError(f"the folder {parent} does not exist: make it first, or write elsewhere")
         if self.folder.exists() and not self.folder.is_dir():
             raise VideoError(f"{self.folder} is a file: give the name of a folder for label maps")
+        if not {path.resolve().parent for path in inputs}.isdisjoint({self.folder.resolve(), self.part_path.resolve()}):
+            raise VideoError(f"{self.folder} holds the images that are read: write the label maps elsewhere")
         if not overwrite and self.folder.exists() and any(self.folder.iterdir()):
             raise VideoError(f"{self.folder} already holds files: allow overwriting, or write elsewhere")
 
     def __enter__(self) -> Self:
         try:
             self.part_path.mkdir(exist_ok=True)
-            for left_over in self.part_path.glob("*.png"):  # of a run that was cut short
+            for left_over in [] if self._keep else self.part_path.glob("*.png"):  # of a run that was cut short
                 left_over.unlink()
         except OSError as error:
             raise self._failure(error) from error

@@ -119,6 +119,21 @@ CAMVID = LabelSet(
 # plates (-1) are never drawn into them.
 CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 CITYSCAPES_LAST_LABEL_ID = 33
+CITYSCAPES_FILES = LabelSet(
+    name="cityscapes-label-ids",
+    names=tuple(
+        CITYSCAPES.names[CITYSCAPES_LABEL_IDS.index(i)] if i in CITYSCAPES_LABEL_IDS else "not evaluated"
+        for i in range(CITYSCAPES_LAST_LABEL_ID + 1)
+    ),
+    colors=tuple(
+        CITYSCAPES.colors[CITYSCAPES_LABEL_IDS.index(i)] if i in CITYSCAPES_LABEL_IDS else (0, 0, 0)
+        for i in range(CITYSCAPES_LAST_LABEL_ID + 1)
+    ),
+    train_ids=tuple(
+        CITYSCAPES_LABEL_IDS.index(i) if i in CITYSCAPES_LABEL_IDS else 255 for i in range(CITYSCAPES_LAST_LABEL_ID + 1)
+    ),
+    ignore_index=0,
+)
 CITYSCAPES_CATEGORIES = (
     *("flat",) * 2,
     *("construction",) * 3,

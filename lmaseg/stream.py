@@ -30,7 +30,8 @@ class Segmenter:
             rounding.
 
     Raises:
-        ValueError: a size under 32 or over 8192 pixels, a negative memory, or a batch under 1.
+        ValueError: a size under 32 or over 8192 pixels, a negative memory, one for a
+            network that has none, or a batch under 1.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Segmenter:
     ) -> None:
         for side in (size,) if isinstance(size, int) else size or ():
             if not SMALLEST <= side <= LONGEST:
-                raise ValueError(f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}")
+                raise ValueError(f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}: give another")
+        if memory and not net.spec.has_memory:
+            raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
         weight = next(net.parameters())
         self.device = weight.device
         self.dtype = dtype or fastest_dtype(weight)

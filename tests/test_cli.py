@@ -195,7 +195,7 @@ def test_version_and_help(capsys):
     assert run_cli("--version") == 0
     assert capsys.readouterr().out.strip() == f"lmaseg {__version__}"
     assert run_cli("run", "--help") == 0
-    assert "Segment a video" in capsys.readouterr().out
+    assert "Segment videos" in capsys.readouterr().out
 
 
 def test_info_prints_what_a_checkpoint_is(capsys):

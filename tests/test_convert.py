@@ -1,102 +1,211 @@
-"""Faithfulness: our network computes what the authors' code computes (see tests/data/README.md)."""
+"""Faithfulness: converted networks compute what the authors' code computes (see tests/data/README.md)."""
 
-import json
-import zlib
-from pathlib import Path
+import os
+import pickle
 
-import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from torch import nn
+from upstream import CASES, DATA, errors, formula_weights, settings
 
 from lmaseg import CITYSCAPES, CheckpointError, convert
-from lmaseg.models import FeatureMemory, Preprocess
+from lmaseg.models.spec import IMAGENET_MEAN, IMAGENET_STD
 
-DATA = Path(__file__).parent / "data"
-SHARED = Path(__file__).parents[2] / "shared" / "upstream"
-CASES = ("erf_T4_R21", "erf_T3_R9_simple")
-
-
-def formula_tensor(name, shape):
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    z = rng.standard_normal(shape).astype(np.float32)
-    if name.endswith("running_var"):
-        z = 0.5 + abs(z)
-    elif name.endswith("running_mean"):
-        z = 0.1 * z
-    elif len(shape) == 1:
-        z = 1 + 0.1 * z if name.endswith("weight") else 0.05 * z
-    else:
-        z = z * np.float32(np.sqrt(0.6 / np.prod(shape[1:])))
-    return torch.from_numpy(np.asarray(z, np.float32))
+MEMORY = ("kv_", "memory_fusion.")
+AGREEMENT = 1e-4  # of the largest magnitude
 
 
-def formula_weights(case):
-    shapes = json.loads((DATA / "lmanet_erfnet_shapes.json").read_text())[case]
-    return {
-        name: torch.tensor(0) if name.endswith("num_batches_tracked") else formula_tensor(name, shape)
-        for name, shape in shapes.items()
+def from_tensors(tensors, **options):
+    return convert.from_state_dict(tensors, "net.pth", **options).net
+
+
+def erfnet_weights():
+    """ERFNet's own weights as they were published: without the memory, with its parallel wrapper's prefix, a head on
+    the encoder and without what PyTorch counts since 0.4.1."""
+    tensors = {
+        name: tensor
+        for name, tensor in formula_weights("erf_T4_R21").items()
+        if not name.startswith(MEMORY) and not name.endswith("num_batches_tracked")
     }
+    tensors |= {"encoder.output_conv.weight": torch.rand(20, 128, 1, 1), "encoder.output_conv.bias": torch.rand(20)}
+    return {f"module.{name}": tensor for name, tensor in tensors.items()}
 
 
-def convert_case(tensors, case):
-    window, frames = case["corr_size"], case["stm_queue_size"]
-    return convert.from_lmanet_erfnet(
-        tensors, memory_frames=int(frames), window=int(window), labels=CITYSCAPES, preprocess=Preprocess()
-    )
+def semseg_weights():
+    """PSPNet-101 as semseg saves it."""
+    tensors = {
+        name.removeprefix("encoder.").removeprefix("decoder."): tensor
+        for name, tensor in formula_weights("psp101_T3_R21").items()
+        if not name.startswith(MEMORY)
+    }
+    tensors |= {"aux.0.weight": torch.rand(256, 1024, 3, 3), "aux.4.bias": torch.rand(19)}
+    tensors = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    return {"epoch": 200, "state_dict": tensors, "optimizer": {"param_groups": [{"lr": 0.01}]}}
 
 
-@torch.inference_mode()
-def first_and_last(net, case):
-    shape = 1, int(case["frames"]), 3, int(case["height"]), int(case["width"])
-    frames = np.random.default_rng(int(case["input_seed"])).random(shape, dtype=np.float32)
-    memory = FeatureMemory(net.spec.memory_frames)
-    logits = []
-    for i in range(shape[1]):
-        out, key, value = net(torch.from_numpy(frames[:, i]), *memory.read())
-        memory.push(key, value)
-        logits.append(out[0])
-    return {"logits_first_frame": logits[0], "logits_last_frame": logits[-1]}
+def convert_saved(payload, path, **options):
+    torch.save(payload, path)
+    return convert.convert(path, **options).net
 
 
-def check(archive, step):
-    case = archive.metadata()
-    ours = first_and_last(convert_case(formula_weights(case["case"]), case), case)
-    for name, logits in ours.items():
-        theirs = archive.get_tensor(name)[:19]
-        difference = (logits[:, ::step, ::step] - theirs).abs().max() / theirs.abs().max()
-        assert difference < 1e-4, name
-
-
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["erf_T4_R21", "erf_T3_R9_simple"])  # PSPNet's turn is in test_cli_convert.py
 def test_logits_equal_the_authors(case):
-    with safe_open(DATA / f"{case}.safetensors", "pt") as archive:
-        check(archive, int(archive.metadata()["step"]))
+    found = errors(from_tensors(formula_weights(case), **settings(case)), DATA / f"{case}.safetensors")
+    assert found.keys() == {"logits_first_frame", "logits_last_frame"}
+    assert max(found.values()) < AGREEMENT, found
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_logits_equal_the_authors_at_every_pixel(case):
-    file = SHARED / f"{case}.safetensors"
-    if not file.is_file():
-        pytest.skip(f"needs the full outputs in {SHARED}, which is not part of the project")
-    with safe_open(file, "pt") as archive:
-        check(archive, 1)
+def test_logits_equal_the_authors_at_every_pixel(case, shared_file):
+    file = shared_file(f"upstream/{case}.safetensors")
+    found = errors(from_tensors(formula_weights(case), **settings(case)), file)
+    assert max(found.values()) < AGREEMENT, found
+
+
+def test_erfnet_alone(tmp_path):
+    net = convert_saved(erfnet_weights(), tmp_path / "erfnet_pretrained.pth")
+    assert not net.spec.has_memory
+    assert (net.spec.backbone, net.spec.classes, net.labels) == ("erfnet", 19, CITYSCAPES)
+    assert (net.preprocess.mean, net.preprocess.std, net.preprocess.size) == ((0, 0, 0), (1, 1, 1), (512, 1024))
+    found = errors(net, DATA / "erf_T4_R21.safetensors")
+    assert found.keys() == {"logits_first_frame"}
+    assert max(found.values()) < AGREEMENT
+
+
+def test_pspnet_alone(tmp_path):
+    net = convert_saved(semseg_weights(), tmp_path / "train_epoch_200.pth")
+    assert not net.spec.has_memory
+    assert (net.spec.backbone, net.spec.classes, net.labels) == ("pspnet101", 19, CITYSCAPES)
+    assert (net.preprocess.mean, net.preprocess.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert errors(net, DATA / "psp101_T3_R21.safetensors")["logits_first_frame"] < AGREEMENT
+
+
+def test_pspnet_50_is_told_from_101_by_its_blocks():
+    tensors = {
+        name.removeprefix("module."): tensor
+        for name, tensor in semseg_weights()["state_dict"].items()
+        if not any(name.startswith(f"module.layer3.{block}.") for block in range(6, 23))
+    }
+    assert from_tensors(tensors).spec.backbone == "pspnet50"
 
 
 def test_fusion_is_told_from_the_tensors():
-    case = {"corr_size": 21, "stm_queue_size": 4}
-    assert convert_case(formula_weights("erf_T4_R21"), case).spec.fusion == "sigmoid-do1"
-    assert convert_case(formula_weights("erf_T3_R9_simple"), case).spec.fusion == "sigmoid"
+    assert from_tensors(formula_weights("erf_T4_R21")).spec.fusion == "sigmoid-do1"
+    assert from_tensors(formula_weights("erf_T3_R9_simple")).spec.fusion == "sigmoid"
 
 
 def test_the_ignored_output_is_dropped():
-    net = convert_case(formula_weights("erf_T4_R21"), {"corr_size": 21, "stm_queue_size": 4})
-    assert net.spec.classes == 19
-    assert net.decoder.output_conv.weight.shape == (16, 19, 2, 2)
+    tensors = formula_weights("erf_T4_R21")
+    net = from_tensors(tensors)
+    assert torch.equal(net.decoder.output_conv.weight, tensors["decoder.output_conv.weight"][:, :19])
+    assert torch.equal(net.decoder.output_conv.bias, tensors["decoder.output_conv.bias"][:19])
 
 
-def test_missing_and_unknown_tensors_are_named():
+def test_both_roles_have_the_querys_key_unless_told_otherwise(tmp_path):
+    tensors = formula_weights("erf_T4_R21")
+    own, query = tensors["kv_M_r4.Key.weight"], tensors["kv_Q_r4.Key.weight"]
+    torch.save(tensors, tmp_path / "net.pth")
+    net, about = convert.convert(tmp_path / "net.pth")
+    assert torch.equal(net.projections.memory_key.weight, query)
+    assert torch.equal(net.projections.query_key.weight, query)
+    assert about["memory keys"] == "kv_Q_r4's in both roles"
+    net, about = convert.convert(tmp_path / "net.pth", own_keys=True)
+    assert torch.equal(net.projections.memory_key.weight, own)
+    assert torch.equal(net.projections.query_key.weight, query)
+    assert about["memory keys"] == "kv_M_r4's own"
+    tensors |= {f"kv_M_r4.Key.{kind}": tensors[f"kv_Q_r4.Key.{kind}"] for kind in ("weight", "bias")}
+    torch.save(tensors, tmp_path / "net.pth")
+    assert "memory keys" not in convert.convert(tmp_path / "net.pth").about
+
+
+def test_what_does_not_fit_is_listed_under_the_files_names():
     tensors = formula_weights("erf_T4_R21")
     tensors["stray.weight"] = tensors.pop("encoder.layers.3.bn1.weight")
-    with pytest.raises(CheckpointError, match=r"encoder\.layers\.3\.bn1\.weight is missing; stray\.weight is unknown"):
-        convert_case(tensors, {"corr_size": 21, "stm_queue_size": 4})
+    tensors["kv_Q_r4.Value.bias"] = torch.zeros(7)
+    del tensors["kv_M_r4.Key.bias"]
+    with pytest.raises(CheckpointError) as caught:
+        from_tensors(tensors)
+    assert str(caught.value) == (
+        "the tensors of net.pth do not fit the network it describes: "
+        "encoder.layers.3.bn1.weight is missing; kv_M_r4.Key.bias is missing; "
+        "kv_Q_r4.Value.bias is (7,) instead of (64,); stray.weight is unknown"
+    )
+
+
+def test_other_numbers_of_classes_are_refused():
+    tensors = formula_weights("erf_T4_R21")
+    tensors["decoder.output_conv.weight"] = torch.zeros(16, 12, 2, 2)
+    tensors["decoder.output_conv.bias"] = torch.zeros(12)
+    with pytest.raises(CheckpointError, match=r"decoder\.output_conv\.bias is \(12,\) instead of \(19,\)"):
+        from_tensors(tensors)
+
+
+def test_state_dicts_are_found_in_what_is_wrapped_around_them(tmp_path):
+    path, tensors = tmp_path / "net.pth", {"a": torch.zeros(2), "module.module.b": torch.ones(2)}
+    for payload in (tensors, {"model": tensors}, {"state_dict": {"model": {"state_dict": tensors}}, "epoch": 3}):
+        torch.save(payload, path)
+        assert list(convert.read_state_dict(path)) == ["a", "b"]
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)  # as PyTorch wrote files before 1.6
+    assert list(convert.read_state_dict(path)) == ["a", "b"]
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda payload, path: path.write_bytes(pickle.dumps(payload))])
+def test_code_in_a_file_is_not_run(tmp_path, save):
+    save({"state_dict": {}, "extra": Trap(tmp_path / "trap")}, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"net\.pth (holds code besides|is not a whole)"):
+        convert.convert(tmp_path / "net.pth")
+    assert not (tmp_path / "trap").exists()
+
+
+def test_whole_networks_are_refused_with_the_remedy(tmp_path):
+    torch.save(nn.Conv2d(1, 1, 1), tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"code besides tensors \(torch\.nn\.modules\.conv\.Conv2d\).*state_dict"):
+        convert.convert(tmp_path / "net.pth")
+
+
+def containing_itself():
+    payload = {}
+    payload["model"] = payload
+    return payload
+
+
+@pytest.mark.parametrize("payload", [[1, 2], {"epoch": 3}, {3: torch.zeros(1)}, containing_itself()])
+def test_files_without_a_state_dict_are_refused(tmp_path, payload):
+    torch.save(payload, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="holds no state dict"):
+        convert.convert(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kept", [0, 1, 60, -1])
+def test_truncated_files_are_refused(tmp_path, zipped, kept):
+    path = tmp_path / "net.pth"
+    torch.save({"a": torch.rand(1000)}, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"net\.pth is not a whole PyTorch checkpoint: fetch it again"):
+        convert.convert(path)
+
+
+@pytest.mark.parametrize("text", ["<!DOCTYPE html><html>", "no checkpoint " * 50])
+def test_files_of_another_kind_are_refused(tmp_path, text):
+    (tmp_path / "net.pth").write_text(text)
+    with pytest.raises(CheckpointError, match="is not a whole PyTorch checkpoint"):
+        convert.convert(tmp_path / "net.pth")
+
+
+def test_other_networks_are_refused(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"another network.*LMANet with ERFNet.*semseg"):
+        convert.convert(tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="there are no weights at"):
+        convert.convert(tmp_path / "nowhere.pth")

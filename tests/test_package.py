@@ -15,8 +15,8 @@ PACKAGE = Path(lmaseg.__file__).parent
 LAYERS = [
     {"_version", "errors", "labels", "paths"},
     {"kernels", "attention", "video", "images", "render", "metrics", "stages"},
-    {"models", "datasets"},
-    {"checkpoint", "convert", "scores"},
+    {"models", "datasets", "sinks"},
+    {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
     {"pipeline", "evaluate", "train", "bench", "export", "cluster"},
     {"cli"},
@@ -26,6 +26,7 @@ MAY = {
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
+    "bench": {"pipeline"},
     "cluster": {"pipeline"},
 }
 MAY_NOT = {"datasets": {"video", "images", "render", "metrics", "attention", "kernels", "stages"}}

@@ -8,7 +8,8 @@ import torch
 from lmaseg import CAMVID, Segmenter, VideoError, segment_video
 from lmaseg.images import LabelMapWriter
 from lmaseg.models import ModelSpec, Preprocess, build
-from lmaseg.pipeline import ClassShares, LabelMaps, OverlayVideo, Sink
+from lmaseg.render import View
+from lmaseg.sinks import ClassShares, LabelMaps, OverlayVideo, Sink
 from lmaseg.video import Frame, VideoReader, VideoWriter
 
 IDENTITY = np.arange(256, dtype=np.uint8)
@@ -174,7 +175,7 @@ def test_from_a_file_to_a_file_and_label_maps(net, tmp_path):
             output, width=reader.width, height=reader.height, time_base=reader.time_base, rate=reader.rate
         )
         maps = LabelMaps(LabelMapWriter(tmp_path / "maps", CAMVID), IDENTITY)
-        run(reader, Segmenter(net), [OverlayVideo(writer, CAMVID), maps])
+        run(reader, Segmenter(net), [OverlayVideo(writer, View(CAMVID)), maps])
     with VideoReader(output) as again:
         assert [float(frame.time) for frame in again] == pytest.approx([pts / 25 for pts in times])
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [f"{i:06d}.png" for i in range(6)]

@@ -50,6 +50,13 @@ def test_absurd_sizes_are_refused(net, size):
         Segmenter(net, size=size)
 
 
+def test_a_network_without_a_memory_runs_without_one(net):
+    single = build(ModelSpec("erfnet", 11), CAMVID, Preprocess(size=(64, 96))).eval()
+    assert Segmenter(single)(noise(0)).shape == (64, 96)
+    with pytest.raises(ValueError, match="have no memory: add one"):
+        Segmenter(single, memory=2)
+
+
 def test_streams_what_the_network_computes(net):
     frames = [noise(i) for i in range(5)]
     segmenter = Segmenter(net, dtype=torch.float32)

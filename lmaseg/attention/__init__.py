@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lmaseg.attention import cpu, reference, tiled
+from lmaseg.attention import cpu, cuda, reference, tiled
 from lmaseg.errors import BackendError
 
 __all__ = ["BACKENDS", "local_attention"]
@@ -16,6 +16,7 @@ BACKENDS: dict[str, Backend] = {
     "reference": reference.local_attention,
     "tiled": tiled.local_attention,
     "cpu": cpu.local_attention,
+    "cuda": cuda.local_attention,
 }
 
 
@@ -48,9 +49,11 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, ba
 
 
 def _choose(query: Tensor, keys: Tensor, values: Tensor) -> str:
-    """The C kernel where it can; tiles where a backward pass follows, as the loop's copies keys once per offset."""
+    """Compiled kernels where they fit; tiles where a backward pass follows: the loop copies keys once per offset."""
     if cpu.fits(query, keys, values):
         return "cpu"
+    if cuda.fits(query, keys, values):
+        return "cuda"
     gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, keys, values))
     return "tiled" if gradient else "reference"
 

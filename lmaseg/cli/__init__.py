@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli import eval, info, run, street, train
+from lmaseg.cli import bench, convert, eval, export, info, run, street, train
 from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.errors import LmasegError
@@ -22,6 +22,9 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("eval")(eval.evaluate)
+app.command("bench")(bench.bench)
+app.command("convert")(convert.convert)
+app.command("export")(export.export)
 app.command("info")(info.info)
 app.command("train")(train.train)
 app.command("street")(street.street)

@@ -9,6 +9,7 @@ from lmaseg.cli.options import WeightsArgument
 
 if TYPE_CHECKING:
     from lmaseg.checkpoint import Header
+    from lmaseg.models import ModelSpec
 
 
 def info(weights: WeightsArgument = None) -> None:
@@ -25,17 +26,28 @@ def info(weights: WeightsArgument = None) -> None:
 
 
 def _rows(header: "Header", size: int) -> list[tuple[str, str]]:
-    spec, preprocess = header.spec, header.preprocess
+    preprocess = header.preprocess
+    return [
+        *_network_rows(header.spec),
+        ("classes", f"{header.spec.classes} ({header.labels.name}): {', '.join(header.labels.names)}"),
+        ("working size", "{}x{} (height x width)".format(*preprocess.size)),
+        ("preprocessing", f"(rgb * {preprocess.scale:.6g} - {_triple(preprocess.mean)}) / {_triple(preprocess.std)}"),
+        *header.about.items(),
+        ("file size", f"{size / 1e6:.1f} MB"),
+    ]
+
+
+def _network_rows(spec: "ModelSpec") -> list[tuple[str, str]]:
+    if not spec.has_memory:
+        return [
+            ("network", f"{spec.backbone}, single frame"),
+            ("memory", "none: lmaseg train --stage memory --init FILE adds one"),
+        ]
     return [
         ("network", f"{spec.backbone} with local memory attention"),
         ("memory", f"{spec.memory_frames} frames, window {spec.window}x{spec.window} cells"),
         ("channels", f"key {spec.key_channels}, value {spec.value_channels}"),
         ("fusion", spec.fusion),
-        ("classes", f"{spec.classes} ({header.labels.name}): {', '.join(header.labels.names)}"),
-        ("working size", "{}x{} (height x width)".format(*preprocess.size)),
-        ("preprocessing", f"(rgb * {preprocess.scale:.6g} - {_triple(preprocess.mean)}) / {_triple(preprocess.std)}"),
-        *header.about.items(),
-        ("file size", f"{size / 1e6:.1f} MB"),
     ]
 
 

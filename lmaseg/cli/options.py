@@ -27,6 +27,12 @@ def parse_time(text: str) -> float:
 
 
 Weights = Annotated[Path | None, typer.Option(help="A checkpoint; default: the weights that come with lmaseg.")]
+Net = Annotated[
+    str | None,
+    typer.Option(
+        "--net", metavar="MODULE:FUNCTION", help="What builds the network, for weights of one attached in Python."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Memory = Annotated[int | None, typer.Option(min=0, help="Past frames to attend to; 0 segments every frame alone.")]
 Size = Annotated[

@@ -13,12 +13,12 @@ BATCH_NORM_EPS = 1e-3
 
 
 class Gates(nn.Module):
-    """Logits of how much of each content passes, from both values: (B, 2 * value_channels, h, w) -> two of channels."""
+    """Logits of how much of each content passes, from both values: (B, in_channels, h, w) -> two of channels."""
 
-    def __init__(self, value_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, kernel: int = 3) -> None:
         super().__init__()
-        self.query = nn.Conv2d(2 * value_channels, channels, 3, padding=1)
-        self.memory = nn.Conv2d(2 * value_channels, channels, 3, padding=1)
+        self.query = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2)
+        self.memory = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2)
 
     def forward(self, both: Tensor) -> tuple[Tensor, Tensor]:
         return self.query(both), self.memory(both)
@@ -46,7 +46,7 @@ class SigmoidFusion(nn.Module):
         super().__init__()
         self.query_content = nn.Conv2d(value_channels, channels, 3, padding=1)
         self.memory_content = nn.Conv2d(value_channels, channels, 3, padding=1)
-        self.gates = Gates(value_channels, channels)
+        self.gates = Gates(2 * value_channels, channels)
         self.bn = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
@@ -68,3 +68,29 @@ class NormalizedSigmoidFusion(SigmoidFusion):
         query = F.relu(self.dropout(self.query_bn(query)))
         memory = F.relu(self.dropout(self.memory_bn(memory)))
         return super().forward(query, memory)
+
+
+class ReducedSigmoidFusion(nn.Module):
+    """Both values weighed by gates that see their reduced sum (`sigmoid-down1` in the authors' code).
+
+    One convolution reduces both, as it does there.
+
+    Raises:
+        ValueError: values that are not as wide as the features they become.
+    """
+
+    def __init__(self, value_channels: int, channels: int, reduced_channels: int = 256) -> None:
+        if value_channels != channels:
+            raise ValueError(
+                f"this fusion takes values of {channels} channels, as the features have, not {value_channels}"
+            )
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, reduced_channels, 1)
+        self.reduced_bn = nn.BatchNorm2d(reduced_channels, eps=BATCH_NORM_EPS)
+        self.gates = Gates(reduced_channels, channels, kernel=1)
+        self.bn = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
+
+    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        reduced = self.reduce(query) + self.reduce(memory)
+        query_gate, memory_gate = self.gates(F.relu(self.reduced_bn(reduced)))
+        return F.relu(self.bn(query * query_gate.sigmoid() + memory * memory_gate.sigmoid()))

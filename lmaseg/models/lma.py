@@ -16,7 +16,10 @@ from lmaseg.models.spec import ModelSpec, Preprocess
 
 
 class Encoded(NamedTuple):
-    """What the encoder and the projections make of one frame; h and w are H and W over the stride, rounded up."""
+    """What the encoder and the projections make of one frame.
+
+    h and w are H and W over the stride, rounded up; of an encoder with a remainder, one more where they divide evenly.
+    """
 
     features: Tensor  # (B, F, h, w)
     query: Tensor  # (B, C, h, w): asks the memory
@@ -61,14 +64,51 @@ class _MergedProjections(nn.Module):
         return Encoded(features, *self.conv(features).split(self._channels, dim=1))
 
 
+class KeyProjections(nn.Module):
+    """`Projections` whose values are the features themselves."""
+
+    def __init__(self, channels: int, key_channels: int) -> None:
+        super().__init__()
+        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
+        self.query_key = nn.Conv2d(channels, key_channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Encoded:
+        return Encoded(features, self.query_key(features), features, self.memory_key(features), features)
+
+    def folded(self) -> nn.Module:
+        """The same as one convolution."""
+        return _MergedKeyProjections(merge_convolutions([self.query_key, self.memory_key]))
+
+
+class _MergedKeyProjections(nn.Module):
+    """The two convolutions of `KeyProjections` as one, for inference."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, features: Tensor) -> Encoded:
+        query, key = self.conv(features).chunk(2, dim=1)
+        return Encoded(features, query, features, key, features)
+
+
+class NoProjections(nn.Module):
+    """In place of projections where there is no memory: keys and values have no channels."""
+
+    def forward(self, features: Tensor) -> Encoded:
+        nothing = features[:, :0]
+        return Encoded(features, nothing, nothing, nothing, nothing)
+
+
 class LocalMemoryNet(nn.Module):
     """A function of a frame and of past keys and values; it keeps no state between frames.
 
     Args:
-        encoder: (B, 3, H, W) -> (B, F, H/stride, W/stride), with an attribute `stride`.
+        encoder: (B, 3, H, W) -> (B, F, H/stride, W/stride), rounded up, with an attribute `stride`; if it has an
+            attribute `remainder`, the sizes it is made for are multiples of the stride plus that.
         decoder: (B, F, h, w) -> (B, classes, h*stride, w*stride).
-        projections: features -> `Encoded`.
-        fusion: (query value, memory value) -> (B, F, h, w).
+        projections: features -> `Encoded`; `NoProjections` in a single-frame network.
+        fusion: (query value, memory value) -> (B, F, h, w); never called in a single-frame network.
         spec, labels, preprocess: what the weights are, for their checkpoint and for whoever feeds the network.
     """
 
@@ -99,16 +139,23 @@ class LocalMemoryNet(nn.Module):
 
     def encode(self, frames: Tensor) -> Encoded:
         """Features and projections of (B, 3, H, W) preprocessed frames; sizes off the stride are padded by edges."""
-        bottom, right = -frames.shape[-2] % self.stride, -frames.shape[-1] % self.stride
+        remainder = int(getattr(self.encoder, "remainder", 0))
+        bottom, right = ((remainder - side) % self.stride for side in frames.shape[-2:])
         if bottom or right:
             frames = F.pad(frames, (0, right, 0, bottom), mode="replicate")
         encoded: Encoded = self.projections(self.encoder(frames))
         return encoded
 
     def decode(self, encoded: Encoded, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
-        """Logits (B, classes, h*stride, w*stride) of encoded frames, given (B, T, ., h, w) past keys and values."""
+        """Logits (B, classes, h*stride, w*stride) of encoded frames, given (B, T, ., h, w) past keys and values.
+
+        Raises:
+            ValueError: past keys for a network without a memory.
+        """
         if keys is None or values is None or keys.shape[1] == 0:
             return self.decoder(encoded.features)
+        if not self.spec.has_memory:
+            raise ValueError("this network segments every frame alone: pass it no past keys and values")
         attended = local_attention(encoded.query, keys, values, self.spec.window)
         return self.decoder(self.fusion(encoded.query_value, attended))
 

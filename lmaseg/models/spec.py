@@ -2,30 +2,43 @@
 
 from dataclasses import dataclass
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything needed to build a network with the right tensors."""
+    """Everything needed to build a network with the right tensors.
+
+    All fields but the first two describe the memory; without them the network is a single-frame one.
+    """
 
     backbone: str
     """A key of `lmaseg.models.BACKBONES`."""
     classes: int
     """Number of output channels."""
-    memory_frames: int
+    memory_frames: int = 0
     """Past frames the memory holds (T in the paper)."""
-    window: int
+    window: int = 0
     """Odd side of the attention's neighbourhood, in feature cells."""
-    key_channels: int
-    value_channels: int
-    fusion: str
+    key_channels: int = 0
+    value_channels: int = 0
+    """As many as the encoder's features have: the values are the features themselves."""
+    fusion: str = ""
     """A key of `lmaseg.models.FUSIONS`."""
 
     def __post_init__(self) -> None:
-        for name in ("classes", "memory_frames", "key_channels", "value_channels"):
+        needed = ("classes", "memory_frames", "key_channels", "value_channels") if self.has_memory else ("classes",)
+        for name in needed:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.window < 1 or self.window % 2 == 0:
+        if self.has_memory and (self.window < 1 or self.window % 2 == 0):
             raise ValueError(f"window must be an odd number of feature cells, not {self.window}")
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is a memory module; without one every frame is segmented alone."""
+        return any((self.memory_frames, self.window, self.key_channels, self.value_channels, self.fusion))
 
 
 @dataclass(frozen=True)

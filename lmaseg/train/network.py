@@ -5,11 +5,8 @@ from dataclasses import replace
 from torch import nn
 
 from lmaseg.labels import LabelSet
-from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
-
-# Those of ImageNet, the usual ones for photographs.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build, build_memory, with_memory
+from lmaseg.models.spec import IMAGENET_MEAN, IMAGENET_STD
 
 
 def fresh_network(
@@ -19,16 +16,16 @@ def fresh_network(
     backbone: str = "erfnet",
     window: int = 7,
     memory_frames: int = 4,
-    fusion: str = "sigmoid-do1",
+    fusion: str | None = None,
 ) -> LocalMemoryNet:
     """An untrained network for these classes, to work at `size` (height, width) pixels.
 
-    Queries start as keys: alike places match from the first step on. Raises ValueError for an unknown backbone or
-    fusion, or an even window.
+    Raises ValueError for an unknown backbone or fusion, or an even window.
     """
-    spec = ModelSpec(backbone, len(labels), memory_frames, window, key_channels=16, value_channels=64, fusion=fusion)
-    net = build(spec, labels, Preprocess(mean=MEAN, std=STD, size=size))
-    net.projections.query_key.load_state_dict(net.projections.memory_key.state_dict())  # type: ignore[union-attr]
+    single = ModelSpec(backbone, len(labels))
+    spec = with_memory(single, memory_frames=memory_frames, window=window, fusion=fusion)
+    net = build(spec, labels, Preprocess(mean=IMAGENET_MEAN, std=IMAGENET_STD, size=size))
+    _start_queries_as_keys(net.projections)
     return net
 
 
@@ -42,16 +39,30 @@ def adapted_network(
 ) -> LocalMemoryNet:
     """The network for another working size, window, memory or fusion; None keeps what it has.
 
-    Only a fusion of another kind loses its weights. Raises ValueError for an unknown fusion or an even window.
+    Only a fusion of another kind loses its weights; a single-frame network gets a fresh memory. What stays is shared
+    with the network given. Raises ValueError for an unknown fusion or an even window.
     """
     wanted = {"window": window, "memory_frames": memory_frames, "fusion": fusion}
     changes = {name: value for name, value in wanted.items() if value is not None}
-    spec = replace(net.spec, **changes)  # type: ignore[arg-type]
-    adapted = build(spec, net.labels, replace(net.preprocess, size=size or net.preprocess.size))
-    kept = {"encoder", "decoder", "projections"} | ({"fusion"} if spec.fusion == net.spec.fusion else set())
-    for name in kept:
-        getattr(adapted, name).load_state_dict(getattr(net, name).state_dict())
+    before = net.spec if net.spec.has_memory else with_memory(net.spec)
+    spec = replace(before, **changes)  # type: ignore[arg-type]
+    projections, new_fusion = build_memory(spec, int(net.encoder.channels))  # type: ignore[arg-type]
+    _start_queries_as_keys(projections)
+    adapted = LocalMemoryNet(
+        net.encoder,
+        net.decoder,
+        net.projections if net.spec.has_memory else projections,
+        net.fusion if spec.fusion == net.spec.fusion else new_fusion,
+        spec=spec,
+        labels=net.labels,
+        preprocess=replace(net.preprocess, size=size or net.preprocess.size),
+    )
     return adapted.to(next(net.parameters()).device)
+
+
+def _start_queries_as_keys(projections: nn.Module) -> None:
+    """Make alike places match from the first step on."""
+    projections.query_key.load_state_dict(projections.memory_key.state_dict())  # type: ignore[union-attr]
 
 
 def cap_dropout(net: nn.Module, probability: float) -> None:

@@ -2,10 +2,11 @@
 
 from lmaseg.video.encoders import MUXERS
 from lmaseg.video.frame import Frame
+from lmaseg.video.labels import LabelVideoWriter
 from lmaseg.video.reader import VideoReader
 from lmaseg.video.writer import VideoWriter
 
 SUFFIXES = tuple(MUXERS)
 """Of the videos `VideoWriter` writes."""
 
-__all__ = ["SUFFIXES", "Frame", "VideoReader", "VideoWriter"]
+__all__ = ["SUFFIXES", "Frame", "LabelVideoWriter", "VideoReader", "VideoWriter"]

@@ -1,7 +1,11 @@
-"""One pass over a file's video frames, whatever damage there is on the way."""
+"""One pass over a source's video frames, whatever damage there is on the way."""
 
+import math
 import os
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +16,16 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from lmaseg.video.media import open_media, start_of, video_stream
+from lmaseg.errors import VideoError
+from lmaseg.video.inputs import display_name, is_endless, is_remote
+from lmaseg.video.media import MOST_PIXELS, TIMEOUT, decoder_for, open_media, reason, start_of, video_stream
 
 MOST_THREADS = 8  # decoding gains little beyond, and every thread holds frames of its own
 DEFAULT_RATE = Fraction(30)
 LEAP_SECONDS, LEAP_FRAMES = 0.5, 10  # a step in time longer than both means that frames between were lost
 READ_ATTEMPTS = 10  # broken reads in a row after which the rest of a file is given up
+PAUSES = (0.5, 1, 2, 4, 8)  # seconds before each attempt to open a lost connection anew
+NEXT_LOOK = 0.005  # seconds until a camera without a picture is asked again
 
 
 class SeekError(Exception):
@@ -37,38 +45,52 @@ class Decoder:
     """Frames of one video stream in order of time; an iterator for one pass.
 
     Args:
-        source: a file, or a URL that FFmpeg reads.
+        source: a file, an address, a camera, or "-".
         threads: decoding threads; None takes the machine's cores, 8 at most.
         seek_to: seconds as the file counts; decoding begins with the last keyframe before that as far as the format
             can tell, and may begin later where it cannot.
+        strict: whether the first damage raises.
+        live: whether to open a lost connection anew even where the address does not tell that it shows the present.
+        timeout: see `open_media`.
 
     Raises:
-        VideoError: no such file, not a video, or a codec this build has no decoder for.
+        VideoError: no such source, not a video, or a codec this build has no decoder for; later, a lost connection to
+            what is not live, and with `strict` any damage.
         SeekError: only with `seek_to`.
     """
 
-    def __init__(self, source: str | Path, threads: int | None = None, seek_to: Fraction | None = None) -> None:
-        self.source = source
-        self.container = open_media(source)
+    def __init__(
+        self,
+        source: str | Path,
+        threads: int | None = None,
+        seek_to: Fraction | None = None,
+        *,
+        strict: bool = False,
+        live: bool = False,
+        timeout: tuple[float, float] = TIMEOUT,
+    ) -> None:
+        self.source, self.name = source, display_name(source)
         self.damaged = 0
         self.repaired = 0
+        self.warnings: list[str] = []
+        self._strict, self._timeout = strict, timeout
+        self._threads = threads or min(os.cpu_count() or 1, MOST_THREADS)
+        self._remote = is_remote(source)
+        self._lasting = self._remote and (live or is_endless(source)) and not strict
+        self._closing = threading.Event()
         self._gap = False
         self._last_pts: int | None = None
+        self._epoch = math.inf  # when time 0 was by the monotonic clock, as the promptest frame tells
+        self._shift = 0  # ticks that a connection opened anew lags behind
+        self._reopened = False
         self._sought = seek_to is not None
         self._not_before: int | None = None
         self._suspect: set[int] = set()  # pts of packets that the container knows to be incomplete
-        try:
-            self.stream = video_stream(self.container, source)
-            context = self.stream.codec_context
-            context.thread_type = "AUTO"
-            context.thread_count = threads or min(os.cpu_count() or 1, MOST_THREADS)
-            self.time_base: Fraction = self.stream.time_base or Fraction(1, 90_000)
-            self._usual_step = max(1, round(1 / (self.rate * self.time_base)))  # ticks from frame to frame
-            if seek_to is not None:
-                self._seek(seek_to)
-        except BaseException:
-            self.container.close()
-            raise
+        self._open()
+        self.time_base: Fraction = self.stream.time_base or Fraction(1, 90_000)
+        self._usual_step = max(1, round(1 / (self.rate * self.time_base)))  # ticks from frame to frame
+        if seek_to is not None:
+            self._seek(seek_to)
 
     def __enter__(self) -> Self:
         return self
@@ -76,8 +98,13 @@ class Decoder:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """Have a thread that iterates give up waiting for a lost connection."""
+        self._closing.set()
+
     def close(self) -> None:
-        """Free the file and the decoder's threads."""
+        """Free the source and the decoder's threads."""
+        self.stop()
         self.container.close()
 
     @property
@@ -109,15 +136,32 @@ class Decoder:
             yield from self._decode(packet)
         yield from self._decode(None)
 
+    def _open(self) -> None:
+        self.container = open_media(self.source, self._timeout)
+        try:
+            self.stream = video_stream(self.container, self.source)
+            self._context = decoder_for(self.stream)
+            self._context.thread_type = "AUTO"
+            self._context.thread_count = self._threads
+            self._context.options = {"max_pixels": str(MOST_PIXELS)}
+        except BaseException:
+            self.container.close()
+            raise
+
     def _seek(self, time: Fraction) -> None:
         try:
             self.container.seek(int(time // self.time_base), stream=self.stream)
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OverflowError) as error:
+            self.close()
             raise SeekError from error
 
-    def _packets(self) -> Iterator["Packet[VideoStream]"]:
-        """Packets with data; those before the first keyframe after a seek refer to frames that were not read."""
+    def _packets(self) -> Iterator["Packet[VideoStream] | None"]:
+        """Packets with data, None to empty the decoder; those before the first keyframe after a seek refer to frames
+        that were not read."""
         for packet in self._read():
+            if packet is None:
+                yield None
+                continue
             if self._sought and not packet.is_keyframe:
                 continue
             if self._sought:
@@ -126,24 +170,56 @@ class Decoder:
                 self._suspect.add(packet.pts)
             yield packet
 
-    def _read(self) -> Iterator["Packet[VideoStream]"]:
-        failures = 0
+    def _read(self) -> Iterator["Packet[VideoStream] | None"]:
+        failures = waits = 0
         while failures < READ_ATTEMPTS:
             try:
                 for packet in self.container.demux(self.stream):
-                    failures = 0
+                    failures = waits = 0
                     if packet.size:  # an empty packet would tell the decoder that the stream is over
                         yield packet
                 return
-            except av.FFmpegError:
-                failures += 1
-                self._damage()
+            except av.FFmpegError as error:
+                if isinstance(error, av.BlockingIOError) and waits * NEXT_LOOK < self._timeout[1]:
+                    waits += 1
+                    time.sleep(NEXT_LOOK)
+                    continue
+                if not self._remote or isinstance(error, av.InvalidDataError):
+                    failures += 1
+                    self._damage(error)
+                    continue
+                if not self._lasting:
+                    raise VideoError(
+                        f"the connection to {self.name} was lost ({reason(error)}): try again, or copy the video first"
+                    ) from error
+                yield None
+                if not self._reopen(error):
+                    return
+
+    def _reopen(self, error: av.FFmpegError) -> bool:
+        """Connect again after a loss; whether that succeeded."""
+        self.container.close()
+        for pause in PAUSES:
+            if self._closing.wait(pause):
+                return False
+            with suppress(VideoError):
+                self._open()
+                self._reopened = self._gap = True
+                self._suspect.clear()
+                self._warn(f"the connection to {self.name} was lost and opened anew: frames between are missing")
+                return True
+        self._warn(f"the connection to {self.name} was lost for good ({reason(error)}): the rest is missing")
+        return False
+
+    def _warn(self, line: str) -> None:
+        if line not in self.warnings:
+            self.warnings.append(line)
 
     def _decode(self, packet: "Packet[VideoStream] | None") -> Iterator[DecodedFrame]:
         try:
-            frames = self.stream.decode(packet)
-        except av.FFmpegError:
-            self._damage()
+            frames = self._context.decode(packet)
+        except av.FFmpegError as error:
+            self._damage(error)
             return
         for frame in frames:
             if self._not_before is not None and frame.pts is not None and frame.pts < self._not_before:
@@ -155,15 +231,26 @@ class Decoder:
             after_gap, self._gap = self._gap, corrupt  # neither a corrupt frame nor the next can lean on the past
             yield DecodedFrame(frame, pts, after_gap)
 
-    def _damage(self) -> None:
+    def _damage(self, error: Exception | None = None) -> None:
         self.damaged += 1
         self._gap = True
+        if self._strict:
+            where = "at its beginning"
+            if self._last_pts is not None:
+                where = f"after {float(self._last_pts * self.time_base):.3f} s"
+            why = reason(error) if error else "a frame with errors"
+            raise VideoError(
+                f"{self.name} is damaged {where} ({why}): copy it again, or read on over damage by not being strict"
+            ) from error
 
     def _ordered(self, frame: VideoFrame) -> int:
         """The frame's pts, or the nearest one that keeps time going forward; a leap in time is a gap."""
         last, pts = self._last_pts, frame.pts
         if pts is None:
-            pts = 0 if last is None else last + (frame.duration or self._usual_step)
+            pts = 0 if last is None else last - self._shift + (frame.duration or self._usual_step)
+        if self._remote:
+            self._keep_clock(pts)
+        pts += self._shift
         if last is not None:
             leap = abs(pts - last)
             self._gap |= leap * self.time_base > LEAP_SECONDS and leap > LEAP_FRAMES * self._usual_step
@@ -172,3 +259,11 @@ class Decoder:
                 self.repaired += 1
         self._last_pts = pts
         return pts
+
+    def _keep_clock(self, pts: int) -> None:
+        """Let a connection opened anew, whose clock may have begun anew, go on at the time it was away."""
+        now = time.monotonic()
+        if self._reopened and self._last_pts is not None:
+            self._shift = max(self._last_pts + 1, round((now - self._epoch) / self.time_base)) - pts
+        self._reopened = False
+        self._epoch = min(self._epoch, now - float((pts + self._shift) * self.time_base))

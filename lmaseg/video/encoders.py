@@ -119,9 +119,9 @@ def output_time_base(muxer: Muxer, wanted: Fraction) -> Fraction:
 
 
 def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
-    """Options that keep times exact, and leave an MP4 or MOV that plays if the process is killed."""
+    """Options that keep times exact, and leave a file that plays if the process is killed."""
     if muxer.tick is not None:
-        return {}
+        return {"flush_packets": "1", "cluster_time_limit": "2000"}
     timescale = time_base.denominator
     return {
         # Fragments while writing, an ordinary file once closed. The index is delayed to the first fragment and edit
@@ -129,6 +129,7 @@ def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
         "movflags": "hybrid_fragmented+delay_moov",
         "use_editlist": "1",
         "frag_duration": "2000000",
+        "flush_packets": "1",
         "video_track_timescale": str(timescale),
         # Edit lists, hence the times at which video and sound begin, count in this: exact for one, fine for the other.
         "movie_timescale": str(timescale * max(1, FALLBACK_TIMESCALE // timescale)),

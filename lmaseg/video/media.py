@@ -1,52 +1,85 @@
-"""Opening media files, with errors that say what is wrong with them."""
+"""Opening media, with errors that say what is wrong with it."""
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
+from lmaseg.video.inputs import camera_device, display_name, is_camera, is_standard_input, is_url
+
+TIMEOUT = (10.0, 10.0)  # seconds to wait for an address or camera to open, and for its next packet
+MOST_PIXELS, LONGEST_SIDE = 2**27, 16384  # 16384x8192; what declares more is damaged or malicious
+PIPE_REMEDY = "pipe MKV or MPEG-TS, and give an MP4 whose index is at its end by name"
+LOCAL = {"protocol_whitelist": "file,crypto,data"}  # a playlist among files must not reach for the network
+HTTP = {"reconnect": "1", "reconnect_delay_max": "4"}  # resumes at the byte where it broke off
+RTSP = {"rtsp_flags": "prefer_tcp"}  # over UDP lost packets smear the picture
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders leave transparency out
 
 
-def is_url(source: str | Path) -> bool:
-    """Whether FFmpeg is to resolve a source by protocol (rtsp://, https://, pipe:0) rather than as a file."""
-    return "://" in str(source) or str(source).startswith("pipe:")
+def open_media(source: str | Path, timeout: tuple[float, float] = TIMEOUT) -> InputContainer:
+    """Open a file, an address, a camera or "-", standard input, for reading.
 
-
-def open_media(source: str | Path) -> InputContainer:
-    """Open a file or URL for reading.
+    Args:
+        timeout: seconds to wait for an address or a camera to open, and for each packet.
 
     Raises:
-        VideoError: it is missing, a folder, empty, or nothing FFmpeg knows.
+        VideoError: it is missing, a folder, empty, does not answer, or is nothing FFmpeg knows.
     """
-    if not is_url(source):
-        _check_file(Path(source))
-    try:
-        return av.open(str(source), "r", metadata_errors="replace")
-    except av.InvalidDataError as error:
-        raise VideoError(
-            f"{source} is not a video, or was cut off before its index was written: see if it plays, or copy it again"
-        ) from error
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{source} cannot be opened ({reason(error)}): check that it can be read") from error
+    if is_camera(source):
+        return _open_camera(source, timeout)
+    if is_url(source):
+        return _open_url(str(source), timeout)
+    if is_standard_input(source):
+        return _open_pipe()
+    return _open_file(Path(source))
 
 
 def video_stream(container: InputContainer, source: str | Path) -> VideoStream:
     """The main video stream of an open file.
 
     Raises:
-        VideoError: it has none (a cover picture is not a video), or no decoder for it is built in.
+        VideoError: it has none (a cover picture is not a video), no decoder for it is built in, or it is too large.
     """
+    name = display_name(source)
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
-        raise VideoError(f"{source} has no video in it: give a file with a picture track")
+        raise VideoError(f"{name} has no video in it: give a file with a picture track")
     assert isinstance(stream, VideoStream)
     if stream.codec_context is None:
-        raise VideoError(f"{source} is coded in a way no decoder here reads: convert it first, to H.264 for instance")
+        raise VideoError(f"{name} is coded in a way no decoder here reads: convert it first, to H.264 for instance")
+    check_size(stream.codec_context.width, stream.codec_context.height, name)
     return stream
+
+
+def decoder_for(stream: VideoStream) -> VideoCodecContext:
+    """The stream's decoder, or where it is transparent the one that knows."""
+    context = stream.codec_context
+    name = ALPHA_DECODERS.get(context.name)
+    if stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return context
+    transparent = CodecContext.create(name, "r")
+    assert isinstance(transparent, VideoCodecContext)
+    return transparent
+
+
+def check_size(width: int, height: int, name: str | Path) -> None:
+    """Refuse pictures that would take gigabytes each.
+
+    Raises:
+        VideoError: a side or an area beyond bounds.
+    """
+    if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
+        raise VideoError(
+            f"{name} is {width}x{height} pixels, beyond {LONGEST_SIDE} a side or {MOST_PIXELS // 10**6} million in all:"
+            " scale it down first"
+        )
 
 
 def start_of(container: InputContainer) -> Fraction:
@@ -56,13 +89,54 @@ def start_of(container: InputContainer) -> Fraction:
 
 def reason(error: Exception) -> str:
     """What the system or FFmpeg says is wrong, without the file name and number around it."""
+    if isinstance(error, av.ExitError):  # what FFmpeg answers when it was told that the time is over
+        return "no answer in time"
     return str(getattr(error, "strerror", None) or error or type(error).__name__).strip().rstrip(".")
 
 
-def _check_file(path: Path) -> None:
+def _open_file(path: Path) -> InputContainer:
     if path.is_dir():
         raise VideoError(f"{path} is a folder, not a video: give a file in it")
     if not path.exists():
         raise VideoError(f"{path} does not exist: check the name")
     if path.is_file() and path.stat().st_size == 0:
         raise VideoError(f"{path} is empty: copy or record it again")
+    try:
+        return av.open(f"file:{path}", options=LOCAL, metadata_errors="replace")
+    except av.InvalidDataError as error:
+        raise VideoError(
+            f"{path} is not a video, or was cut off before its index was written: see if it plays, or copy it again"
+        ) from error
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path} cannot be opened ({reason(error)}): check that it can be read") from error
+
+
+def _open_pipe() -> InputContainer:
+    try:
+        return av.open(sys.stdin.buffer, "r", options=LOCAL, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"standard input cannot be read as it comes ({reason(error)}): {PIPE_REMEDY}") from error
+
+
+def _open_url(url: str, timeout: tuple[float, float]) -> InputContainer:
+    options = RTSP if url.startswith("rtsp") else HTTP if url.startswith("http") else {}
+    try:
+        return av.open(url, options=options, timeout=timeout, metadata_errors="replace")
+    except av.InvalidDataError as error:
+        raise VideoError(f"{display_name(url)} is not a video: check the address") from error
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{display_name(url)} cannot be opened ({reason(error)}): check the address, and that it can be reached"
+        ) from error
+
+
+def _open_camera(source: str | Path, timeout: tuple[float, float]) -> InputContainer:
+    device, form = camera_device(source)
+    try:
+        return av.open(device, format=form, timeout=timeout)
+    except av.FileNotFoundError as error:
+        raise VideoError(f"there is no camera {device}: plug it in, or give another, as in camera:1") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            f"the camera {device} cannot be opened ({reason(error)}): see that no other program holds it"
+        ) from error

@@ -25,8 +25,8 @@ class Orientation:
         return np.ascontiguousarray(image)
 
 
-def orientation_of(frame: VideoFrame) -> Orientation:
-    """How to show a frame; as stored when there is no display matrix, or one that is not a right angle.
+def orientation_of(frame: VideoFrame) -> Orientation | None:
+    """How to show a frame: as stored when there is no display matrix; None when there is one that is not a right angle.
 
     The matrix (a b u / c d v / x y w, ISO 14496-12) sends pixel (p, q) to (a p + c q, b p + d q), q counting down.
     """
@@ -38,4 +38,4 @@ def orientation_of(frame: VideoFrame) -> Orientation:
         return Orientation(False, flipped_x=a < 0, flipped_y=d < 0)
     if b and c and not a and not d:
         return Orientation(True, flipped_x=c < 0, flipped_y=b < 0)
-    return Orientation()
+    return None

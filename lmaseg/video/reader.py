@@ -2,33 +2,23 @@
 
 import math
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, VideoReformatter
-
 from lmaseg.errors import VideoError
-from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
+from lmaseg.video.decoder import DecodedFrame, Decoder
 from lmaseg.video.frame import Frame
-from lmaseg.video.orientation import orientation_of
+from lmaseg.video.inputs import display_name, is_repeatable, is_standard_input
+from lmaseg.video.interlace import deinterlaced
+from lmaseg.video.lead_in import LeadIn, find_lead_in, hold_back
+from lmaseg.video.media import PIPE_REMEDY, TIMEOUT
+from lmaseg.video.newest import Newest
+from lmaseg.video.picture import Pictures
 from lmaseg.video.span import Span
-
-UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
-SEEK_MARGINS = (1, 8, 64)  # seconds before the earliest frame needed; after these, reading starts at the beginning
-
-
-@dataclass(frozen=True)
-class _LeadIn:
-    """Where decoding begins (seconds as the file counts; None: at the beginning), and how many frames precede the
-    first wanted one from there."""
-
-    seek_to: Fraction | None = None
-    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,26 +32,38 @@ class VideoReader:
     """The frames of a video, in one pass.
 
     Open from construction on; a context manager. The first frame is decoded at once, so that the size is known and a
-    file without frames is refused here.
+    source without frames is refused here.
+
+    Interlaced frames are deinterlaced, HDR is tone-mapped to SDR, and transparent pixels are shown over black. A
+    connection to a camera, to rtsp:// and the like, or with `live`, is opened anew when it is lost; the time goes on
+    meanwhile, and the next frame has `after_gap`. One to http:// resumes where it broke off.
 
     Args:
-        path: a video file, or a URL that FFmpeg reads.
-        start: seconds after the file's own start; a frame is wanted when start <= its time < end, to the microsecond.
-        end: seconds after the file's own start.
+        path: a video file, an address that FFmpeg reads (rtsp://, https://), a camera (camera:0, camera:NAME,
+            /dev/video0), or - for standard input.
+        start: seconds after the source's own start; a frame is wanted when start <= its time < end, to the microsecond.
+        end: seconds after the source's own start.
         stride: take every Nth frame, counted from the first wanted one; times are kept.
-        warm_up: frames to yield before the first wanted one where the file has them, `stride` apart, marked `warm_up`.
+        warm_up: frames to yield before the first wanted one where the source has them, `stride` apart, marked
+            `warm_up`. What cannot be read twice (a pipe, a camera) has stride * warm_up frames held in memory for it.
         threads: decoding threads; None takes the machine's cores, 8 at most.
+        deinterlace: whether frames marked as interlaced are filtered.
+        strict: whether the first damage raises instead of costing the frames it hit.
+        live: keep up with the source: a thread decodes as frames come, and those not taken in time are dropped.
+        timeout: seconds to wait for an address or a camera to open, and for each packet.
 
     Attributes:
         width, height: of the upright frames, in pixels. A frame of another size is scaled to that of the first.
         time_base: seconds, the unit of every frame's pts.
         rate: frames per second, average or guessed: a hint for an encoder's rate control, never a clock.
-        frames: how many frames to expect, without warm-up; an estimate, None if the file does not tell.
-        start_time: seconds of the file's start as the file counts; `start` and `end` count from there.
+        frames: how many frames to expect, without warm-up; an estimate, None if the source does not tell.
+        start_time: seconds of the source's start as it counts; `start` and `end` count from there.
         sample_aspect_ratio: width over height of a pixel of the upright frames; None if unknown.
+        repeatable: whether the source can be opened again, to copy its sound for instance.
 
     Raises:
-        VideoError: a file that is missing, is not a video, or has no frame that can be decoded between start and end.
+        VideoError: a source that is missing, is not a video, does not answer, or has no frame that can be decoded
+            between start and end. Later: a lost connection that cannot be resumed; with `strict`, any damage.
     """
 
     def __init__(
@@ -73,24 +75,36 @@ class VideoReader:
         stride: int = 1,
         warm_up: int = 0,
         threads: int | None = None,
+        deinterlace: bool = True,
+        strict: bool = False,
+        live: bool = False,
+        timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
         if stride < 1 or warm_up < 0:
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
         self.path = path
+        self.repeatable = is_repeatable(path) and not live
         self._stride, self._warm_up = stride, warm_up
-        span = Span(start, end)
-        lead = _lead_in(path, span, stride * warm_up, threads) if start else _LeadIn()
-        self._decoder = Decoder(path, threads, lead.seek_to)
+        self._timeout = timeout
+        self._newest: Newest[_Chosen] | None = None
+        span, lead = Span(start, end), LeadIn()
+        open_decoder = partial(Decoder, path, threads, timeout=timeout)
+        if start and self.repeatable:
+            lead = find_lead_in(open_decoder, span, stride * warm_up)
+        self._decoder = open_decoder(lead.seek_to, strict=strict, live=live)
         try:
             self.start_time = self._decoder.origin
-            self._span = Span(start, end, self.start_time)
-            self._reformatter = VideoReformatter()
             self.time_base = self._decoder.time_base
-            self._chosen = self._choose(lead.frames)
+            self._span = Span(start, end, self.start_time)
+            self._interlacing: list[str] = []
+            frames = deinterlaced(self._decoder, self._interlacing) if deinterlace else iter(self._decoder)
+            self._chosen = self._choose(frames, lead.frames)
             self._next = next(self._chosen, None)
             if self._next is None:
                 raise VideoError(self._why_empty())
-            self._describe(self._next.decoded.frame)
+            self._describe(self._next.decoded)
+            if live:
+                self._newest = Newest(self._chosen, _merged)
         except BaseException:
             self._decoder.close()
             raise
@@ -102,9 +116,11 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Free the file; frames already yielded stay valid."""
-        self._chosen.close()
-        self._decoder.close()
+        """Free the source; frames already yielded stay valid."""
+        self._decoder.stop()
+        if self._newest is None or self._newest.close(sum(self._timeout)):
+            self._chosen.close()
+            self._decoder.close()
 
     @property
     def damaged(self) -> int:
@@ -116,21 +132,33 @@ class VideoReader:
         """Frames so far whose pts did not increase and was replaced by the one before plus 1."""
         return self._decoder.repaired
 
+    @property
+    def dropped(self) -> int:
+        """Frames so far that `live` left out because they were not taken in time."""
+        return self._newest.dropped if self._newest else 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """What had to be changed, ignored or left out so far, a line for each kind."""
+        return [*self._decoder.warnings, *self._interlacing, *self._pictures.warnings]
+
     def __iter__(self) -> Iterator[Frame]:
         written = 0
-        chosen, self._next = self._next, None
-        while chosen is not None:
+        first, self._next = self._next, None
+        for chosen in chain([first] if first else [], self._newest or self._chosen):
             decoded = chosen.decoded
             name = "" if chosen.warm_up else f"{written:06d}"
             written += not chosen.warm_up
-            image = self._picture(decoded.frame)
+            image = self._pictures(decoded.frame)
             yield Frame(image, decoded.pts, self.time_base, name, chosen.warm_up, chosen.after_gap)
-            chosen = next(self._chosen, None)
 
-    def _choose(self, before: int) -> Generator[_Chosen, None, None]:
+    def _choose(self, frames: Iterator[DecodedFrame], before: int) -> Generator[_Chosen, None, None]:
         """The frames to yield; the first wanted one comes after `before` others."""
+        if self._span.start and not self.repeatable:
+            held = hold_back(frames, self._span, self.time_base, self._warm_up * self._stride)
+            frames, before = chain(held, frames), max(0, len(held) - 1)
         gap, size = False, None
-        for index, decoded in enumerate(self._decoder, start=-before):
+        for index, decoded in enumerate(frames, start=-before):
             if self._span.is_past(decoded.pts * self.time_base):
                 return
             last_size, size = size, (decoded.frame.width, decoded.frame.height)
@@ -140,19 +168,20 @@ class VideoReader:
                 gap = False
 
     def _why_empty(self) -> str:
-        if self._span.end is not None and self._decoder.started:
-            return f"{self.path} has no frame between {self._span}: give times within it"
-        return f"no frame of {self.path} can be decoded: it is empty or damaged, so check that it plays"
+        name = display_name(self.path)
+        if self._decoder.started:
+            return f"{name} has no frame between {self._span}: give times within it"
+        remedy = PIPE_REMEDY if is_standard_input(self.path) else "check that it plays"
+        return f"no frame of {name} can be decoded, as it is empty or damaged: {remedy}"
 
-    def _describe(self, frame: VideoFrame) -> None:
+    def _describe(self, first: DecodedFrame) -> None:
         """Fix what holds for every frame from the first one."""
         decoder, stream = self._decoder, self._decoder.stream
-        self._stored_size = frame.width, frame.height
-        self._orientation = orientation_of(frame)
-        turned = self._orientation.transposed
-        self.width, self.height = (frame.height, frame.width) if turned else self._stored_size
+        self._pictures = Pictures(first.frame)
+        self.width, self.height = self._pictures.width, self._pictures.height
         self.rate = decoder.rate
         ratio = stream.sample_aspect_ratio
+        turned = self._pictures.transposed
         self.sample_aspect_ratio = None if not ratio else 1 / Fraction(ratio) if turned else Fraction(ratio)
         self.frames = self._expected_frames(stream.frames, decoder.duration)
 
@@ -165,61 +194,7 @@ class VideoReader:
             total = min(total, round(seconds * self.rate))
         return max(1, math.ceil(total / self._stride))
 
-    def _picture(self, frame: VideoFrame) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright, at the first frame's size; transparent pixels over black."""
-        width, height = self._stored_size
-        see_through = any(component.is_alpha for component in frame.format.components)
-        converted = self._reformatter.reformat(
-            frame, width, height, "rgba" if see_through else "rgb24", src_colorspace=_assumed_colorspace(frame)
-        ).to_ndarray()
-        if see_through:
-            alpha = converted[..., 3:].astype(np.uint16)
-            converted = ((converted[..., :3] * alpha + 127) // 255).astype(np.uint8)
-        return self._orientation.apply(converted)
 
-
-def _assumed_colorspace(frame: VideoFrame) -> int | None:
-    """None to obey the frame's tags; BT.709 for untagged HD, as players assume."""
-    high_definition = frame.width >= 1280 or frame.height > 576
-    untagged = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb
-    return int(Colorspace.ITU709) if untagged and high_definition else None
-
-
-def _lead_in(path: str | Path, span: Span, needed: int, threads: int | None) -> _LeadIn:
-    """Where to begin decoding to have `needed` frames before the span's start, and how many there then are.
-
-    Found by decoding, not by looking at the container's index: formats differ in what their seeking promises.
-
-    Raises:
-        VideoError: no frame lies in the span.
-    """
-    with Decoder(path, threads) as decoder:
-        span = replace(span, origin=decoder.origin)
-        earliest = span.origin + Fraction(span.start or 0) - needed / decoder.rate
-    nothing = VideoError(f"{path} has no frame between {span}: give times within it")
-    for margin in SEEK_MARGINS:
-        seek_to = earliest - margin
-        if seek_to <= span.origin:
-            break
-        with suppress(SeekError):
-            before, found = _frames_before(path, span, threads, seek_to)
-            if before >= max(1, needed):  # the start was not overshot
-                if not found:
-                    raise nothing
-                return _LeadIn(seek_to, before)
-    before, found = _frames_before(path, span, threads, None)
-    if not found:
-        raise nothing
-    return _LeadIn(None, before)
-
-
-def _frames_before(path: str | Path, span: Span, threads: int | None, seek_to: Fraction | None) -> tuple[int, bool]:
-    """How many frames precede the span when decoding begins there, and whether one lies in it."""
-    before = 0
-    with Decoder(path, threads, seek_to) as decoder:
-        for decoded in decoder:
-            time = decoded.pts * decoder.time_base
-            if not span.is_before(time):
-                return before, not span.is_past(time)
-            before += 1
-    return before, False
+def _merged(dropped: _Chosen, successor: _Chosen) -> _Chosen:
+    """What follows a dropped frame, knowing of a gap before that one."""
+    return replace(successor, after_gap=successor.after_gap or dropped.after_gap)

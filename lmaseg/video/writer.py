@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,9 +24,11 @@ from lmaseg.video.copier import StreamCopier
 from lmaseg.video.encoders import container_options, encoder_for, muxer_for, options_for, output_time_base
 from lmaseg.video.media import reason
 from lmaseg.video.target import check_target
+from lmaseg.video.unfinished import packets_of, taken_over_path
 
 LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
 DEFAULT_RATE = Fraction(30)
+KEY_FRAME_SECONDS = 4  # at most between two: where players can jump to and a killed run can go on from
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
 
 
@@ -54,6 +57,8 @@ class VideoWriter:
         copy_from: a file whose audio and subtitle streams are copied.
         start, end: seconds after that file's start; packets outside are not copied.
         overwrite: whether the output may replace a file.
+        keep: frames to take over from the part that a killed run with the same settings left: one of its
+            `resume_points`. `skip` must be called for as many before the first `write`.
 
     Attributes:
         part_path: where the output is until it is complete.
@@ -78,6 +83,7 @@ class VideoWriter:
         start: float | None = None,
         end: float | None = None,
         overwrite: bool = False,
+        keep: int = 0,
     ) -> None:
         self.path = Path(path)
         self.part_path = part_path(self.path)
@@ -98,15 +104,23 @@ class VideoWriter:
         self._copier: StreamCopier | None = None
         self._last: tuple[int, int] | None = None  # pts given, ticks written
         self._lift = 0  # ticks
+        self._last_dts: int | None = None
+        self._keep, self._kept = keep, taken_over_path(self.path)
         self.frames = 0
 
     def __enter__(self) -> Self:
+        if self._keep:
+            self._guard(os.replace, self.part_path, self._kept)
         try:
             self._guard(self._open, self._copy_from is not None)
+            if self._keep:
+                self._guard(self._take_over)
         except VideoError:
             with suppress(AttributeError, av.FFmpegError, OSError):  # opening may have got anywhere
                 self._close()
             self.part_path.unlink(missing_ok=True)
+            if self._keep:
+                self._kept.replace(self.part_path)
             raise
         return self
 
@@ -138,6 +152,17 @@ class VideoWriter:
         frame.pts, frame.time_base = self._ticks(pts), self._tick
         self._guard(self._encode, frame)
         self.frames += 1
+
+    def skip(self, pts: int) -> None:
+        """Pass over a frame that was taken over."""
+        self._ticks(pts)
+
+    def _take_over(self) -> None:
+        """Begin with the packets of the frames to keep; sound is copied anew between them."""
+        for packet in islice(packets_of(self._kept), self._keep):
+            packet.stream = self._stream
+            self._mux_video([packet])
+        self.frames = self._keep
 
     def _open(self, copy: bool) -> None:
         os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder otherwise writes its settings to stderr
@@ -173,6 +198,7 @@ class VideoWriter:
         context = stream.codec_context
         context.pix_fmt = self._encoder.pixel_format
         context.time_base = self._tick
+        context.gop_size = round(self._rate * KEY_FRAME_SECONDS)
         if self._encoder.pixel_format == "yuv420p":
             context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
             context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
@@ -219,6 +245,9 @@ class VideoWriter:
     def _mux_video(self, packets: "Sequence[Packet[VideoStream]]") -> None:
         """Mux encoded packets, each after the sound that precedes it."""
         for packet in packets:
+            if self._keep and packet.dts is not None:  # an encoder that takes over reckons its first times afresh
+                packet.dts = packet.dts if self._last_dts is None else max(packet.dts, self._last_dts + 1)
+                self._last_dts = packet.dts
             ticks = packet.pts if packet.dts is None else packet.dts
             self._copy_until(((ticks or 0) - self._lift) * packet.time_base)
             self._mux(packet)
@@ -254,6 +283,7 @@ class VideoWriter:
             self._guard(self._copy_until, None)
             self._guard(self._close)
             self._guard(os.replace, self.part_path, self.path)
+            self._kept.unlink(missing_ok=True)
         except BaseException:
             self._abandon()
             raise
@@ -266,6 +296,7 @@ class VideoWriter:
             self._close()
         if not self.frames:
             self.part_path.unlink(missing_ok=True)
+        self._kept.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._copier is not None:

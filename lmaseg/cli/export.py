@@ -1,0 +1,43 @@
+"""`lmaseg export`: a checkpoint in, an ONNX file or a torch.export program out."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lmaseg.cli.console import say
+from lmaseg.cli.network import load_network
+from lmaseg.cli.options import Net, Weights, parse_size
+from lmaseg.cli.outputs import Overwrite, may_replace
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="The file to write: .onnx, or .pt2 for a torch.export program.")
+]
+FrameSize = Annotated[
+    Any,
+    typer.Option("--size", parser=parse_size, metavar="HxW", help="Take frames of this size only; default: any size."),
+]
+
+
+def export(
+    output: Output,
+    weights: Weights = None,
+    net: Net = None,
+    size: FrameSize = None,
+    overwrite: Overwrite = None,
+) -> None:
+    """Export a network for other runtimes: lmaseg export -o net.onnx."""
+    if isinstance(size, int):
+        raise typer.BadParameter(f"an exported network takes frames of a height and a width, such as {size}x{2 * size}")
+    may_replace([output], overwrite)
+
+    from lmaseg import export as library
+    from lmaseg.checkpoint import BUNDLED, read_header
+
+    network = load_network(weights, "cpu", net)
+    try:
+        library.export(network, output, size=size, about=read_header(weights or BUNDLED).about)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    frames = f"frames of {size[0]}x{size[1]}" if size else "frames of any size its stride fits"
+    say(f"{output} ({output.stat().st_size / 1e6:.1f} MB): {frames}, 0 to {network.spec.memory_frames} past ones")

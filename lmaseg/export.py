@@ -1,0 +1,208 @@
+"""One step of a video network for other runtimes: an ONNX file or a `torch.export` program.
+
+Inputs: frame (batch, 3, height, width), preprocessed; keys (batch, memory, C, rows, columns) and values (batch, memory,
+D, rows, columns) of past frames, in any order. Outputs: logits (batch, classes, height, width), and this frame's key
+(batch, C, rows, columns) and value (batch, D, rows, columns). The caller keeps the memory: it passes the last
+`memory_frames` keys and values along, none at first. The same graph serves an empty memory and a full one: it fuses
+in both cases and chooses what the decoder gets, by the number of past frames. A network without memory has only frame
+and logits.
+"""
+
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from lmaseg.attention import portable
+from lmaseg.checkpoint import metadata_of
+from lmaseg.errors import BackendError
+from lmaseg.models import LocalMemoryNet, fold
+from lmaseg.models.cut import run_through
+from lmaseg.models.halves import where
+from lmaseg.paths import part_path
+
+OPSET = 20
+SMALLEST = 96  # pixels: exported for all sizes, smaller frames would have maps of a single cell somewhere
+METADATA = "lmaseg.json"  # name of the metadata in a .pt2 archive
+
+
+def export(
+    net: LocalMemoryNet,
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    about: Mapping[str, str] | None = None,
+) -> None:
+    """Write a network's step; the file appears under its name only when it is complete.
+
+    Args:
+        path: .onnx or .pt2, which chooses the format. Either carries the metadata of a checkpoint.
+        size: (height, width) of frames in pixels, both fitting the stride; None exports for all that do.
+        about: free text by topic, as in a checkpoint.
+
+    Raises:
+        ValueError: another suffix, or a size that does not fit the stride.
+        BackendError: the exporter is not installed, cannot trace this network, or cannot write the file.
+    """
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path} ends in none of {' '.join(WRITERS)}: these are the formats to export to")
+    if path.suffix == ".onnx":
+        _require_exporter()
+    program = trace(net, size)
+    part = part_path(path)
+    try:
+        WRITERS[path.suffix](program, metadata_of(net, about or {}), part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # no such folder, or no such operator in that format
+        part.unlink(missing_ok=True)
+        message = f"cannot write {path} ({_first_line(error)}): write elsewhere, or in the other format"
+        raise BackendError(message) from error
+
+
+def trace(net: LocalMemoryNet, size: tuple[int, int] | None = None) -> ExportedProgram:
+    """The step as a `torch.export` program, on the CPU in float32.
+
+    Raises:
+        ValueError: a size that does not fit the stride.
+        BackendError: torch cannot trace this network.
+    """
+    net = fold(net).float().cpu()
+    step = Step(net) if net.spec.has_memory else Frame(net)
+    example, shapes = _example(net, size)
+    try:
+        with torch.no_grad(), _quiet():
+            return torch.export.export(step, example, dynamic_shapes=shapes)
+    except Exception as error:  # whatever a tracer may stumble over in somebody's network
+        remedy = "give one size" if size is None else "only networks without such code can leave torch"
+        raise BackendError(f"torch cannot trace this network ({_first_line(error)}): {remedy}") from error
+
+
+class Step(nn.Module):
+    """`LocalMemoryNet.forward` in operators that trace, for frames that fit the stride."""
+
+    def __init__(self, net: LocalMemoryNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frame: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        remembered: list[Tensor] = []
+
+        def attend(features: Any) -> Any:
+            encoded = self.net.projections(features)
+            remembered.extend((encoded.key, encoded.value))
+            attended = portable.local_attention(encoded.query, keys, values, self.net.spec.window)
+            empty = keys.new_ones(keys.shape[1]).sum() == 0
+            return where(empty, features, self.net.fusion(encoded.query_value, attended))
+
+        logits = run_through(self.net, frame, attend)
+        key, value = remembered
+        return logits[..., : frame.shape[-2], : frame.shape[-1]], key, value
+
+
+class Frame(nn.Module):
+    """A network without memory."""
+
+    def __init__(self, net: LocalMemoryNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frame: Tensor) -> tuple[Tensor]:
+        logits = run_through(self.net, frame, lambda features: features)
+        return (logits[..., : frame.shape[-2], : frame.shape[-1]],)
+
+
+def _example(
+    net: LocalMemoryNet, size: tuple[int, int] | None
+) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """Inputs to trace with, and which of their dimensions vary."""
+    stride, remainder = net.stride, int(getattr(net.encoder, "remainder", 0))
+    extra = 1 if remainder else 0  # cells for the remainder
+    if size and any(side % stride != remainder or side < stride for side in size):
+        rest = f" plus {remainder}" if remainder else ""
+        raise ValueError(f"a frame of {size[0]}x{size[1]} pixels does not fit: take multiples of {stride}{rest}")
+    fewest = max(portable.TILE + 1, -(-SMALLEST // stride)) + extra
+    height, width = size or tuple((cells - extra) * stride + remainder for cells in (fewest + 2, fewest + 5))
+    rows, columns = height // stride + extra, width // stride + extra
+    spec = net.spec
+    inputs = (
+        torch.rand(2, 3, height, width),
+        torch.rand(2, 2, spec.key_channels, rows, columns),
+        torch.rand(2, 2, spec.value_channels, rows, columns),
+    )
+    batch = Dim("batch")
+    frame, past = {0: batch}, {0: batch, 1: Dim("memory", min=0, max=max(2, spec.memory_frames))}
+    if size is None:
+        sides = Dim("rows", min=fewest), Dim("columns", min=fewest)
+        past |= dict(enumerate(sides, start=3))
+        frame |= {axis: stride * side + (remainder - extra * stride) for axis, side in enumerate(sides, start=2)}
+    shapes = (frame, past, dict(past))
+    return (inputs, shapes) if spec.has_memory else (inputs[:1], shapes[:1])
+
+
+def _write_onnx(program: ExportedProgram, metadata: Mapping[str, str], path: Path) -> None:
+    with _quiet():
+        onnx = torch.onnx.export(program, dynamo=True, opset_version=OPSET, optimize=True, verbose=False)
+    assert onnx is not None
+    graph = onnx.model.graph
+    for names, values in ((INPUTS, graph.inputs), (OUTPUTS, graph.outputs)):
+        for (name, axes), value in zip(names.items(), values, strict=False):
+            value.name = name
+            assert value.shape is not None
+            for axis, label in enumerate(axes):
+                if not value.shape.is_static(axis):
+                    value.shape[axis] = label
+    onnx.model.metadata_props.update(metadata)
+    onnx.save(path)
+
+
+def _write_program(program: ExportedProgram, metadata: Mapping[str, str], path: Path) -> None:
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+
+
+WRITERS: dict[str, Callable[[ExportedProgram, Mapping[str, str], Path], None]] = {
+    ".onnx": _write_onnx,
+    ".pt2": _write_program,
+}
+"""From a suffix to what writes that format."""
+
+INPUTS = {
+    "frame": ("batch", "rgb", "height", "width"),
+    "keys": ("batch", "memory", "key_channels", "rows", "columns"),
+    "values": ("batch", "memory", "value_channels", "rows", "columns"),
+}
+OUTPUTS = {
+    "logits": ("batch", "classes", "height", "width"),
+    "key": ("batch", "key_channels", "rows", "columns"),
+    "value": ("batch", "value_channels", "rows", "columns"),
+}
+
+
+def _require_exporter() -> None:
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendError(f"{' and '.join(missing)} must be there to write ONNX: pip install 'lmaseg[export]'")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracers' remarks on their own insides."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

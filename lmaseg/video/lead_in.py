@@ -1,0 +1,76 @@
+"""Where to begin decoding so that reading starts right to the frame, with frames before it to warm up on."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from lmaseg.errors import VideoError
+from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
+from lmaseg.video.span import Span
+
+SEEK_MARGINS = (1, 8, 64)  # seconds before the earliest frame needed; after these, reading starts at the beginning
+
+Open = Callable[[Fraction | None], Decoder]
+"""A decoder of the source that begins near a time, or at the beginning."""
+
+
+@dataclass(frozen=True)
+class LeadIn:
+    """Where decoding begins (seconds as the file counts; None: at the beginning), and how many frames precede the
+    first wanted one from there."""
+
+    seek_to: Fraction | None = None
+    frames: int = 0
+
+
+def find_lead_in(open_decoder: Open, span: Span, needed: int) -> LeadIn:
+    """Where to begin decoding to have `needed` frames before the span's start, and how many there then are.
+
+    Found by decoding, not by looking at the container's index: formats differ in what their seeking promises.
+
+    Raises:
+        VideoError: no frame lies in the span.
+    """
+    with open_decoder(None) as decoder:
+        name = decoder.name
+        span = replace(span, origin=decoder.origin)
+        earliest = span.origin + Fraction(span.start or 0) - needed / decoder.rate
+    nothing = VideoError(f"{name} has no frame between {span}: give times within it")
+    for margin in SEEK_MARGINS:
+        seek_to = earliest - margin
+        if seek_to <= span.origin:
+            break
+        with suppress(SeekError):
+            before, found = _frames_before(open_decoder, span, seek_to)
+            if before >= max(1, needed):  # the start was not overshot
+                if not found:
+                    raise nothing
+                return LeadIn(seek_to, before)
+    before, found = _frames_before(open_decoder, span, None)
+    if not found:
+        raise nothing
+    return LeadIn(None, before)
+
+
+def hold_back(frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int) -> list[DecodedFrame]:
+    """The first frame not before the span, preceded by up to `needed` that are; for sources that cannot be reread."""
+    held: deque[DecodedFrame] = deque(maxlen=needed + 1)
+    for decoded in frames:
+        held.append(decoded)
+        if not span.is_before(decoded.pts * time_base):
+            return list(held)
+    return []
+
+
+def _frames_before(open_decoder: Open, span: Span, seek_to: Fraction | None) -> tuple[int, bool]:
+    """How many frames precede the span when decoding begins there, and whether one lies in it."""
+    before = 0
+    with open_decoder(seek_to) as decoder:
+        for decoded in decoder:
+            time = decoded.pts * decoder.time_base
+            if not span.is_before(time):
+                return before, not span.is_past(time)
+            before += 1
+    return before, False

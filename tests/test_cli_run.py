@@ -1,0 +1,202 @@
+"""What `lmaseg run` writes besides the plain overlay, and what it leaves and takes over when it is killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+from media import CLOCK, packets, write_video
+from PIL import Image
+from test_cli import run_cli
+
+from lmaseg import CAMVID, CITYSCAPES
+from lmaseg.labels import CITYSCAPES_LABEL_IDS
+from lmaseg.render import VIEWS
+from lmaseg.video import VideoReader
+
+SMALL = ("--size", "32")
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "in.mp4"
+    write_video(path, range(0, 24, 3))
+    return path
+
+
+def times(path):
+    with VideoReader(path) as reader:
+        return [frame.time for frame in reader]
+
+
+def maps(folder):
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_views(clip, tmp_path, view):
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--view", view, "--legend", *SMALL) == 0
+    with VideoReader(tmp_path / "out.mp4") as reader:
+        assert (reader.width, reader.height) == ((128 if view == "side-by-side" else 64), 48)
+    assert times(tmp_path / "out.mp4") == times(clip)
+
+
+def test_unknown_classes_are_named(clip, tmp_path, capsys):
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--classes", "car,truck", *SMALL) == 2
+    assert "the weights know no class truck: choose of sky, building" in " ".join(capsys.readouterr().err.split())
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--classes", "car, road", *SMALL) == 0
+
+
+def test_label_ids_of_the_cityscapes_files(clip, tmp_path):
+    for ids in ("class", "label"):
+        assert run_cli("run", clip, "-o", tmp_path / ids, "--ids", ids, *SMALL) == 0
+    for name, classes in maps(tmp_path / "class").items():
+        expected = np.asarray(CITYSCAPES_LABEL_IDS)[np.asarray(CAMVID.train_ids)[classes]]
+        assert (maps(tmp_path / "label")[name] == expected).all()
+    palette = Image.open(tmp_path / "label" / "000000.png").getpalette()
+    assert tuple(palette[3 * 26 : 3 * 27]) == CITYSCAPES.colors[CITYSCAPES.names.index("car")]
+
+
+def test_a_line_of_json_per_frame(clip, tmp_path, capsys):
+    assert run_cli("run", clip, "-o", tmp_path / "maps", "--json", tmp_path / "lines.jsonl", *SMALL) == 0
+    lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [f"{i:06d}" for i in range(8)]
+    assert [line["seconds"] for line in lines] == pytest.approx([i * 3 / 25 for i in range(8)], abs=1e-6)
+    for line, labels in zip(lines, maps(tmp_path / "maps").values(), strict=True):
+        assert line["shares"]["road"] == pytest.approx((labels == 3).mean(), abs=1e-6)
+    assert run_cli("run", clip, "-o", tmp_path / "again", "--json", "-", *SMALL) == 0
+    assert capsys.readouterr().out == (tmp_path / "lines.jsonl").read_text()
+
+
+def piped(*arguments):
+    command = [sys.executable, "-m", "lmaseg", "run", *map(str, arguments), *SMALL]
+    return subprocess.run(command, capture_output=True, check=True, timeout=100).stdout
+
+
+@pytest.mark.timeout(200)
+def test_label_maps_on_standard_output(clip, tmp_path):
+    assert run_cli("run", clip, "-o", tmp_path / "maps", *SMALL) == 0
+    expected = np.stack(list(maps(tmp_path / "maps").values()))
+    assert (np.frombuffer(piped(clip, "-o", "-"), np.uint8).reshape(expected.shape) == expected).all()
+    (tmp_path / "labels.mkv").write_bytes(piped(clip, "-o", "-", "--pipe", "mkv"))
+    with av.open(tmp_path / "labels.mkv") as container:
+        frames = list(container.decode(video=0))
+    assert (np.stack([frame.to_ndarray() for frame in frames]) == expected).all()
+    assert [frame.time for frame in frames] == pytest.approx([float(time) for time in times(clip)], abs=0.001)
+
+
+@pytest.mark.timeout(100)
+def test_a_pipe_whose_reader_left_is_one_sentence(clip):
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "lmaseg", "run", str(clip), "-o", "-", *SMALL]
+    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    os.close(reading)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert said.strip().splitlines()[-1] == "error: the pipe takes no more (Broken pipe): see why its reader ended"
+
+
+def test_several_sources(clip, tmp_path, capsys):
+    write_video(tmp_path / "b.mkv", range(5))
+    (tmp_path / "broken.mp4").write_text("no video")
+    output, labels = tmp_path / "out", tmp_path / "labels"
+    sources = (clip, tmp_path / "broken.mp4", tmp_path / "b.mkv")
+    assert run_cli("run", *sources, "-o", output, "--labels", labels, *SMALL) == 1
+    said = capsys.readouterr().err
+    assert "broken.mp4 is not a video" in said
+    assert "1 of 3 sources failed" in said
+    assert sorted(path.name for path in output.iterdir()) == ["b.mp4", "in.mp4"]
+    assert [len(maps(labels / name)) for name in ("in", "b")] == [8, 5]
+    assert run_cli("run", tmp_path / "b.mkv", "-o", tmp_path / "alone", *SMALL) == 0  # nothing of another is remembered
+    assert all((maps(labels / "b")[name] == alone).all() for name, alone in maps(tmp_path / "alone").items())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["-o", "out.mp4"], "several SOURCEs take a folder"),
+        (["-o", "-"], "several SOURCEs take a folder"),
+        (["-o", "out", "--json", "x"], "several SOURCEs take a folder"),
+        (["x/in.mp4", "-o", "out"], "two SOURCEs are called in"),
+    ],
+)
+def test_several_sources_that_do_not_go_together(clip, tmp_path, monkeypatch, capsys, more, message):
+    monkeypatch.chdir(tmp_path)
+    assert run_cli("run", clip, "other.mp4", *more, *SMALL) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def long_clip(path):
+    write_video(path, [i * 9000 + i % 3 * 400 for i in range(200)], CLOCK, audio=20.0, rate=10)
+    return path
+
+
+def start(source, folder, *more):
+    outputs = ("-o", folder / "out.mp4", "--labels", folder / "maps", "--json", folder / "lines.jsonl")
+    command = [sys.executable, "-m", "lmaseg", "run", source, *outputs, *SMALL, *more]
+    return subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+
+
+def disturb(source, folder, chance, number):
+    """End a run by a signal at a random time after it began to write."""
+    process = start(source, folder, "--resume")
+    while not (folder / "maps.part" / "000002.png").exists() and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 4))
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert "Traceback" not in said
+    return process.returncode
+
+
+def check_resumed(source, folder, whole):
+    assert start(source, folder, "--resume").wait(timeout=250) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["lines.jsonl", "maps", "out.mp4"]
+    assert times(folder / "out.mp4") == times(source)
+    assert packets(folder / "out.mp4") == packets(source)
+    assert (folder / "lines.jsonl").read_bytes() == (whole / "lines.jsonl").read_bytes()
+    expected = maps(whole / "maps")
+    assert all((labels == expected.pop(name)).all() for name, labels in maps(folder / "maps").items())
+    assert not expected
+
+
+@pytest.mark.timeout(280)
+def test_a_killed_run_is_resumed_to_the_same_result(tmp_path):
+    chance, source = random.Random(0), long_clip(tmp_path / "long.mp4")
+    whole, folder = tmp_path / "whole", tmp_path / "resumed"
+    whole.mkdir()
+    folder.mkdir()
+    assert start(source, whole).wait(timeout=200) == 0
+    disturb(source, folder, chance, signal.SIGKILL)
+    assert (folder / "out.part.json").exists()
+    other = start(source, folder, "--resume", "--memory", "1")  # another command: refused, nothing lost
+    assert "was made with another memory" in other.communicate(timeout=60)[1]
+    assert other.returncode == 1
+    check_resumed(source, folder, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_twenty_signals_at_random_times(tmp_path, number):
+    chance, source = random.Random(1), long_clip(tmp_path / "long.mp4")
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert start(source, whole).wait(timeout=200) == 0
+    for i in range(20):
+        folder = tmp_path / f"resumed-{i}"
+        folder.mkdir()
+        code = disturb(source, folder, chance, number)
+        if code != 0:  # otherwise it was done before the signal came
+            assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+            if (folder / "out.part.mp4").stat().st_size > 1000:
+                assert len(times(folder / "out.part.mp4")) > 0
+        check_resumed(source, folder, whole)

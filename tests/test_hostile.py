@@ -1,0 +1,231 @@
+"""Sources made to break things end in a sentence, soon, and nothing but the outputs is touched."""
+
+import contextlib
+import itertools
+import os
+import struct
+import zlib
+from fractions import Fraction
+
+import av
+import pytest
+from conftest import SHARED
+from media import number_of, write_video
+from PIL import Image
+
+from lmaseg import cli
+from lmaseg.errors import VideoError
+from lmaseg.images import ImageReader, LabelMapWriter, open_source
+from lmaseg.labels import CAMVID
+from lmaseg.video import VideoReader, VideoWriter
+from lmaseg.video import decoder as decoder_module
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def patched(path, name, place, form, *values):
+    """A copy with values in the place of what lies so many bytes after a box's or chunk's name."""
+    data = bytearray(path.read_bytes())
+    box, offset = place
+    struct.pack_into(form, data, data.index(box) + offset, *values)
+    copy = path.with_name(name)
+    copy.write_bytes(data)
+    return copy
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (20_000, 10_000), (2**31 - 1, 2**31 - 1), (0, 0)], ids=str)
+def test_absurd_dimensions(make_video, size):
+    path = make_video("in.avi", codec="rawvideo")
+    with pytest.raises(VideoError, match=r"is 20000x10000 pixels, beyond|can be decoded|is not a video"):
+        VideoReader(patched(path, "absurd.avi", (b"strf", 12), "<II", *size))
+
+
+def test_a_size_that_becomes_absurd_on_the_way(make_video, tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder_module, "MOST_PIXELS", 128 * 96 - 1)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(make_video("a.ts").read_bytes() + make_video("b.ts", size=(128, 96)).read_bytes())
+    with VideoReader(path) as reader:
+        numbers = [number_of(frame.image) for frame in reader]
+        assert reader.damaged > 0
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 5
+
+
+BILLION = {
+    "chunk count of AVI": ("in.avi", (b"strh", 40), "<I"),
+    "sample durations of MP4": ("in.mp4", (b"stts", 12), ">I"),
+    "sample sizes of MP4": ("in.mp4", (b"stsz", 12), ">I"),
+    "chunks of MP4": ("in.mp4", (b"stsc", 8), ">I"),
+}
+
+
+@pytest.mark.parametrize("what", BILLION)
+def test_a_billion_declared_frames(make_video, what):
+    name, place, form = BILLION[what]
+    path = patched(make_video(name, codec="mpeg4"), f"billion-{name}", place, form, 10**9)
+    try:
+        with VideoReader(path) as reader:
+            assert len(list(reader)) == 10
+    except VideoError as error:
+        assert "is not a video" in str(error)  # noqa: PT017
+
+
+def png(width, height, pixels):
+    """A PNG that declares a size and holds so many compressed zero bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(pixels), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [((20_000, 6000), "beyond 16384 a side"), ((100_000, 100_000), "cannot be read"), ((64, 48), "cannot be read")],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bombs_and_stumps_among_images(tmp_path, size, says):
+    (tmp_path / "a.png").write_bytes(png(*size, pixels=1000))
+    with pytest.raises(VideoError, match=says), ImageReader(tmp_path) as reader:
+        list(reader)
+
+
+@pytest.mark.parametrize("name", ["[red]x[bold].mp4", "a\nb.mp4", "10:30.mp4", "100%d.mp4", "-y.mp4", "concat:a|b.mp4"])
+def test_awkward_names_are_read_and_said(make_video, tmp_path, name, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_video("plain.mp4")
+    os.rename("plain.mp4", name)
+    with open_source(name) as reader:
+        assert len(list(reader)) == 10
+    os.truncate(name, 100)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", "-o", "out.mp4", "--", name])
+    said = capsys.readouterr().err
+    assert left.value.code == 1
+    assert " ".join(name.split()) in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_no_file_among_images(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "1.png")
+    for name, make in {
+        "2.png": os.mkfifo,
+        "3.png": lambda path: path.symlink_to(path.name),
+        "4.png": lambda path: path.symlink_to("missing"),
+        "5.png": os.mkdir,
+    }.items():
+        make(folder / name)
+        with pytest.raises(VideoError, match=f"{name} is not a file that can be read"):
+            ImageReader(folder)
+        (folder / name).unlink() if name != "5.png" else (folder / name).rmdir()
+    assert ImageReader(folder).frames == 1
+
+
+def test_folders_that_lead_back_to_themselves(tmp_path):
+    (tmp_path / "inner").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "inner" / "1.png")
+    for number in range(8):
+        (tmp_path / "inner" / f"loop{number}").symlink_to(tmp_path)
+    assert ImageReader(tmp_path / "**" / "*.png").frames == 1
+    assert ImageReader(tmp_path / "**").frames == 1
+    (tmp_path / "self").symlink_to("self")
+    with pytest.raises(VideoError, match="does not exist"):
+        open_source(tmp_path / "self")
+
+
+def test_a_playlist_reaches_for_no_network(tmp_path):
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(VideoError, match=r"list\.m3u8"):
+        VideoReader(playlist)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_inputs_are_never_outputs(make_video, tmp_path):
+    path = make_video("in.mkv")
+    link = tmp_path / "link.mkv"
+    link.symlink_to(path)
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    Image.new("RGB", (8, 8)).save(frames / "1.png")
+    before = contents(tmp_path)
+    size = {"width": 64, "height": 48, "time_base": Fraction(1, 25), "rate": 25}
+    for output in (path, link):
+        with pytest.raises(VideoError, match="is the source itself"):
+            VideoWriter(output, copy_from=path, overwrite=True, **size)
+    with pytest.raises(VideoError, match="holds the images that are read"):
+        LabelMapWriter(frames, CAMVID, overwrite=True, inputs=ImageReader(frames).paths)
+    part = frames.rename(tmp_path / "frames.part")
+    with pytest.raises(VideoError, match="holds the images that are read"):
+        LabelMapWriter(frames, CAMVID, inputs=ImageReader(part).paths)
+    part.rename(frames)
+    assert contents(tmp_path) == before
+
+
+def test_strict_reading_ends_with_the_first_damage(make_video):
+    path = make_video("in.mkv", pts=range(200), size=(320, 240), keyframes=20)
+    with VideoReader(path, strict=True) as reader:
+        assert len(list(reader)) == 200
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(data)
+    numbers = []
+    with (
+        pytest.raises(VideoError, match=r"in\.mkv is damaged after \d\.\d{3} s \(.*\): copy it again"),
+        VideoReader(path, strict=True) as reader,
+    ):
+        numbers.extend(number_of(frame.image) for frame in reader)
+    assert numbers == list(range(len(numbers)))
+    assert 50 < len(numbers) < 150
+    with VideoReader(path) as reader:
+        assert len(list(reader)) > len(numbers)
+        assert reader.damaged > 0
+
+
+REAL = sorted(path for folder in ("odd", "clips") for path in (SHARED / folder).glob("*.*") if path.suffix != ".md")
+UNREADABLE = {
+    "androidx_invalid-bitstream.webm",
+    "androidx_video_dovi_3840x2160_30fps_dav1_10.mp4",
+    "m4p_bipbop_nonfragment_header.mp4",
+    "m4p_zero_empty_stsc.mp4",
+}
+
+
+def container_times(path, count):
+    """What FFmpeg gives as the pts of the first frames, whatever it is worth."""
+    times = []
+    with av.open(path) as container:
+        stream = container.streams.best("video")
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        for packet in itertools.chain(packets, [None]):
+            with contextlib.suppress(av.FFmpegError):
+                times += [frame.pts for frame in stream.decode(packet)]
+            if len(times) >= count:
+                break
+    return times[:count]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", REAL or [SHARED / "odd"], ids=lambda path: path.name)
+def test_every_real_file_is_read_or_refused_in_a_sentence(path, shared_file):
+    shared_file(f"{path.parent.name}/{path.name}")
+    if path.name in UNREADABLE:
+        with pytest.raises(VideoError, match=path.name):
+            VideoReader(path)
+        return
+    with VideoReader(path) as reader:
+        frames = list(itertools.islice(reader, 150))
+        repaired = reader.repaired
+    assert {frame.image.shape for frame in frames} == {(reader.height, reader.width, 3)}
+    assert all(a.pts < b.pts for a, b in itertools.pairwise(frames))
+    times = container_times(path, len(frames))
+    assert sum(frame.pts != pts for frame, pts in zip(frames, times, strict=True)) == repaired
