@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from lmaseg.images import ImageReader
-from lmaseg.sinks import Sink
+from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
 from lmaseg.stream import CutDetector, Pending, Segmenter
 from lmaseg.video import Frame, VideoReader
@@ -33,8 +33,8 @@ class Progress:
     """Ended early on request: the outputs keep their `.part` names."""
 
 
-Labelled = tuple[Frame, np.ndarray | None]
-"""A frame and its (H, W) uint8 class ids; None where the sinks hold them already."""
+Item = Labelled | Frame
+"""What goes to the sinks; a frame alone where they hold its labels already."""
 
 
 def segment_video(
@@ -61,7 +61,7 @@ def segment_video(
     run = _Run(reader, segmenter, sinks, stop or threading.Event(), reset_at_cuts, done)
     stages = Stages()
     decoded: Channel[Frame] = stages.channel()
-    labelled: Channel[Labelled] = stages.channel()
+    labelled: Channel[Item] = stages.channel()
     stages.start(lambda: run.decode(decoded))
     stages.start(lambda: run.segment(decoded, labelled))
     stages.start(lambda: run.write(labelled))
@@ -101,7 +101,7 @@ class _Run:
             decoded.put(frame)
         decoded.close()
 
-    def segment(self, decoded: Channel[Frame], labelled: Channel[Labelled]) -> None:
+    def segment(self, decoded: Channel[Frame], labelled: Channel[Item]) -> None:
         """Hand frames to the network a batch at a time; while a GPU works on one, the labels before it go on."""
         working: tuple[list[Frame], Pending] | None = None
         source = self._to_label(decoded, labelled)
@@ -120,7 +120,7 @@ class _Run:
             self._hand_on(*working, labelled)
         labelled.close()
 
-    def _to_label(self, decoded: Channel[Frame], labelled: Channel[Labelled]) -> Iterator[Frame]:
+    def _to_label(self, decoded: Channel[Frame], labelled: Channel[Item]) -> Iterator[Frame]:
         """The frames for the network: not those that the sinks hold and the memory does not need."""
         beyond_memory = self._done - self._segmenter.memory.frames
         for frame in decoded:
@@ -129,31 +129,31 @@ class _Run:
             elif frame.warm_up or self._handed_on >= beyond_memory:
                 yield frame
             else:
-                self._put(frame, None, labelled)
+                self._put(frame, labelled)
 
-    def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[Labelled]) -> None:
+    def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[Item]) -> None:
         began = time.perf_counter()
-        labels = pending.result()
+        labels, confidence = pending.result(), pending.confidence()
         self._model_seconds += time.perf_counter() - began
-        for frame, own in zip(frames, labels, strict=True):
+        for i, frame in enumerate(frames):
             if not frame.warm_up:
-                self._put(frame, own, labelled)
+                self._put(Labelled(frame, labels[i], None if confidence is None else confidence[i]), labelled)
 
-    def _put(self, frame: Frame, labels: np.ndarray | None, labelled: Channel[Labelled]) -> None:
-        labelled.put((frame, None if self._handed_on < self._done else labels))
+    def _put(self, item: Item, labelled: Channel[Item]) -> None:
+        labelled.put(item.frame if isinstance(item, Labelled) and self._handed_on < self._done else item)
         self._handed_on += 1
 
-    def write(self, labelled: Channel[Labelled]) -> None:
+    def write(self, labelled: Channel[Item]) -> None:
         try:
             with ExitStack() as stack:
                 for sink in self._sinks:
                     stack.enter_context(sink)
-                for frame, labels in labelled:
+                for item in labelled:
                     for sink in self._sinks:
-                        if labels is None:
-                            sink.skip(frame)
+                        if isinstance(item, Labelled):
+                            sink.write(item)
                         else:
-                            sink.write(frame, labels)
+                            sink.skip(item)
                     self._frames += 1
                 if self.cut_short:
                     raise _Stopped

@@ -5,16 +5,26 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TextIO
+from typing import BinaryIO, NamedTuple, Self, TextIO
 
 import numpy as np
 
 from lmaseg.errors import VideoError
-from lmaseg.images import LabelMapWriter
 from lmaseg.labels import LabelSet
+from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.paths import part_path
 from lmaseg.render import View
 from lmaseg.video import Frame, LabelVideoWriter, VideoWriter
+
+
+class Labelled(NamedTuple):
+    """A frame and what the network says of it."""
+
+    frame: Frame
+    labels: np.ndarray
+    """(H, W) uint8 class ids."""
+    confidence: np.ndarray | None = None
+    """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
 
 
 class Sink:
@@ -35,8 +45,8 @@ class Sink:
     ) -> None:
         self._output.__exit__(kind, error, traceback)
 
-    def write(self, frame: Frame, labels: np.ndarray) -> None:
-        """Take a frame and its (H, W) uint8 class ids."""
+    def write(self, seen: Labelled) -> None:
+        """Take a labelled frame."""
         raise NotImplementedError
 
     def skip(self, frame: Frame) -> None:
@@ -50,8 +60,8 @@ class OverlayVideo(Sink):
         super().__init__(writer)
         self._writer, self._view = writer, view
 
-    def write(self, frame: Frame, labels: np.ndarray) -> None:
-        self._writer.write(self._view(frame.image, labels), frame.pts)
+    def write(self, seen: Labelled) -> None:
+        self._writer.write(self._view(seen.frame.image, seen.labels), seen.frame.pts)
 
     def skip(self, frame: Frame) -> None:
         self._writer.skip(frame.pts)
@@ -64,8 +74,20 @@ class LabelMaps(Sink):
         super().__init__(writer)
         self._writer, self._ids = writer, ids
 
-    def write(self, frame: Frame, labels: np.ndarray) -> None:
-        self._writer.write(self._ids[labels], frame.name)
+    def write(self, seen: Labelled) -> None:
+        self._writer.write(self._ids[seen.labels], seen.frame.name)
+
+
+class ConfidenceMaps(Sink):
+    """A folder of 16-bit PNG maps of how sure the network was; for a segmenter that tells."""
+
+    def __init__(self, writer: ConfidenceMapWriter) -> None:
+        super().__init__(writer)
+        self._writer = writer
+
+    def write(self, seen: Labelled) -> None:
+        assert seen.confidence is not None
+        self._writer.write(seen.confidence, seen.frame.name)
 
 
 class LabelVideo(Sink):
@@ -75,8 +97,8 @@ class LabelVideo(Sink):
         super().__init__(writer)
         self._writer, self._ids = writer, ids
 
-    def write(self, frame: Frame, labels: np.ndarray) -> None:
-        self._writer.write(self._ids[labels], frame.pts)
+    def write(self, seen: Labelled) -> None:
+        self._writer.write(self._ids[seen.labels], seen.frame.pts)
 
 
 class RawLabels(Sink):
@@ -86,9 +108,9 @@ class RawLabels(Sink):
         super().__init__(nullcontext())
         self._stream, self._ids = stream, ids
 
-    def write(self, frame: Frame, labels: np.ndarray) -> None:
+    def write(self, seen: Labelled) -> None:
         try:
-            self._stream.write(self._ids[labels].tobytes())
+            self._stream.write(self._ids[seen.labels].tobytes())
             self._stream.flush()
         except OSError as error:
             raise VideoError(f"the pipe takes no more ({error.strerror}): see why its reader ended") from error
@@ -114,12 +136,12 @@ class FrameLines(Sink):
         self._stream = self._file.__enter__()
         return self
 
-    def write(self, frame: Frame, labels: np.ndarray) -> None:
-        shares = _shares(_pixels(labels, len(self._names)))
+    def write(self, seen: Labelled) -> None:
+        shares = _shares(_pixels(seen.labels, len(self._names)))
         line = {
-            "frame": frame.name,
-            "pts": frame.pts,
-            "seconds": round(float(frame.time), 6),
+            "frame": seen.frame.name,
+            "pts": seen.frame.pts,
+            "seconds": round(float(seen.frame.time), 6),
             "shares": {name: round(float(share), 6) for name, share in zip(self._names, shares, strict=True)},
         }
         try:
@@ -150,9 +172,9 @@ class ClassShares(Sink):
         self._classes = classes
         self._pixels: dict[int, np.ndarray] = {}
 
-    def write(self, frame: Frame, labels: np.ndarray) -> None:
-        second = int(frame.pts * frame.time_base // 1)
-        self._pixels[second] = self._pixels.get(second, 0) + _pixels(labels, self._classes)
+    def write(self, seen: Labelled) -> None:
+        second = int(seen.frame.time // 1)
+        self._pixels[second] = self._pixels.get(second, 0) + _pixels(seen.labels, self._classes)
 
     def total(self) -> np.ndarray:
         """(classes,) float64 shares over the whole run."""

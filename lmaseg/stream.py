@@ -28,6 +28,7 @@ class Segmenter:
             instructions for it, else that of the weights.
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
             rounding.
+        confidence: whether to tell the probability of each pixel's class, too.
 
     Raises:
         ValueError: a size under 32 or over 8192 pixels, a negative memory, one for a
@@ -41,10 +42,13 @@ class Segmenter:
         memory: int | None = None,
         dtype: torch.dtype | None = None,
         batch: int = 1,
+        confidence: bool = False,
     ) -> None:
         for side in (size,) if isinstance(size, int) else size or ():
             if not SMALLEST <= side <= LONGEST:
-                raise ValueError(f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}: give another")
+                raise ValueError(
+                    f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}: give another"
+                )
         if memory and not net.spec.has_memory:
             raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
         weight = next(net.parameters())
@@ -57,6 +61,9 @@ class Segmenter:
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
         self._size = size
+        self._decide: Callable[[Tensor, int, int], Decided] = (
+            labels_and_confidence_at if confidence else _labels_alone_at
+        )
         self._graph: _Graph | None = None
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -98,12 +105,12 @@ class Segmenter:
         """Forget the past: the next frame opens a new shot."""
         self.memory.clear()
 
-    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> Tensor:
-        """(N, H, W, 3) uint8 -> (N, H, W) uint8 class ids."""
+    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> "Decided":
+        """(N, H, W, 3) uint8 -> what `_decide` makes of their logits."""
         height, width = pixels.shape[1:3]
         prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
         encoded = self._folded.encode(prepared)
-        labels = []
+        decided = []
         starts = [i for i, reset in enumerate(resets) if reset or i == 0]
         for start, end in zip(starts, [*starts[1:], len(resets)], strict=True):
             if resets[start]:
@@ -112,20 +119,23 @@ class Segmenter:
             for count, keys, values in self.memory.follow(encoded.key[start:end], encoded.value[start:end]):
                 group = Encoded(*(part[done : done + count] for part in encoded))
                 logits = self._folded.decode(group, keys, values)[..., : prepared.shape[-2], : prepared.shape[-1]]
-                labels.append(labels_at(logits, height, width))
+                decided.append(self._decide(logits, height, width))
                 done += count
-        return labels[0] if len(labels) == 1 else torch.cat(labels)
+        return decided[0] if len(decided) == 1 else tuple(torch.cat(parts) for parts in zip(*decided, strict=True))
+
+
+Decided = tuple[Tensor, ...]
+"""(N, H, W) uint8 class ids and, if wanted, (N, H, W) float32 probabilities of these classes."""
 
 
 class Pending:
     """Labels that a GPU may still be working on."""
 
-    def __init__(self, labels: Tensor) -> None:
-        self._labels = labels
+    def __init__(self, decided: Decided) -> None:
+        self._decided = decided
         self._ready: torch.cuda.Event | None = None
-        if labels.device.type == "cuda":
-            self._labels = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
-            self._labels.copy_(labels, non_blocking=True)
+        if decided[0].device.type == "cuda":
+            self._decided = tuple(_to_pinned(part) for part in decided)
             self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._ready.record()
 
@@ -135,9 +145,21 @@ class Pending:
 
     def result(self) -> np.ndarray:
         """Class ids (N, H, W) uint8, when they are there."""
+        return self._part(0)
+
+    def confidence(self) -> np.ndarray | None:
+        """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
+        return self._part(1) if len(self._decided) > 1 else None
+
+    def _part(self, index: int) -> np.ndarray:
         if self._ready:
             self._ready.synchronize()
-        return self._labels.cpu().numpy()
+        return self._decided[index].cpu().numpy()
+
+
+def _to_pinned(tensor: Tensor) -> Tensor:
+    """A copy under way to main memory."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
 
 
 class _Graph:
@@ -148,11 +170,11 @@ class _Graph:
         label: the work; run before on such a batch, so that all tuning is done.
     """
 
-    def __init__(self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Tensor]) -> None:
+    def __init__(self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided]) -> None:
         self._pixels = pixels
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._labels = label(pixels, [False] * len(pixels))
+            self._decided = label(pixels, [False] * len(pixels))
 
     @staticmethod
     def worthwhile(
@@ -165,11 +187,11 @@ class _Graph:
         """Whether a batch is like the recorded one."""
         return pixels.shape == self._pixels.shape and memory.settled and not any(resets)
 
-    def replay(self, pixels: Tensor) -> Tensor:
-        """(N, H, W) uint8 class ids, overwritten by the next replay."""
+    def replay(self, pixels: Tensor) -> Decided:
+        """What the work makes of a batch, overwritten by the next replay."""
         self._pixels.copy_(pixels, non_blocking=True)
         self._graph.replay()
-        return self._labels
+        return self._decided
 
 
 def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:
@@ -217,6 +239,18 @@ def labels_at(logits: Tensor, height: int, width: int) -> Tensor:
     if logits.shape[-2:] != (height, width):
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     return logits.argmax(1).to(torch.uint8)
+
+
+def labels_and_confidence_at(logits: Tensor, height: int, width: int) -> Decided:
+    """As `labels_at`, with the (B, height, width) float32 probabilities of the classes decided for."""
+    if logits.shape[-2:] != (height, width):
+        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+    confidence, labels = logits.float().softmax(1).max(1)
+    return labels.to(torch.uint8), confidence
+
+
+def _labels_alone_at(logits: Tensor, height: int, width: int) -> Decided:
+    return (labels_at(logits, height, width),)
 
 
 class CutDetector:

@@ -63,6 +63,16 @@ def test_label_ids_of_the_cityscapes_files(clip, tmp_path):
     assert tuple(palette[3 * 26 : 3 * 27]) == CITYSCAPES.colors[CITYSCAPES.names.index("car")]
 
 
+def test_confidence_maps(clip, tmp_path):
+    outputs = ("-o", tmp_path / "out.mp4", "--confidence", tmp_path / "sure")
+    assert run_cli("run", clip, *outputs, *SMALL) == 0
+    written = maps(tmp_path / "sure")
+    assert len(written) == 8
+    for confidence in written.values():
+        assert (confidence.dtype, confidence.shape) == (np.uint16, (48, 64))
+        assert 65535 / 11 < confidence.min() <= confidence.max() <= 65535  # the likeliest of 11 classes
+
+
 def test_a_line_of_json_per_frame(clip, tmp_path, capsys):
     assert run_cli("run", clip, "-o", tmp_path / "maps", "--json", tmp_path / "lines.jsonl", *SMALL) == 0
     lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]

@@ -15,8 +15,9 @@ from PIL import Image
 
 from lmaseg import cli
 from lmaseg.errors import VideoError
-from lmaseg.images import ImageReader, LabelMapWriter, open_source
+from lmaseg.images import ImageReader, open_source
 from lmaseg.labels import CAMVID
+from lmaseg.maps import LabelMapWriter
 from lmaseg.video import VideoReader, VideoWriter
 from lmaseg.video import decoder as decoder_module
 

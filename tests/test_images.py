@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from lmaseg.errors import VideoError
-from lmaseg.images import ImageReader, LabelMapWriter, is_image_source, natural_key, open_source, read_image
+from lmaseg.images import ImageReader, is_image_source, natural_key, open_source, read_image
 from lmaseg.labels import CAMVID
+from lmaseg.maps import LabelMapWriter
 from lmaseg.video import VideoReader
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(lmaseg.__file__).parent
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
     {"_version", "errors", "labels", "paths"},
-    {"kernels", "attention", "video", "images", "render", "metrics", "stages"},
+    {"kernels", "attention", "video", "images", "maps", "render", "metrics", "stages"},
     {"models", "datasets", "sinks"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
@@ -29,7 +29,7 @@ MAY = {
     "bench": {"pipeline"},
     "cluster": {"pipeline"},
 }
-MAY_NOT = {"datasets": {"video", "images", "render", "metrics", "attention", "kernels", "stages"}}
+MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
 EVERYWHERE = {"__init__", "__main__"}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lmaseg import CAMVID, Segmenter, VideoError, segment_video
-from lmaseg.images import LabelMapWriter
+from lmaseg.maps import LabelMapWriter
 from lmaseg.models import ModelSpec, Preprocess, build
 from lmaseg.render import View
-from lmaseg.sinks import ClassShares, LabelMaps, OverlayVideo, Sink
+from lmaseg.sinks import ClassShares, Labelled, LabelMaps, OverlayVideo, Sink
 from lmaseg.video import Frame, VideoReader, VideoWriter
 
 IDENTITY = np.arange(256, dtype=np.uint8)
@@ -50,11 +50,11 @@ class Collected(Sink):
     def __exit__(self, kind, error, traceback):
         self.closed_by = kind.__name__ if kind else "end"
 
-    def write(self, frame, labels):
+    def write(self, seen):
         if len(self.labels) == self._fail_at:
             raise VideoError("the disk is full")
-        self.labels.append(labels)
-        self.pts.append(frame.pts)
+        self.labels.append(seen.labels)
+        self.pts.append(seen.frame.pts)
         if self._started:
             self._started.set()
 
@@ -158,7 +158,7 @@ def test_class_shares_add_up():
     with shares:
         for pts, value in [(0, 2), (9, 3), (10, 3)]:
             labels = np.full((2, 2), value, np.uint8)
-            shares.write(Frame(np.zeros((2, 2, 3), np.uint8), pts, Fraction(1, 10), "x"), labels)
+            shares.write(Labelled(Frame(np.zeros((2, 2, 3), np.uint8), pts, Fraction(1, 10), "x"), labels))
     assert shares.total()[[2, 3]].tolist() == pytest.approx([1 / 3, 2 / 3])
     assert [(second, values[2]) for second, values in shares.over_time()] == [(0, 0.5), (1, 0.0)]
 

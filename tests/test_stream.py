@@ -98,6 +98,18 @@ def test_batches_give_the_labels_of_single_frames(net, memory, batch):
     assert (streamed(together, frames, resets) != streamed(together, frames, [False] * 13)).any() == (memory > 0)
 
 
+def test_confidence_is_the_probability_of_the_label(net):
+    plain, telling = Segmenter(net, memory=0), Segmenter(net, memory=0, dtype=torch.float32, confidence=True)
+    assert plain.submit([noise(0)]).confidence() is None
+    pending = telling.submit([noise(0)])
+    labels, confidence = pending.result()[0], pending.confidence()[0]
+    with torch.inference_mode():
+        image = preprocess(torch.from_numpy(noise(0))[None], net.preprocess, (64, 96), torch.float32)
+        chances = net(image)[0].softmax(1)[0].numpy()
+    assert np.abs(np.take_along_axis(chances, labels[None].astype(int), 0)[0] - confidence).max() < 1e-4
+    assert (labels == chances.argmax(0)).mean() > 0.999
+
+
 def test_a_shot_opened_within_a_batch_forgets_the_frames_before_it(net):
     frames = [noise(i) for i in range(6)]
     segmenter = Segmenter(net, dtype=torch.float32, batch=6)

@@ -10,9 +10,8 @@ import typer
 
 from lmaseg.cli.bench_tables import charts, heading, ratio_table, remarks
 from lmaseg.cli.console import console, say
-from lmaseg.cli.options import Device, Size, Weights
+from lmaseg.cli.options import Batch, Device, Size, Weights
 from lmaseg.cli.outputs import Overwrite, may_replace, write_text
-from lmaseg.cli.run import Batch
 from lmaseg.paths import part_path
 
 if TYPE_CHECKING:

@@ -40,11 +40,11 @@ def _rows(header: "Header", size: int) -> list[tuple[str, str]]:
 def _network_rows(spec: "ModelSpec") -> list[tuple[str, str]]:
     if not spec.has_memory:
         return [
-            ("network", f"{spec.backbone}, single frame"),
+            ("network", f"{spec.backbone or 'attached network'}, single frame"),
             ("memory", "none: lmaseg train --stage memory --init FILE adds one"),
         ]
     return [
-        ("network", f"{spec.backbone} with local memory attention"),
+        ("network", f"{spec.backbone or 'attached network'} with local memory attention"),
         ("memory", f"{spec.memory_frames} frames, window {spec.window}x{spec.window} cells"),
         ("channels", f"key {spec.key_channels}, value {spec.value_channels}"),
         ("fusion", spec.fusion),

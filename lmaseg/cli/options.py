@@ -35,6 +35,7 @@ Net = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Memory = Annotated[int | None, typer.Option(min=0, help="Past frames to attend to; 0 segments every frame alone.")]
+Batch = Annotated[int, typer.Option(min=1, max=256, help="Frames labelled at once: more keep a GPU busier.")]
 Size = Annotated[
     Any,
     typer.Option(

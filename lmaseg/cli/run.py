@@ -1,5 +1,6 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ import typer
 from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.network import load_network
-from lmaseg.cli.options import Device, Memory, Net, Size, Weights, parse_time
+from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, parse_time
 from lmaseg.cli.outputs import Overwrite
 from lmaseg.cli.run_job import PIPE, Ids, Job, Pipe, Settings, run_job
 from lmaseg.errors import LmasegError
@@ -73,6 +74,13 @@ Labels = Annotated[
     Path | None,
     typer.Option(help="Also write one indexed PNG label map per frame into this folder.", rich_help_panel=OUTPUT),
 ]
+Confidence = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also write one 16-bit PNG per frame into this folder: how probable the classes are.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 LabelIds = Annotated[
     Ids,
     typer.Option(
@@ -113,10 +121,6 @@ Classes = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="Draw only these classes.", rich_help_panel=PICTURE)
 ]
 Legend = Annotated[bool, typer.Option("--legend", help="Name the classes in a corner.", rich_help_panel=PICTURE)]
-Batch = Annotated[
-    int,
-    typer.Option(min=1, max=256, help="Frames labelled at once: more keep a GPU busier.", rich_help_panel=NETWORK),
-]
 ResetAtCuts = Annotated[
     bool, typer.Option(help="Forget the past where the video cuts to another shot.", rich_help_panel=NETWORK)
 ]
@@ -126,6 +130,7 @@ def run(
     sources: Sources,
     output: Output,
     labels: Labels = None,
+    confidence: Confidence = None,
     ids: LabelIds = Ids.CLASS,
     lines: Lines = None,
     report: Report = None,
@@ -156,11 +161,11 @@ def run(
     """Segment videos: lmaseg run input.mp4 -o out.mp4."""
     given = {key: value for key, value in locals().items() if key not in ("sources", "resume", "overwrite")}
     end = _end_time(start, duration, end)
-    jobs = _jobs(sources, output, labels, lines, report)
+    jobs = _jobs(sources, output, Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report))
 
     from lmaseg.render import VIEWS
 
-    segmenter = make_segmenter(weights, device, size, memory, batch, net)
+    segmenter = make_segmenter(weights, device, size, memory, batch, net, confidence=confidence is not None)
     label_set = segmenter.net.labels
     drawn = None if classes is None else _class_ids(classes, label_set)
     settings = Settings(
@@ -197,13 +202,21 @@ def run(
 
 
 def make_segmenter(
-    weights: Path | None, device: str, size: Any, memory: int | None, batch: int = 1, net: str | None = None
+    weights: Path | None,
+    device: str,
+    size: Any,
+    memory: int | None,
+    batch: int = 1,
+    net: str | None = None,
+    *,
+    confidence: bool = False,
 ) -> "Segmenter":
     """The network of a checkpoint, ready to stream; a size it cannot work at is a wrong command line."""
     from lmaseg.stream import Segmenter
 
     try:
-        return Segmenter(load_network(weights, device, net), size=size, memory=memory, batch=batch)
+        loaded = load_network(weights, device, net)
+        return Segmenter(loaded, size=size, memory=memory, batch=batch, confidence=confidence)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -217,40 +230,49 @@ def _end_time(start: float | None, duration: float | None, end: float | None) ->
     return end
 
 
-def _jobs(sources: list[str], output: Path, labels: Path | None, lines: Path | None, report: Path | None) -> list[Job]:
-    """What each source becomes. One alone goes to the outputs named, several to files named after them in folders."""
-    if len(sources) == 1:
-        return [_job(sources[0], output, labels, lines, report)]
+def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
+    """What each source becomes, besides what else is `wanted` of the first.
+
+    One alone goes to the outputs named, several to files named after them in folders.
+    """
     from lmaseg.video import SUFFIXES
 
-    if output == PIPE or output.suffix.lower() in SUFFIXES or lines or report:
+    is_video = output.suffix.lower() in SUFFIXES
+    if len(sources) == 1:
+        return [_one_job(output, is_video, wanted)]
+    if output == PIPE or is_video or wanted.lines or wanted.report:
         raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json or --report")
     stems = [Path(source).stem for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
-    for folder in (output, labels):
+    for folder in (output, wanted.maps, wanted.confidence):
         if folder:
             _make_folder(folder)
     return [
-        Job(source, video=output / f"{stem}.mp4", maps=labels / stem if labels else None)
+        Job(
+            source,
+            video=output / f"{stem}.mp4",
+            maps=wanted.maps and wanted.maps / stem,
+            confidence=wanted.confidence and wanted.confidence / stem,
+        )
         for source, stem in zip(sources, stems, strict=True)
     ]
 
 
-def _job(source: str, output: Path, labels: Path | None, lines: Path | None, report: Path | None) -> Job:
+def _one_job(output: Path, is_video: bool, wanted: Job) -> Job:
     from lmaseg.video import SUFFIXES
 
     if output == PIPE:
-        return Job(source, pipe=True, maps=labels, lines=lines, report=report)
-    if output.suffix.lower() in SUFFIXES:
-        return Job(source, video=output, maps=labels, lines=lines, report=report)
-    if labels:
+        return replace(wanted, pipe=True)
+    if is_video:
+        return replace(wanted, video=output)
+    if wanted.maps:
         raise typer.BadParameter("--labels goes with a video as --output; a folder as --output is the label maps")
     if output.suffix and not output.is_dir():
         known = " ".join(SUFFIXES)
         raise typer.BadParameter(f"{output} ends in none of {known}: give a video, or a folder's name without a suffix")
-    return Job(source, maps=output, lines=lines, report=report)
+    return replace(wanted, maps=output)
 
 
 def _make_folder(folder: Path) -> None:

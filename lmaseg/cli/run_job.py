@@ -49,6 +49,7 @@ class Job:
     source: str
     video: Path | None = None
     maps: Path | None = None
+    confidence: Path | None = None
     pipe: bool = False
     lines: Path | None = None
     report: Path | None = None
@@ -56,7 +57,8 @@ class Job:
     @property
     def files(self) -> list[Path]:
         """The outputs that are files or folders."""
-        return [path for path in (self.video, self.maps, self.lines, self.report) if path and path != PIPE]
+        paths = self.video, self.maps, self.confidence, self.lines, self.report
+        return [path for path in paths if path and path != PIPE]
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def run_job(job: Job, settings: Settings) -> bool:
     from lmaseg.sinks import ClassShares
     from lmaseg.video.inputs import display_name
 
-    unfinished = Unfinished(job.source, job.video, job.maps, job.lines, settings.given)
+    unfinished = Unfinished(job.source, job.video, [job.maps, job.confidence], job.lines, settings.given)
     if settings.resume and unfinished.complete:
         say(f"{' and '.join(map(str, job.files))} is complete: nothing to resume")
         return False
@@ -115,7 +117,7 @@ def run_job(job: Job, settings: Settings) -> bool:
             ):
                 display.update(progress.frames, progress.total, progress.seconds)
         warnings = warnings_of(reader, writer.skipped_streams if writer else [])
-        summarise(progress, reader, [path for path in (job.video, job.maps) if path], warnings)
+        summarise(progress, reader, [path for path in (job.video, job.maps, job.confidence) if path], warnings)
         if job.report:
             write_report(job.report, settings.given, progress, reader, segmenter.net.labels, shares, warnings)
     return progress.stopped
@@ -130,6 +132,7 @@ def _sinks(
     done: int,
 ) -> "Iterator[Sink]":
     from lmaseg import sinks
+    from lmaseg.maps import ConfidenceMapWriter
     from lmaseg.video import LabelVideoWriter
 
     label_set = settings.segmenter.net.labels
@@ -137,6 +140,8 @@ def _sinks(
         yield sinks.OverlayVideo(writer, settings.view)
     if job.maps:
         yield _label_maps(job.maps, label_set, settings.ids, reader, replace, done)
+    if job.confidence:
+        yield sinks.ConfidenceMaps(ConfidenceMapWriter(job.confidence, overwrite=replace, keep=done > 0))
     if job.pipe:
         ids, _ = _written_ids(label_set, settings.ids)
         if settings.pipe is Pipe.GRAY:
@@ -180,7 +185,8 @@ def _video_writer(
 def _label_maps(
     folder: Path, label_set: "LabelSet", ids: Ids, reader: "VideoReader | ImageReader", replace: bool, done: int
 ) -> "LabelMaps":
-    from lmaseg.images import ImageReader, LabelMapWriter
+    from lmaseg.images import ImageReader
+    from lmaseg.maps import LabelMapWriter
     from lmaseg.sinks import LabelMaps
 
     table, shown_as = _written_ids(label_set, ids)

@@ -37,8 +37,8 @@ def street(
     from time import monotonic
 
     from lmaseg.datasets.street import street_clip
-    from lmaseg.images import LabelMapWriter
     from lmaseg.labels import CAMVID
+    from lmaseg.maps import LabelMapWriter
     from lmaseg.video import VideoWriter
 
     frames, began = round(seconds * rate), monotonic()

@@ -1,6 +1,7 @@
 """What a run that was cut short left, and how far another can take it over."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,21 @@ class Unfinished:
 
     Args:
         source: as given to the command.
-        video, maps, lines: the outputs wanted.
+        video, folders, lines: the outputs wanted; folders hold a PNG per frame.
         given: the command's options.
     """
 
     def __init__(
-        self, source: str, video: Path | None, maps: Path | None, lines: Path | None, given: dict[str, Any]
+        self,
+        source: str,
+        video: Path | None,
+        folders: Sequence[Path | None],
+        lines: Path | None,
+        given: dict[str, Any],
     ) -> None:
-        self._video, self._maps = video, maps
+        self._video, self._folders = video, [folder for folder in folders if folder]
         self._lines = lines if lines != Path("-") else None
-        self._outputs = [path for path in (video, maps, self._lines) if path]
+        self._outputs = [path for path in (video, *self._folders, self._lines) if path]
         self._how = {"lmaseg": __version__, **given, **_identity(source)}
         self._note = self._outputs[0].with_name(f"{self._outputs[0].stem}.part.json") if self._outputs else None
 
@@ -72,9 +78,9 @@ class Unfinished:
                 f"{self._parts()[0]} was made with another {' and '.join(sorted(changed))}: "
                 "give the same command again, or run without --resume"
             )
-        counts = []
-        if self._maps:  # the last one may not be whole
-            counts.append(sum(1 for _ in part_path(self._maps).glob("*.png")) - 1)
+        counts = [  # the last one may not be whole
+            sum(1 for _ in part_path(folder).glob("*.png")) - 1 for folder in self._folders
+        ]
         if self._lines:
             part = part_path(self._lines)
             counts.append(part.read_text().count("\n") if part.exists() else 0)

@@ -14,7 +14,7 @@ class ModelSpec:
     """
 
     backbone: str
-    """A key of `lmaseg.models.BACKBONES`."""
+    """A key of `lmaseg.models.BACKBONES`, or the import string of what builds an attached network, or empty."""
     classes: int
     """Number of output channels."""
     memory_frames: int = 0

@@ -1,0 +1,135 @@
+"""Folders of PNG maps, one per frame: class ids, and how sure the network was of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from lmaseg.errors import VideoError
+from lmaseg.labels import LabelSet
+from lmaseg.paths import part_path
+
+
+class MapWriter:
+    """A folder of PNG maps, one per frame; a context manager.
+
+    Written into FOLDER.part beside it, which becomes FOLDER when left without an exception. Left with one, what there
+    is stays in FOLDER.part.
+
+    Args:
+        folder: the output. One that exists and holds files needs `overwrite`: new files then replace those of the same
+            name, and others stay.
+        overwrite: whether files of the folder may be replaced.
+        keep: whether maps that a killed run left in the part stay there.
+        inputs: files that are being read, which must lie elsewhere.
+
+    Attributes:
+        part_path: where the files are until all are written.
+        frames: maps written.
+
+    Raises:
+        VideoError: a folder that cannot be written or may not be overwritten.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        overwrite: bool = False,
+        keep: bool = False,
+        inputs: Iterable[Path] = (),
+    ) -> None:
+        self.folder = Path(folder)
+        self.part_path = part_path(self.folder)
+        self.frames = 0
+        self._keep = keep
+        parent = self.folder.absolute().parent
+        if not parent.is_dir():
+            raise VideoError(f"the folder {parent} does not exist: make it first, or write elsewhere")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise VideoError(f"{self.folder} is a file: give the name of a folder for label maps")
+        if not {path.resolve().parent for path in inputs}.isdisjoint({self.folder.resolve(), self.part_path.resolve()}):
+            raise VideoError(f"{self.folder} holds the images that are read: write the label maps elsewhere")
+        if not overwrite and self.folder.exists() and any(self.folder.iterdir()):
+            raise VideoError(f"{self.folder} already holds files: allow overwriting, or write elsewhere")
+
+    def __enter__(self) -> Self:
+        try:
+            self.part_path.mkdir(exist_ok=True)
+            for left_over in [] if self._keep else self.part_path.glob("*.png"):  # of a run that was cut short
+                left_over.unlink()
+        except OSError as error:
+            raise self._failure(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._publish()
+        elif not any(self.part_path.iterdir()):
+            self.part_path.rmdir()
+
+    def _save(self, image: Image.Image, name: str) -> None:
+        try:
+            image.save(self.part_path / f"{name}.png", compress_level=1)
+        except OSError as error:
+            raise self._failure(error) from error
+        self.frames += 1
+
+    def _publish(self) -> None:
+        try:
+            if not self.folder.exists():
+                self.part_path.rename(self.folder)
+                return
+            for file in self.part_path.iterdir():
+                file.replace(self.folder / file.name)
+            self.part_path.rmdir()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> VideoError:
+        return VideoError(
+            f"cannot write {self.folder} ({error.strerror or error}): see that it can be written and its disk has room"
+        )
+
+
+class LabelMapWriter(MapWriter):
+    """A folder of indexed PNG label maps.
+
+    Args:
+        folder: the output; for it and `options` see `MapWriter`.
+        label_set: its colours become the palette; ids without a class are black.
+    """
+
+    def __init__(self, folder: str | Path, label_set: LabelSet, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self._palette = label_set.palette
+
+    def write(self, labels: np.ndarray, name: str) -> None:
+        """Write (H, W) uint8 class ids as NAME.png.
+
+        Raises:
+            ValueError: another shape or dtype.
+            VideoError: the disk failed.
+        """
+        if labels.ndim != 2 or labels.dtype != np.uint8:
+            raise ValueError(f"expected (H, W) uint8 class ids, got {labels.shape} {labels.dtype}")
+        image = Image.fromarray(np.ascontiguousarray(labels))
+        image.putpalette(self._palette)
+        self._save(image, name)
+
+
+class ConfidenceMapWriter(MapWriter):
+    """A folder of 16-bit grey PNG maps: 0 for a probability of 0, 65535 for 1."""
+
+    def write(self, confidence: np.ndarray, name: str) -> None:
+        """Write (H, W) floating point probabilities as NAME.png.
+
+        Raises:
+            VideoError: the disk failed.
+        """
+        self._save(Image.fromarray((confidence.astype(np.float32) * 65535).round().astype(np.uint16)), name)
