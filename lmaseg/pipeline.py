@@ -1,5 +1,7 @@
 """From a source to its segmented outputs in three overlapped stages: decode, segment, draw and write."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +34,8 @@ class Progress:
     stopped: bool = False
     """Ended early on request: the outputs keep their `.part` names."""
 
+
+BEHIND = 10  # as nice values count: a tenth of the share of a thread at 0
 
 Item = Labelled | Frame
 """What goes to the sinks; a frame alone where they hold its labels already."""
@@ -94,6 +98,7 @@ class _Run:
         self.cut_short = False
 
     def decode(self, decoded: Channel[Frame]) -> None:
+        _step_back()
         for frame in self._reader:
             if self._stop.is_set():
                 self.cut_short = True
@@ -144,6 +149,7 @@ class _Run:
         self._handed_on += 1
 
     def write(self, labelled: Channel[Item]) -> None:
+        _step_back()  # its encoder's threads do too, as they are started by this one
         try:
             with ExitStack() as stack:
                 for sink in self._sinks:
@@ -163,6 +169,12 @@ class _Run:
     def progress(self, *, finished: bool = False, stopped: bool = False) -> Progress:
         seconds = time.perf_counter() - self._began
         return Progress(self._frames, self._reader.frames, seconds, self._model_seconds, finished, stopped)
+
+
+def _step_back() -> None:
+    """Let the network go first: each of its steps waits for the slowest of its threads."""
+    if sys.platform == "linux":  # elsewhere threads have no priorities of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
 
 
 def _never(frame: np.ndarray) -> bool:

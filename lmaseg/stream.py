@@ -197,7 +197,7 @@ class _Graph:
 def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:
     """(N, H, W, 3) uint8 in main memory, from where a GPU can fetch it by itself if pinned."""
     if len(frames) == 1 and not pinned:
-        return torch.from_numpy(np.ascontiguousarray(frames[0])).unsqueeze(0)
+        return torch.from_numpy(np.require(frames[0], requirements=("C", "W"))).unsqueeze(0)
     stacked = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=pinned)
     np.stack(frames, out=stacked.numpy())
     return stacked

@@ -155,12 +155,11 @@ def start(source, folder, *more):
     return subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
 
 
-def disturb(source, folder, chance, number):
-    """End a run by a signal at a random time after it began to write."""
+def disturb(source, folder, number, frame):
+    """End a run by a signal when it has written the label map of a frame."""
     process = start(source, folder, "--resume")
-    while not (folder / "maps.part" / "000002.png").exists() and process.poll() is None:
-        time.sleep(0.02)
-    time.sleep(chance.uniform(0, 4))
+    while not (folder / "maps.part" / f"{frame:06d}.png").exists() and process.poll() is None:
+        time.sleep(0.005)
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert "Traceback" not in said
@@ -180,12 +179,12 @@ def check_resumed(source, folder, whole):
 
 @pytest.mark.timeout(280)
 def test_a_killed_run_is_resumed_to_the_same_result(tmp_path):
-    chance, source = random.Random(0), long_clip(tmp_path / "long.mp4")
+    source = long_clip(tmp_path / "long.mp4")
     whole, folder = tmp_path / "whole", tmp_path / "resumed"
     whole.mkdir()
     folder.mkdir()
     assert start(source, whole).wait(timeout=200) == 0
-    disturb(source, folder, chance, signal.SIGKILL)
+    assert disturb(source, folder, signal.SIGKILL, frame=130) == -signal.SIGKILL
     assert (folder / "out.part.json").exists()
     other = start(source, folder, "--resume", "--memory", "1")  # another command: refused, nothing lost
     assert "was made with another memory" in other.communicate(timeout=60)[1]
@@ -204,7 +203,7 @@ def test_twenty_signals_at_random_times(tmp_path, number):
     for i in range(20):
         folder = tmp_path / f"resumed-{i}"
         folder.mkdir()
-        code = disturb(source, folder, chance, number)
+        code = disturb(source, folder, number, frame=chance.randrange(190))
         if code != 0:  # otherwise it was done before the signal came
             assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
             if (folder / "out.part.mp4").stat().st_size > 1000:
