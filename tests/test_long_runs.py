@@ -14,6 +14,9 @@ import torch
 import lmaseg
 from lmaseg.datasets.camvid import camvid_clips
 from lmaseg.evaluate import evaluate
+from lmaseg.pipeline import segment_video
+from lmaseg.render import View
+from lmaseg.sinks import OverlayVideo, Sink
 from lmaseg.video import VideoReader, VideoWriter
 
 pytestmark = pytest.mark.slow
@@ -59,6 +62,39 @@ def test_memory_does_not_grow_with_the_length_of_the_video(long_video, tmp_path,
         print(f"\nresident set: {first:.0f} MB after {min(resident)} frames, {last:.0f} MB at the end")
     # Allocators settle for a while; what grows with the video would show as 100 bytes or more a frame.
     assert last - first < 10
+
+
+class Clock(Sink):
+    """Notes the process's CPU seconds at every frame."""
+
+    def __init__(self):
+        self.seconds = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def write(self, seen):
+        self.seconds.append(time.process_time())
+
+
+@pytest.mark.timeout(1500)
+def test_frames_late_in_a_video_cost_what_early_ones_do(long_video, tmp_path, capsys):
+    clock, label_set = Clock(), lmaseg.CAMVID
+    with VideoReader(long_video, end=100.0) as reader:
+        writer = VideoWriter(tmp_path / "out.mp4", width=64, height=64, time_base=reader.time_base, rate=reader.rate)
+        sinks = [OverlayVideo(writer, View(label_set)), clock]
+        for _ in segment_video(reader, lmaseg.Segmenter(lmaseg.load(), size=128), sinks):
+            pass
+    assert len(clock.seconds) == 3000
+    each = np.diff(clock.seconds)
+    # The lower tenths: what a frame costs where nothing else on the machine slowed it down.
+    first, last = (np.percentile(part.reshape(-1, 10).sum(1), 10) for part in (each[:500], each[-500:]))
+    with capsys.disabled():
+        print(f"\nCPU time of 10 frames: {first * 1e3:.1f} ms among the first 500, {last * 1e3:.1f} ms among the last")
+    assert last / first < 1.03
 
 
 @pytest.fixture(scope="module")
