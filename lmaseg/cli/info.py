@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
 from lmaseg.cli.options import WeightsArgument
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def info(weights: WeightsArgument = None) -> None:
-    """Print what a checkpoint says of itself: network, classes, preprocessing, training data and licence."""
+    """Print what a checkpoint says of itself: network, classes, preprocessing, training data and licence.
+
+    Of the bundled weights, their model card as well.
+    """
     from lmaseg.checkpoint import BUNDLED, read_header
 
     path = weights or BUNDLED
@@ -22,7 +26,10 @@ def info(weights: WeightsArgument = None) -> None:
     table.add_column()
     for name, value in _rows(read_header(path), path.stat().st_size):
         table.add_row(name, value)
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    if path == BUNDLED:
+        console.print(Markdown(path.with_name("README.md").read_text()))
 
 
 def _rows(header: "Header", size: int) -> list[tuple[str, str]]:
