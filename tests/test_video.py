@@ -1,6 +1,7 @@
 """Reading videos; `test_video_writer.py` is about writing them."""
 
 import itertools
+import os
 import threading
 from fractions import Fraction
 
@@ -166,8 +167,10 @@ def test_a_file_cut_off_gives_what_is_there(make_video):
     path = make_video("in.mkv", pts=range(100))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     numbers, _, _ = read(path)
-    assert numbers == list(range(len(numbers)))
+    assert numbers == sorted(set(numbers))
     assert 20 < len(numbers) < 100
+    # The frames that other threads had in hand may go with the broken packet.
+    assert numbers[-1] + 1 - len(numbers) <= os.cpu_count()
 
 
 def only_audio(path):

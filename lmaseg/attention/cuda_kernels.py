@@ -21,17 +21,18 @@ PRECISION = tl.constexpr("tf32x3")  # of float32 products: as exact as float32, 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 
 
-def _tuned(*sizes: tuple[int, int, int, int, int, int]) -> Any:
+def _tuned(*sizes: tuple[int, int, int, int, int, int], also: tuple[str, ...] = ()) -> Any:
     """Decorates a kernel to try (tile_h, tile_w, block_h, block_w, warps, stages) once per kind of call and device.
 
-    What needs more shared memory than there is falls out; the last size is small enough for float32 anywhere.
+    The arguments named in `also` tell kinds of call apart besides those that all kernels have. What needs more shared
+    memory than there is falls out; the last size is small enough for float32 anywhere.
     """
     names = ("tile_h", "tile_w", "block_h", "block_w")
     configs = [
         triton.Config(dict(zip(names, size, strict=True)), num_warps=warps, num_stages=stages)
         for *size, warps, stages in sizes
     ]
-    key = ["frames", "window", "channels", "depth", "asks", "of_own", "of_values"]
+    key = ["frames", "window", "channels", "depth", *also]
     return triton.autotune(configs[:1] if INTERPRETED else configs, key=key, cache_results=True)
 
 
@@ -254,6 +255,7 @@ def agree(
     (8, 16, 2, 16, 8, 2),
     (4, 16, 2, 16, 4, 2),
     (4, 8, 1, 16, 4, 1),
+    also=("asks", "of_own", "of_values"),
 )
 @triton.jit
 def backward(
