@@ -1,6 +1,7 @@
 """Measurements too long for every test run: `pytest -m slow`."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -94,7 +95,8 @@ def test_frames_late_in_a_video_cost_what_early_ones_do(long_video, tmp_path, ca
     first, last = (np.percentile(part.reshape(-1, 10).sum(1), 10) for part in (each[:500], each[-500:]))
     with capsys.disabled():
         print(f"\nCPU time of 10 frames: {first * 1e3:.1f} ms among the first 500, {last * 1e3:.1f} ms among the last")
-    assert last / first < 1.03
+    # What grows with the video would soon exceed either; the noise of a shared machine comes near the stricter one.
+    assert last / first < (1.03 if "LMASEG_MEASURE" in os.environ else 1.15)
 
 
 @pytest.fixture(scope="module")
