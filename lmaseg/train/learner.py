@@ -101,7 +101,7 @@ class Learner:
         with self._precision():
             outputs = self._model(normalised(clips, self._preprocess))
         shares = self._stage.outputs_at(options.auxiliary)
-        loss = total_loss(outputs, labels, self._weights, shares, options.ohem)
+        loss = total_loss(outputs, labels, self._weights, shares, ohem=options.ohem, lovasz=options.lovasz)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._parameters, options.clip_norm)

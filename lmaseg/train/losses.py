@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from lmaseg.datasets.augment import IGNORED
 
 HARDEST = 1 / 16  # share of the pixels that OHEM keeps however easy they are
+LOVASZ_STEP = 3  # rows and columns: sorting every pixel would take longer than the network on a CPU
 
 
 def class_weights(frequencies: Tensor) -> Tensor:
@@ -38,6 +39,39 @@ def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor, ohem: flo
     return (losses * counted).sum() / counted.sum().clamp(min=1e-6)
 
 
+def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
+    """The Lovasz extension of 1 - IoU, averaged over the classes that the labels hold.
+
+    Berman, Triki, Blaschko, "The Lovasz-Softmax loss", CVPR 2018, over the whole batch at once. One pixel in
+    LOVASZ_STEP in each direction counts.
+
+    Args:
+        logits: (B, classes, H, W).
+        labels: (B, h, w) int64 class ids, `IGNORED` where there is none; h and w multiples of H and W.
+
+    Returns:
+        A scalar in [0, 1], 0 if nothing is labelled.
+    """
+    classes = logits.shape[1]
+    labels = _at_resolution(labels, logits.shape[-1])[:, ::LOVASZ_STEP, ::LOVASZ_STEP].flatten()
+    logits = logits[:, :, ::LOVASZ_STEP, ::LOVASZ_STEP].float()
+    probabilities = logits.softmax(1).transpose(0, 1).flatten(1)  # (classes, P)
+    truth = F.one_hot(labels.clamp(max=classes - 1), classes).T.float() * (labels != IGNORED)
+    errors, order = ((truth - probabilities).abs() * (labels != IGNORED)).sort(dim=1, descending=True)
+    losses = (errors * _jaccard_steps(truth.gather(1, order))).sum(1)
+    present = truth.any(1)
+    return (losses * present).sum() / present.sum().clamp(min=1)
+
+
+def _jaccard_steps(truth: Tensor) -> Tensor:
+    """By how much 1 - IoU grows as each pixel, the worst first, is got wrong: (classes, P) of 0 and 1 -> float32."""
+    total = truth.sum(1, keepdim=True)
+    correct = total - truth.cumsum(1)
+    union = total + (1 - truth).cumsum(1)
+    loss = 1 - correct / union.clamp(min=1)
+    return torch.diff(loss, dim=1, prepend=torch.zeros_like(loss[:, :1]))
+
+
 def _at_resolution(labels: Tensor, width: int) -> Tensor:
     step = labels.shape[-1] // width
     return labels[:, step // 2 :: step, step // 2 :: step]
@@ -62,9 +96,11 @@ class AuxiliaryHead(nn.Module):
         return self.output(F.relu(self.bn(self.conv(features))))
 
 
-def total_loss(outputs: list[Tensor], labels: Tensor, weights: Tensor, shares: list[float], ohem: float) -> Tensor:
-    """The loss of several outputs, each multiplied by its share."""
-    total = torch.zeros((), device=labels.device)
+def total_loss(
+    outputs: list[Tensor], labels: Tensor, weights: Tensor, shares: list[float], *, ohem: float, lovasz: float
+) -> Tensor:
+    """The loss of several outputs, each multiplied by its share, and `lovasz` times the first one's Lovasz loss."""
+    total = lovasz * lovasz_softmax(outputs[0], labels) if lovasz else torch.zeros((), device=labels.device)
     for logits, share in zip(outputs, shares, strict=True):
         total = total + share * segmentation_loss(logits, labels, weights, ohem)
     return total

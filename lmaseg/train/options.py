@@ -47,6 +47,8 @@ class TrainOptions:
     ohem: float = 0.0
     """Learn only from pixels whose true class is given less than this probability (and from the hardest 16th of all
     pixels in any case); 0 learns from all."""
+    lovasz: float = 0.0
+    """Weight of the Lovasz loss, which follows the mean IoU, beside the cross entropy's; 0 leaves it out."""
     auxiliary: float = 0.4
     """Weight of the second loss: of a head on the encoder's features in the base stage, of the single-frame logits in
     the joint one."""
