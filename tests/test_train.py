@@ -40,7 +40,7 @@ from lmaseg.train import (
     train,
 )
 from lmaseg.train.learner import Learner
-from lmaseg.train.losses import IGNORED, class_weights, segmentation_loss
+from lmaseg.train.losses import IGNORED, class_weights, lovasz_softmax, segmentation_loss, total_loss
 from lmaseg.train.sampler import Sampler
 from lmaseg.train.schedule import rate_factor
 
@@ -184,6 +184,34 @@ class TestLoss:
     def test_without_a_label_there_is_no_loss(self):
         labels = torch.full((1, 8, 8), IGNORED)
         assert segmentation_loss(torch.randn(1, 3, 8, 8), labels, self.weights) == 0
+
+    def test_the_lovasz_loss_of_sure_labels_is_the_mean_of_1_minus_iou(self):
+        torch.manual_seed(1)
+        labels, sure = torch.randint(3, (2, 9, 9)), torch.randint(3, (2, 9, 9))
+        labels[0, :4] = IGNORED
+        logits = 100.0 * F.one_hot(sure, 4).permute(0, 3, 1, 2)  # the fourth class is in no label
+        truth, guess = labels[:, ::3, ::3], sure[:, ::3, ::3]
+        known = truth != IGNORED
+        pairs = [((truth == k) & known, (guess == k) & known) for k in range(3)]
+        expected = sum(1 - (a & b).sum() / (a | b).sum() for a, b in pairs) / 3
+        torch.testing.assert_close(lovasz_softmax(logits, labels), expected)
+
+    def test_the_lovasz_loss_falls_along_its_gradient(self):
+        logits, labels = self.case()
+        logits.requires_grad_()
+        loss = lovasz_softmax(logits, labels)
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert gradient.abs().sum() > 0
+        assert lovasz_softmax(logits - gradient, labels) < loss < 1
+
+    def test_the_lovasz_loss_is_added_to_the_first_output_only(self):
+        logits, labels = self.case()
+        settings = {"labels": labels, "weights": self.weights, "shares": [1.0, 0.4], "ohem": 0.0}
+        plain, added = (total_loss([logits, logits.flip(1)], lovasz=share, **settings) for share in (0.0, 0.5))
+        torch.testing.assert_close(added - plain, 0.5 * lovasz_softmax(logits, labels))
+
+    def test_without_a_label_there_is_no_lovasz_loss(self):
+        assert lovasz_softmax(torch.randn(1, 3, 8, 8), torch.full((1, 8, 8), IGNORED)) == 0
 
     def test_rare_classes_weigh_more(self):
         frequencies = torch.tensor([0.9, 0.1, 0.0])
@@ -340,6 +368,13 @@ class TestNetwork:
         assert_same(dict(net.encoder.state_dict()), dict(other.encoder.state_dict()))
         with pytest.raises(ValueError, match="fusion"):
             adapted_network(net, fusion="sum")
+
+    def test_projections_are_replaced_where_the_fusion_reads_others(self):
+        net = fresh_network(CAMVID, size=SIZE)
+        residual = adapted_network(net, fusion="residual")
+        assert not hasattr(residual.projections, "query_value")
+        assert torch.equal(residual.projections.query_key.weight, residual.projections.memory_key.weight)
+        assert adapted_network(residual, window=5).projections is residual.projections
 
 
 class TestStages:
