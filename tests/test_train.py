@@ -248,7 +248,7 @@ class TestStore:
         assert store.images[:, 0, 0, 0].tolist() == [1, 4, 5, 6, 7]
         assert store.ends.tolist() == [0, 3, 4]
         assert store.reach.tolist() == [0, 2, 3]
-        indices, still = store.pick(torch.tensor([0, 1, 2]), 2)
+        indices, still = store.pick(torch.tensor([0, 1, 2]), 2, torch.tensor([False] * 3))
         assert indices.tolist() == [[0, 0, 0], [1, 2, 3], [2, 3, 4]]
         assert still.tolist() == [True, False, False]
 
@@ -256,6 +256,13 @@ class TestStore:
         store = self.load(write_clip(tmp_path, range(0, 200, 30), {0, 30, 60}))
         assert len(store.images) == 3
         assert store.reach.tolist() == [0, 0, 0]
+
+    def test_a_distant_past_is_what_was_stored_before(self, tmp_path):
+        store = self.load(write_clip(tmp_path, range(0, 200, 30), {0, 30, 60, 90}))
+        distant = torch.tensor([True, True, False])
+        indices, still = store.pick(torch.tensor([1, 3, 3]), 2, distant)
+        assert indices.tolist() == [[1, 1, 1], [1, 2, 3], [3, 3, 3]]  # the first has too little before it
+        assert still.tolist() == [True, False, True]
 
     def test_another_size_is_fitted_and_the_rest_is_unlabelled(self, tmp_path):
         store = self.load(write_clip(tmp_path, [7], {7}), size=(48, 48))
@@ -319,6 +326,14 @@ class NumberedClips(StreetClips):
         images = np.full((self.frames, *self.size, 3), number, np.uint8)
         return images, np.full((self.frames, *self.size), number % 11, np.uint8)
 
+    def test_a_share_of_the_stills_has_a_distant_past(self):
+        def stills(distant):
+            sampler = Sampler(tiny_mixture(), batch=4, seed=0, distant=distant)
+            return torch.cat([sampler.draw(step, past=2).still for step in range(100)]).float().mean().item()
+
+        assert stills(0.0) == 1
+        assert stills(0.5) == pytest.approx(1 - 0.5 * 0.8, abs=0.1)  # two of the ten frames have no two before them
+
 
 class TestStreetSource:
     def source(self, **arguments):
@@ -337,7 +352,7 @@ class TestStreetSource:
     def test_clips_end_where_their_past_is_complete(self):
         source = self.source()
         assert source.store.ends.tolist() == [2, 3, 6, 7, 10, 11]
-        indices, still = source.store.pick(torch.tensor([2]), 2)
+        indices, still = source.store.pick(torch.tensor([2]), 2, torch.tensor([False]))
         assert indices.tolist() == [[4, 5, 6]]
         assert not still.any()
 

@@ -103,6 +103,9 @@ Scale = Annotated[
 Rotation = Annotated[float | None, typer.Option(min=0, help="Largest roll in degrees: 4.", rich_help_panel=RECIPE)]
 Colour = Annotated[float | None, typer.Option(min=0, help="Strength of changes of colour: 1.", rich_help_panel=RECIPE)]
 Motion = Annotated[float | None, typer.Option(min=0, help="Speed of the virtual camera: 1.", rich_help_panel=RECIPE)]
+Distant = Annotated[
+    float | None, typer.Option(help="Share of stills whose past is long before them: 0.1.", rich_help_panel=RECIPE)
+]
 
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all chance: 0.", rich_help_panel=RUN)]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that draw streets.", rich_help_panel=RUN)]
