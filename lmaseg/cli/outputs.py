@@ -10,7 +10,7 @@ from rich.prompt import Confirm
 
 from lmaseg.cli.console import console
 from lmaseg.errors import VideoError
-from lmaseg.paths import part_path
+from lmaseg.paths import part_path, writing
 
 Overwrite = Annotated[
     bool | None, typer.Option("--overwrite/--no-overwrite", "-y/-n", help="Replace outputs that exist; default: ask.")
@@ -37,7 +37,12 @@ def may_replace(outputs: list[Path], overwrite: bool | None) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file that appears under its name when it is complete."""
+    """A text file that appears under its name when it is complete.
+
+    Raises:
+        VideoError: it cannot be written.
+    """
     part = part_path(path)
-    part.write_text(text)
-    part.replace(path)
+    with writing(path):
+        part.write_text(text)
+        part.replace(path)

@@ -116,7 +116,7 @@ def run_job(job: Job, settings: Settings) -> bool:
                 reader, segmenter, sinks, reset_at_cuts=settings.reset_at_cuts, stop=stop, done=done
             ):
                 display.update(progress.frames, progress.total, progress.seconds)
-        warnings = warnings_of(reader, writer.skipped_streams if writer else [])
+        warnings = warnings_of(reader, writer)
         summarise(progress, reader, [path for path in (job.video, job.maps, job.confidence) if path], warnings)
         if job.report:
             write_report(job.report, settings.given, progress, reader, segmenter.net.labels, shares, warnings)

@@ -28,7 +28,7 @@ class Encoder:
 ENCODERS = {
     "h264": Encoder("libx264", {"preset": "veryfast"}, crf=20),
     "hevc": Encoder("libx265", {"preset": "veryfast", "x265-params": "log-level=none"}, crf=23),
-    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63)),
+    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63), any_size=True),
     "vp9": Encoder(
         "libvpx-vp9",
         {"deadline": "good", "cpu-used": "5", "row-mt": "1"},
