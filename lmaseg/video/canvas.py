@@ -31,8 +31,8 @@ class Canvas:
         self.warnings: list[str] = []
         if self._right or self._below:
             self.warnings.append(
-                f"{encoder.name} takes even sizes only: {width}x{height} became {self.width}x{self.height} by repeating "
-                "the edge; av1, vp9 and ffv1 keep the size"
+                f"{encoder.name} takes even sizes only: {width}x{height} became {self.width}x{self.height} by "
+                "repeating the edge; av1, vp9 and ffv1 keep the size"
             )
 
     def tag(self, context: VideoCodecContext) -> None:

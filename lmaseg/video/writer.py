@@ -21,13 +21,18 @@ from lmaseg.errors import VideoError
 from lmaseg.paths import REMEDY, part_path
 from lmaseg.video.canvas import Canvas
 from lmaseg.video.copier import StreamCopier
-from lmaseg.video.encoders import container_options, encoder_for, muxer_for, options_for, output_time_base
+from lmaseg.video.encoders import (
+    container_options,
+    encoder_for,
+    likely_rate,
+    muxer_for,
+    options_for,
+    output_time_base,
+)
 from lmaseg.video.media import reason
 from lmaseg.video.target import check_target
 from lmaseg.video.unfinished import packets_of, taken_over_path
 
-LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
-DEFAULT_RATE = Fraction(30)
 KEY_FRAME_SECONDS = 4  # at most between two: where players can jump to and a killed run can go on from
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
 
@@ -96,7 +101,7 @@ class VideoWriter:
         self._encoder = encoder_for(codec or self._muxer.default_codec, self._muxer)
         self._options = options_for(self._encoder, crf)
         self._size = width, height
-        self._time_base, self._rate = time_base, _likely(rate)
+        self._time_base, self._rate = time_base, likely_rate(rate)
         self._tick = output_time_base(self._muxer, time_base)
         self._usual_duration = max(1, round(1 / (self._rate * self._tick)))  # ticks
         self._sample_aspect_ratio = sample_aspect_ratio
@@ -299,9 +304,3 @@ class VideoWriter:
             refused = isinstance(error, av.FFmpegError) and not isinstance(error, OSError)
             remedy = "try another codec or size" if refused else REMEDY
             raise VideoError(f"cannot write {self.path} ({reason(error)}): {remedy}") from error
-
-
-def _likely(rate: Fraction | float) -> Fraction:
-    """The rate if an encoder can be told it, else a common one."""
-    lowest, highest = LIKELY_RATES
-    return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE
