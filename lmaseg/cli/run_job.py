@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmaseg.cli.console import RunDisplay, say
-from lmaseg.cli.interrupt import stop_on_interrupt
+from lmaseg.cli.interrupt import stop_on_interrupt, unless_interrupted
 from lmaseg.cli.outputs import may_replace
 from lmaseg.cli.run_report import summarise, warnings_of, write_report
 from lmaseg.cli.unfinished import Unfinished
@@ -96,7 +97,8 @@ def run_job(job: Job, settings: Settings) -> bool:
     replace = may_replace(job.files, settings.overwrite)
     segmenter = settings.segmenter
     segmenter.reset()
-    source = open_source(
+    opening = partial(
+        open_source,
         job.source,
         start=settings.start,
         end=settings.end,
@@ -104,6 +106,7 @@ def run_job(job: Job, settings: Settings) -> bool:
         warm_up=segmenter.memory.frames,
         **settings.reading,
     )
+    source = unless_interrupted(opening)
     with source as reader, closing(unfinished):
         done = unfinished.begin(resume=settings.resume)
         writer = _video_writer(job, settings, reader, replace, done) if job.video else None
