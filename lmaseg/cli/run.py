@@ -1,5 +1,6 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
+import warnings
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.network import load_network
 from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, parse_time
-from lmaseg.cli.outputs import Overwrite
+from lmaseg.cli.outputs import Overwrite, check_apart
 from lmaseg.cli.run_job import PIPE, Ids, Job, Pipe, Settings, run_job
 from lmaseg.errors import LmasegError
 
@@ -162,6 +163,9 @@ def run(
     given = {key: value for key, value in locals().items() if key not in ("sources", "resume", "overwrite")}
     end = _end_time(start, duration, end)
     jobs = _jobs(sources, output, Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report))
+
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
+    check_apart([path for job in jobs for path in job.files], [source for source in sources if source != "-"])
 
     from lmaseg.render import VIEWS
 
