@@ -1,15 +1,11 @@
 """Sources made to break things end in a sentence, soon, and nothing but the outputs is touched."""
 
-import contextlib
-import itertools
 import os
 import struct
 import zlib
 from fractions import Fraction
 
-import av
 import pytest
-from conftest import SHARED
 from media import number_of, write_video
 from PIL import Image
 
@@ -291,43 +287,3 @@ def test_strict_reading_ends_with_the_first_damage(make_video):
     with VideoReader(path) as reader:
         assert len(list(reader)) > len(numbers)
         assert reader.damaged > 0
-
-
-REAL = sorted(path for folder in ("odd", "clips") for path in (SHARED / folder).glob("*.*") if path.suffix != ".md")
-UNREADABLE = {
-    "androidx_invalid-bitstream.webm",
-    "androidx_video_dovi_3840x2160_30fps_dav1_10.mp4",
-    "m4p_bipbop_nonfragment_header.mp4",
-    "m4p_zero_empty_stsc.mp4",
-}
-
-
-def container_times(path, count):
-    """What FFmpeg gives as the pts of the first frames, whatever it is worth."""
-    times = []
-    with av.open(path) as container:
-        stream = container.streams.best("video")
-        packets = (packet for packet in container.demux(stream) if packet.size)
-        for packet in itertools.chain(packets, [None]):
-            with contextlib.suppress(av.FFmpegError):
-                times += [frame.pts for frame in stream.decode(packet)]
-            if len(times) >= count:
-                break
-    return times[:count]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", REAL or [SHARED / "odd"], ids=lambda path: path.name)
-def test_every_real_file_is_read_or_refused_in_a_sentence(path, shared_file):
-    shared_file(f"{path.parent.name}/{path.name}")
-    if path.name in UNREADABLE:
-        with pytest.raises(VideoError, match=path.name):
-            VideoReader(path)
-        return
-    with VideoReader(path) as reader:
-        frames = list(itertools.islice(reader, 150))
-        repaired = reader.repaired
-    assert {frame.image.shape for frame in frames} == {(reader.height, reader.width, 3)}
-    assert all(a.pts < b.pts for a, b in itertools.pairwise(frames))
-    times = container_times(path, len(frames))
-    assert sum(frame.pts != pts for frame, pts in zip(frames, times, strict=True)) == repaired

@@ -65,6 +65,14 @@ def _identity(path: Path) -> tuple[int, int]:
     return told.st_dev, told.st_ino
 
 
+def make_folder(folder: Path) -> None:
+    """A folder for outputs, unless it is there already."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{folder} cannot be made a folder ({error.strerror}): give another name") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """A text file that appears under its name when it is complete.
 
