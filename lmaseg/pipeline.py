@@ -70,6 +70,8 @@ def segment_video(
     stages.start(lambda: run.segment(decoded, labelled))
     stages.start(lambda: run.write(labelled))
     for _ in stages.join():
+        if run.stop.is_set():
+            reader.stop()
         yield run.progress()
     yield run.progress(finished=not run.cut_short, stopped=run.cut_short)
 
@@ -90,7 +92,7 @@ class _Run:
         reset_at_cuts: bool,
         done: int,
     ) -> None:
-        self._reader, self._segmenter, self._sinks, self._stop = reader, segmenter, sinks, stop
+        self._reader, self._segmenter, self._sinks, self.stop = reader, segmenter, sinks, stop
         self._is_cut = CutDetector() if reset_at_cuts else _never
         self._began = time.perf_counter()
         self._done, self._handed_on, self._frames = done, 0, 0
@@ -100,10 +102,10 @@ class _Run:
     def decode(self, decoded: Channel[Frame]) -> None:
         _step_back()
         for frame in self._reader:
-            if self._stop.is_set():
-                self.cut_short = True
+            if self.stop.is_set():
                 break
             decoded.put(frame)
+        self.cut_short |= self.stop.is_set()
         decoded.close()
 
     def segment(self, decoded: Channel[Frame], labelled: Channel[Item]) -> None:
@@ -129,7 +131,7 @@ class _Run:
         """The frames for the network: not those that the sinks hold and the memory does not need."""
         beyond_memory = self._done - self._segmenter.memory.frames
         for frame in decoded:
-            if self._stop.is_set():  # drop what is queued: only the frames in hand are finished
+            if self.stop.is_set():  # drop what is queued: only the frames in hand are finished
                 self.cut_short = True
             elif frame.warm_up or self._handed_on >= beyond_memory:
                 yield frame

@@ -22,6 +22,7 @@ LAYERS = [
     {"cli"},
 ]
 MAY = {
+    "paths": {"errors"},
     "images": {"video"},
     "attention": {"kernels"},
     "models": {"attention"},

@@ -1,5 +1,6 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
+import warnings
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.network import load_network
 from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, parse_time
-from lmaseg.cli.outputs import Overwrite
+from lmaseg.cli.outputs import Overwrite, check_apart, make_folder
 from lmaseg.cli.run_job import PIPE, Ids, Job, Pipe, Settings, run_job
 from lmaseg.errors import LmasegError
 
@@ -163,6 +164,9 @@ def run(
     end = _end_time(start, duration, end)
     jobs = _jobs(sources, output, Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report))
 
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
+    check_apart([path for job in jobs for path in job.files], [source for source in sources if source != "-"])
+
     from lmaseg.render import VIEWS
 
     segmenter = make_segmenter(weights, device, size, memory, batch, net, confidence=confidence is not None)
@@ -248,7 +252,7 @@ def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
     for folder in (output, wanted.maps, wanted.confidence):
         if folder:
-            _make_folder(folder)
+            make_folder(folder)
     return [
         Job(
             source,
@@ -273,13 +277,6 @@ def _one_job(output: Path, is_video: bool, wanted: Job) -> Job:
         known = " ".join(SUFFIXES)
         raise typer.BadParameter(f"{output} ends in none of {known}: give a video, or a folder's name without a suffix")
     return replace(wanted, maps=output)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise typer.BadParameter(f"{folder} cannot be made a folder ({error.strerror}): give another name") from error
 
 
 def _class_ids(names: str, label_set: "LabelSet") -> list[int]:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmaseg.cli.console import RunDisplay, say
-from lmaseg.cli.interrupt import stop_on_interrupt
-from lmaseg.cli.outputs import may_replace
+from lmaseg.cli.interrupt import stop_on_interrupt, unless_interrupted
+from lmaseg.cli.outputs import check_apart, may_replace
 from lmaseg.cli.run_report import summarise, warnings_of, write_report
 from lmaseg.cli.unfinished import Unfinished
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lmaseg.images import ImageReader
     from lmaseg.labels import LabelSet
     from lmaseg.render import View
-    from lmaseg.sinks import LabelMaps, Sink
+    from lmaseg.sinks import Sink
     from lmaseg.stream import Segmenter
     from lmaseg.video import VideoReader, VideoWriter
 
@@ -96,7 +97,8 @@ def run_job(job: Job, settings: Settings) -> bool:
     replace = may_replace(job.files, settings.overwrite)
     segmenter = settings.segmenter
     segmenter.reset()
-    source = open_source(
+    opening = partial(
+        open_source,
         job.source,
         start=settings.start,
         end=settings.end,
@@ -104,11 +106,14 @@ def run_job(job: Job, settings: Settings) -> bool:
         warm_up=segmenter.memory.frames,
         **settings.reading,
     )
+    source = unless_interrupted(opening)
     with source as reader, closing(unfinished):
+        inputs = _images(reader)
+        check_apart(job.files, inputs)
         done = unfinished.begin(resume=settings.resume)
         writer = _video_writer(job, settings, reader, replace, done) if job.video else None
         shares = ClassShares(len(segmenter.net.labels))
-        sinks = [*_sinks(job, settings, reader, writer, replace, done)]
+        sinks = [*_sinks(job, settings, reader, writer, inputs, replace, done)]
         if job.report:  # counting pixels costs time on every frame
             sinks.append(shares)
         with stop_on_interrupt() as stop, RunDisplay(display_name(job.source)) as display:
@@ -116,7 +121,7 @@ def run_job(job: Job, settings: Settings) -> bool:
                 reader, segmenter, sinks, reset_at_cuts=settings.reset_at_cuts, stop=stop, done=done
             ):
                 display.update(progress.frames, progress.total, progress.seconds)
-        warnings = warnings_of(reader, writer.skipped_streams if writer else [])
+        warnings = warnings_of(reader, writer)
         summarise(progress, reader, [path for path in (job.video, job.maps, job.confidence) if path], warnings)
         if job.report:
             write_report(job.report, settings.given, progress, reader, segmenter.net.labels, shares, warnings)
@@ -128,20 +133,24 @@ def _sinks(
     settings: Settings,
     reader: "VideoReader | ImageReader",
     writer: "VideoWriter | None",
+    inputs: "list[Path]",
     replace: bool,
     done: int,
 ) -> "Iterator[Sink]":
     from lmaseg import sinks
-    from lmaseg.maps import ConfidenceMapWriter
+    from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
     from lmaseg.video import LabelVideoWriter
 
     label_set = settings.segmenter.net.labels
     if writer:
         yield sinks.OverlayVideo(writer, settings.view)
     if job.maps:
-        yield _label_maps(job.maps, label_set, settings.ids, reader, replace, done)
+        table, shown_as = _written_ids(label_set, settings.ids)
+        maps = LabelMapWriter(job.maps, shown_as, overwrite=replace, inputs=inputs, keep=done > 0)
+        yield sinks.LabelMaps(maps, table)
     if job.confidence:
-        yield sinks.ConfidenceMaps(ConfidenceMapWriter(job.confidence, overwrite=replace, keep=done > 0))
+        confidence = ConfidenceMapWriter(job.confidence, overwrite=replace, inputs=inputs, keep=done > 0)
+        yield sinks.ConfidenceMaps(confidence)
     if job.pipe:
         ids, _ = _written_ids(label_set, settings.ids)
         if settings.pipe is Pipe.GRAY:
@@ -182,16 +191,11 @@ def _video_writer(
     )
 
 
-def _label_maps(
-    folder: Path, label_set: "LabelSet", ids: Ids, reader: "VideoReader | ImageReader", replace: bool, done: int
-) -> "LabelMaps":
+def _images(reader: "VideoReader | ImageReader") -> list[Path]:
+    """The image files that are read."""
     from lmaseg.images import ImageReader
-    from lmaseg.maps import LabelMapWriter
-    from lmaseg.sinks import LabelMaps
 
-    table, shown_as = _written_ids(label_set, ids)
-    inputs = reader.paths if isinstance(reader, ImageReader) else ()
-    return LabelMaps(LabelMapWriter(folder, shown_as, overwrite=replace, inputs=inputs, keep=done > 0), table)
+    return reader.paths if isinstance(reader, ImageReader) else []
 
 
 def _written_ids(label_set: "LabelSet", ids: Ids) -> "tuple[np.ndarray, LabelSet]":

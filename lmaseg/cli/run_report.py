@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from lmaseg.labels import LabelSet
     from lmaseg.pipeline import Progress
     from lmaseg.sinks import ClassShares
-    from lmaseg.video import VideoReader
+    from lmaseg.video import VideoReader, VideoWriter
 
 
-def warnings_of(reader: "VideoReader | ImageReader", skipped_streams: list[str]) -> list[str]:
+def warnings_of(reader: "VideoReader | ImageReader", writer: "VideoWriter | None") -> list[str]:
     """What of the source did not come through as it was."""
-    warnings = [*reader.warnings, *(f"not copied: {line}" for line in skipped_streams)]
+    warnings = [*reader.warnings, *(writer.warnings if writer else [])]
     if reader.damaged:
         warnings.append(f"damaged packets or frames in the source, decoding went on after each: {reader.damaged}")
     if reader.dropped:
