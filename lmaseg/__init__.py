@@ -1,8 +1,13 @@
 """Video semantic segmentation with local memory attention.
 
->>> net = lmaseg.load()  # doctest: +SKIP
->>> segmenter = lmaseg.Segmenter(net)  # doctest: +SKIP
->>> labels = segmenter(frame)  # (H, W, 3) uint8 RGB -> (H, W) uint8 class ids  # doctest: +SKIP
+>>> import lmaseg, numpy
+>>> net = lmaseg.load()  # the bundled weights
+>>> segmenter = lmaseg.Segmenter(net)  # owns the memory; one per video
+>>> frame = numpy.zeros((180, 240, 3), numpy.uint8)  # (H, W, 3) RGB
+>>> labels = segmenter(frame)  # (H, W) class ids
+>>> labels.shape, labels.dtype
+((180, 240), dtype('uint8'))
+>>> name = net.labels.names[labels[90, 120]]
 """
 
 from importlib import import_module

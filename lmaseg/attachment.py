@@ -65,6 +65,14 @@ def attach(
         memory_frames, window, key_channels, value_channels, fusion: the memory, as in `ModelSpec`.
         builder: where checkpoints can find a function that returns this video network, "package.module:function".
 
+    >>> encoder, decoder = nn.Conv2d(3, 16, 4, stride=4), nn.ConvTranspose2d(16, 5, 4, stride=4)
+    >>> net = attach(encoder, decoder, window=3)
+    >>> net.stride, net.spec.classes
+    (4, 5)
+    >>> logits, key, value = net(torch.rand(1, 3, 32, 64))
+    >>> key.shape, value.shape
+    (torch.Size([1, 16, 8, 16]), torch.Size([1, 64, 8, 16]))
+
     Raises:
         ValueError: what does not fit: no such layer, or not called exactly once; a feature map that is not 4-d; a
             stride that is not constant; other figures than expected.

@@ -87,6 +87,7 @@ class ImageReader:
 
     Raises:
         VideoError: no images, one that cannot be read, one of another size, or two that would share a name.
+        ValueError: a stride under 1, or fewer than no frames to warm up.
     """
 
     sample_aspect_ratio: Fraction | None = None

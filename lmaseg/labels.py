@@ -11,6 +11,9 @@ class LabelSet:
 
     `train_ids[i]` is the Cityscapes train id of class i (255: none), `ignore_index` the id that marks
     unlabelled pixels in this set's ground truth; colours are 8-bit sRGB.
+
+    >>> CAMVID.names[8], CAMVID.colors[8], CITYSCAPES.names[CAMVID.train_ids[8]]
+    ('car', (0, 0, 142), 'car')
     """
 
     name: str
@@ -79,6 +82,7 @@ CITYSCAPES = LabelSet(
     ),
     train_ids=tuple(range(19)),
 )
+"""The 19 classes of the Cityscapes benchmark, by train id."""
 
 # Order: the 11-class CamVid of SegNet (Badrinarayanan et al. 2017); 11 marks unlabelled pixels. Colours follow
 # Cityscapes where a class has a counterpart there, so that one legend serves both.
@@ -113,6 +117,7 @@ CAMVID = LabelSet(
     train_ids=(10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12),
     ignore_index=11,
 )
+"""The 11 classes of CamVid; 11 marks unlabelled pixels."""
 
 # The ids of the Cityscapes label files by train id, and the category each is scored under
 # (cityscapesscripts/helpers/labels.py). The files hold ids 0 to 33; those not listed here are not evaluated. License

@@ -61,6 +61,22 @@ def segment_video(
 
     Raises:
         Whatever the first stage to fail raised, after all stages have ended.
+
+    >>> import lmaseg
+    >>> from fractions import Fraction
+    >>> from lmaseg.maps import LabelMapWriter
+    >>> from lmaseg.sinks import LabelMaps
+    >>> from lmaseg.video import VideoWriter
+    >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
+    ...     for pts in range(3):
+    ...         writer.write(np.full((64, 96, 3), 80 * pts, np.uint8), pts)
+    >>> segmenter, as_they_are = lmaseg.Segmenter(lmaseg.load()), np.arange(256, dtype=np.uint8)
+    >>> with VideoReader("in.mp4") as reader:
+    ...     maps = LabelMaps(LabelMapWriter("maps", segmenter.net.labels), as_they_are)
+    ...     for progress in segment_video(reader, segmenter, [maps]):
+    ...         seconds_left = progress.total and progress.seconds * (progress.total / max(1, progress.frames) - 1)
+    >>> progress.frames, progress.finished
+    (3, True)
     """
     run = _Run(reader, segmenter, sinks, stop or threading.Event(), reset_at_cuts, done)
     stages = Stages()

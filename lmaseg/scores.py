@@ -44,6 +44,7 @@ class Evaluation:
     frames: int
     """Labelled frames scored."""
     seconds: float
+    """Reading and computing, in this process."""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -55,10 +56,12 @@ class Evaluation:
 
     @property
     def mean_iou(self) -> float:
+        """The mean IoU over the classes that have one, in [0, 1]."""
         return mean_iou(self.class_ious)
 
     @property
     def classes_in_mean(self) -> int:
+        """How many classes the mean IoU is over."""
         return int(np.count_nonzero(~np.isnan(self.class_ious)))
 
     @property
@@ -71,6 +74,7 @@ class Evaluation:
 
     @property
     def pixel_accuracy(self) -> float:
+        """The share of the labelled pixels that are right, in [0, 1]."""
         return pixel_accuracy(_square(self.counts))
 
     @property
@@ -145,7 +149,10 @@ class ClipScore:
         self._shape: tuple[int, ...] | None = None
 
     def update(self, truth: Picture, predicted: Picture, name: str) -> None:
-        """Takes in the next labelled frame; both maps (H, W) uint8 ids of the data set's classes."""
+        """Takes in the next labelled frame; both maps (H, W) uint8 ids of the data set's classes.
+
+        Raises DatasetError for a map of another size than those before it.
+        """
         if self._shape not in (None, truth.shape):
             raise DatasetError(
                 f"the label of {name} has another size than those before it: put it in a clip of its own"
@@ -176,6 +183,7 @@ class Tallies:
         self._temporal = np.zeros((clips, len(TEMPORAL), 2))
 
     def add(self, number: int, score: ClipScore) -> None:
+        """Takes in the score of the clip of that number."""
         self.frames += score.frames
         self.counts += score.counts
         self._temporal[number] = [(tally.part, tally.whole) for tally in score.temporal()]

@@ -102,7 +102,10 @@ class LabelVideo(Sink):
 
 
 class RawLabels(Sink):
-    """Label maps into a pipe one after the other, a byte per pixel, without any header; `ids` as in `LabelMaps`."""
+    """Label maps into a pipe one after the other, a byte per pixel, without any header; `ids` as in `LabelMaps`.
+
+    Raises VideoError when the pipe takes no more.
+    """
 
     def __init__(self, stream: BinaryIO, ids: np.ndarray) -> None:
         super().__init__(nullcontext())
@@ -123,6 +126,9 @@ class FrameLines(Sink):
         output: a file, or an open text stream. A file appears under its name when it is complete.
         label_set: names the classes.
         keep: lines that the file's part holds from a run that was cut short.
+
+    Raises:
+        VideoError: while writing, that no more is taken.
     """
 
     def __init__(self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0) -> None:

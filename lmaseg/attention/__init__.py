@@ -40,6 +40,10 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, ba
     Raises:
         ValueError: shapes that do not fit, an even window, an empty memory.
         BackendError: an unknown backend.
+
+    >>> query, keys, values = torch.rand(1, 16, 8, 16), torch.rand(1, 4, 16, 8, 16), torch.rand(1, 4, 64, 8, 16)
+    >>> local_attention(query, keys, values, window=7).shape
+    torch.Size([1, 64, 8, 16])
     """
     _check(query, keys, values, window)
     name = backend or _choose(query, keys, values)

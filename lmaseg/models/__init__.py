@@ -35,15 +35,13 @@ __all__ = [
     "with_memory",
 ]
 
-Encoder = erfnet.Encoder | resnet.Encoder
 
-
-def _pspnet(layers: int, classes: int) -> tuple[Encoder, nn.Module]:
+def _pspnet(layers: int, classes: int) -> tuple[nn.Module, nn.Module]:
     encoder = resnet.Encoder(layers)
     return encoder, pspnet.Decoder(encoder.channels, classes)
 
 
-BACKBONES: dict[str, Callable[[int], tuple[Encoder, nn.Module]]] = {
+BACKBONES: dict[str, Callable[[int], tuple[nn.Module, nn.Module]]] = {
     "erfnet": lambda classes: (erfnet.Encoder(), erfnet.Decoder(classes)),
     "pspnet50": lambda classes: _pspnet(50, classes),
     "pspnet101": lambda classes: _pspnet(101, classes),
@@ -90,7 +88,7 @@ def build(spec: ModelSpec, labels: LabelSet, preprocess: Preprocess) -> LocalMem
     if len(labels) != spec.classes:
         raise ValueError(f"the label set {labels.name} has {len(labels)} classes, the network {spec.classes}")
     encoder, decoder = BACKBONES[spec.backbone](spec.classes)
-    projections, fusion = build_memory(spec, encoder.channels)
+    projections, fusion = build_memory(spec, int(encoder.channels))  # type: ignore[arg-type]
     return LocalMemoryNet(encoder, decoder, projections, fusion, spec=spec, labels=labels, preprocess=preprocess)
 
 

@@ -24,6 +24,9 @@ class FeatureMemory:
         frames: past frames to hold.
         room: slots for newer frames behind them. New frames are written one after the other; when they reach the end,
             the last `frames` move to the front.
+
+    Raises:
+        ValueError: fewer than no frames, or no room.
     """
 
     def __init__(self, frames: int, room: int = 4) -> None:

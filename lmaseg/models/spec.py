@@ -22,8 +22,9 @@ class ModelSpec:
     window: int = 0
     """Odd side of the attention's neighbourhood, in feature cells."""
     key_channels: int = 0
+    """Of what frames are compared by (C)."""
     value_channels: int = 0
-    """As many as the encoder's features have: the values are the features themselves."""
+    """Of what is read from the memory (D); where it is the encoder's number, values are the features themselves."""
     fusion: str = ""
     """A key of `lmaseg.models.FUSIONS`."""
 

@@ -1,9 +1,17 @@
 """Training in stages that start from each other's checkpoints: a single-frame base, its memory, both together.
 
->>> net = lmaseg.train.fresh_network(CAMVID, size=(360, 480))  # doctest: +SKIP
->>> with camvid_source as source:  # doctest: +SKIP
-...     for progress in lmaseg.train.train(net, Mixture([source]), TrainOptions(), folder=Path("runs/base")):
-...         print(progress.step, progress.loss)
+>>> import torch
+>>> from pathlib import Path
+>>> from lmaseg.datasets.street_pool import StreetClips
+>>> from lmaseg.labels import CAMVID
+>>> net = fresh_network(CAMVID, size=(64, 96))
+>>> clips = StreetClips(seed=0, frames=2, rates=(0.7, 1.5), size=(64, 96))
+>>> street = StreetSource(clips, pool=1, past=0, labels=CAMVID, device=torch.device("cpu"))
+>>> options = TrainOptions(epochs=1, epoch_steps=2, batch=2, crop=(64, 96), bfloat16=False)
+>>> for progress in train(net, Mixture([street]), options, folder=Path("run")):
+...     assert progress.steps == 2
+>>> progress.step, sorted(path.name for path in Path("run").glob("*.safetensors"))
+(2, ['final.safetensors'])
 """
 
 from lmaseg.train.loop import TrainProgress, Validate, train

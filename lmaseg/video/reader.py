@@ -64,6 +64,7 @@ class VideoReader:
     Raises:
         VideoError: a source that is missing, is not a video, does not answer, or has no frame that can be decoded
             between start and end. Later: a lost connection that cannot be resumed; with `strict`, any damage.
+        ValueError: a stride under 1, or fewer than no frames to warm up.
     """
 
     def __init__(

@@ -250,7 +250,10 @@ def _rider(x: float, z: float, heading: int, crank: float, seed: int) -> Actor:
 def street_clip(
     seed: int = 0, *, frames: int = 150, fps: float = 30, height: int = 360, width: int = 640, start: float = 0.0
 ) -> Iterator[tuple[Bytes, Bytes]]:
-    """Yield `frames` pairs of image and labels as `Street.frame` gives them, `fps` a second from `start` seconds on."""
+    """Yield `frames` pairs of image and labels as `Street.frame` gives them, `fps` a second from `start` seconds on.
+
+    Raises ValueError for a rate that is not above 0, and what `Street` raises.
+    """
     if not fps > 0:
         raise ValueError(f"a clip needs more than 0 frames a second, not {fps}")
     street = Street(seed)

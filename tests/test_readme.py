@@ -1,0 +1,200 @@
+"""Every command in the README parses; those that can run here do, on small stand-ins for the files they name."""
+
+import re
+import shlex
+import shutil
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer.main
+from media import write_video
+from PIL import Image
+from test_cli import run_cli
+from test_cli_bench import no_compiler
+from test_convert import erfnet_weights
+from test_export import readme_block
+
+from lmaseg import checkpoint
+from lmaseg.bench import growth, rivals
+from lmaseg.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+OTHERS = ("pip install", "pytest", "ruff check", "python tests/", "torchrun")  # run by .ci/run, or by tests named so
+
+ELSEWHERE = {
+    "camera:0": "there is no camera; tests/test_video_inputs.py has one that is made up",
+    "rtsp://": "there is no such host; tests/test_video_inputs.py reads and loses connections",
+    "--device cuda": "not every machine has a GPU",
+    "torchrun": "tests/test_evaluate.py runs several processes",
+}
+QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
+    "train": "--size 64x96 --crop 64x64 --batch 1 --epochs 1 --epoch-steps 1 --no-bfloat16 --device cpu",
+    "bench": "--size 64x96 --memory 1 --window 3 --seconds 0",
+    "street": "--seconds 0.1 --height 64 --width 96",
+    "run": "--size 48",
+    "eval": "--size 48",
+}
+
+
+def shell_lines():
+    """The lines of all sh blocks, without comments."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [stripped for line in lines if (stripped := re.sub(r"(^|\s)#.*", "", line).strip())]
+
+
+COMMANDS = [
+    part.split("|")[0].strip()
+    for line in shell_lines()
+    for part in line.split("&&")
+    if "lmaseg " in part and "pip install" not in part
+]
+
+
+def words(command):
+    """The name of an lmaseg command, and its arguments."""
+    _, name, *arguments = shlex.split(command[command.index("lmaseg ") :])
+    return name, arguments
+
+
+def test_there_is_a_command_for_every_task():
+    assert {words(command)[0] for command in COMMANDS} >= {"run", "eval", "train", "bench", "convert", "export"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_knows_the_command(command):
+    name, arguments = words(command)
+    typer.main.get_command(app).commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("line", shell_lines())
+def test_every_line_is_accounted_for(line):
+    for part in line.split(" && "):
+        assert part.startswith((*OTHERS, "lmaseg ", "ruff format", "mypy")), part
+    extras = re.findall(r'pip install .*"\.\[(\w+)\]"', line)
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras) <= known.keys()
+    scripts = re.findall(r"python (\S+)", line)
+    assert all((ROOT / script).is_file() for script in scripts)
+
+
+def test_ci_finds_the_two_commands_it_runs():
+    install, test = shell_lines()[:2]
+    assert install.startswith("pip install . && lmaseg run assets/street.mp4 -o out.mp4")
+    assert test == 'pip install -e ".[test]" && pytest'
+
+
+def test_links_lead_somewhere():
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", README, re.M)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        file, _, anchor = target.partition("#")
+        assert "://" in target or not file or (ROOT / file).exists(), target
+        assert file or anchor in anchors, target
+
+
+def pictures(folder, names, images=True):
+    folder.mkdir(parents=True)
+    ids = np.repeat(np.array([0, 1, 3], np.uint8), 16)[:, None].repeat(64, 1)  # (48, 64): sky, building, road
+    for i, name in enumerate(names):
+        shown = np.random.default_rng(i).integers(0, 255, (48, 64, 3), np.uint8) if images else ids
+        Image.fromarray(shown).save(folder / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    """A folder with something small under every name that a command reads."""
+    root = tmp_path_factory.mktemp("stand-ins")
+    (root / "assets").mkdir()
+    write_video(root / "assets" / "street.mp4", range(3), size=(640, 360))
+    write_video(root / "drive.mp4", range(0, 120, 8), time_base=Fraction(1), audio=0.5)
+    shutil.copy(root / "drive.mp4", root / "a.mp4")
+    write_video(root / "b.mkv")
+    numbered = [f"A_{i:03d}" for i in range(0, 24, 2)]
+    pictures(root / "frames", numbered)
+    pictures(root / "images", numbered)
+    pictures(root / "labels", numbered, images=False)
+    for split in ("train", "val"):
+        pictures(root / "CamVid" / split, numbered)
+        pictures(root / "CamVid" / f"{split}annot", numbered, images=False)
+    stem = "aa_000000_{:06d}"
+    pictures(root / "DIR/leftImg8bit/val/aa", [f"{stem}_leftImg8bit".format(19)])
+    pictures(root / "DIR/leftImg8bit_sequence/val/aa", [f"{stem}_leftImg8bit".format(i) for i in range(30)])
+    pictures(root / "DIR/gtFine/val/aa", [f"{stem}_gtFine_labelIds".format(19)], images=False)
+    torch.save(erfnet_weights(), root / "erfnet_lma.pth")
+    for name in ("net", "runs/base/final", "runs/mine/final"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(checkpoint.BUNDLED, root / f"{name}.safetensors")
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_runs(command, stand_ins, tmp_path, monkeypatch, capfdbinary):
+    for mark, reason in ELSEWHERE.items():
+        if mark in command:
+            pytest.skip(reason)
+    shutil.copytree(stand_ins, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    if "my_net" in command:
+        make_attached(tmp_path, monkeypatch)
+    name, arguments = words(command.replace("--street 16", "--street 1"))
+    (output,) = [arguments[i + 1] for i, each in enumerate(arguments) if each == "-o"] or [None]
+    if name == "bench":
+        skip_what_takes_minutes(monkeypatch)
+    remove(output)  # other commands read it
+    before = set(tmp_path.rglob("*"))
+    assert run_cli(name, *arguments, *QUICK.get(name, "").split()) == 0, capfdbinary.readouterr().err.decode()
+    said = capfdbinary.readouterr()
+    written = {str(path.relative_to(tmp_path)) for path in set(tmp_path.rglob("*")) - before}
+    if output == "-":
+        assert len(said.out) > 100
+    elif output:
+        assert output.rstrip("/") in written
+    assert not [path for path in written if ".part" in path]
+
+
+def remove(output):
+    path = Path(output or "-")
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def skip_what_takes_minutes(monkeypatch):
+    """Of a benchmark: the rival that is compiled, and most of the growth."""
+    monkeypatch.setattr(rivals, "tiled_flex", lambda *arguments, **options: no_compiler)
+    for name, values in (("MEMORIES", (0, 1)), ("WINDOWS", (3,)), ("SCALES", (1.0,))):
+        monkeypatch.setattr(growth, name, values)
+
+
+def test_what_is_run_elsewhere_is_still_in_the_readme():
+    assert all(mark in "\n".join(shell_lines()) for mark in ELSEWHERE)
+
+
+def make_attached(folder, monkeypatch):
+    """my_net.py, and weights of what it builds, in place of the README's SegFormer."""
+    builder = """import torch, lmaseg
+def build():
+    encoder, decoder = torch.nn.Conv2d(3, 8, 8, stride=8), torch.nn.ConvTranspose2d(8, 19, 8, stride=8)
+    return lmaseg.attach(encoder, decoder, labels=lmaseg.CITYSCAPES, builder="my_net:build")
+"""
+    (folder / "my_net.py").write_text(builder)
+    monkeypatch.syspath_prepend(str(folder))
+    from my_net import build
+
+    checkpoint.save(build(), folder / "segformer.safetensors", about={})
+
+
+def test_the_example_in_python(stand_ins, monkeypatch):
+    monkeypatch.chdir(stand_ins)
+    space = {}
+    exec(compile(readme_block("segmenter(frame.to_ndarray"), "README.md", "exec"), space)
+    assert space["labels"].shape == (360, 640)
