@@ -18,7 +18,7 @@ LAYERS = [
     {"models", "datasets", "sinks"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "evaluate", "train", "bench", "export", "cluster"},
+    {"pipeline", "comparison", "environment", "evaluate", "train", "bench", "export", "cluster"},
     {"cli"},
 ]
 MAY = {
@@ -26,7 +26,7 @@ MAY = {
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
-    "bench": {"pipeline"},
+    "bench": {"environment", "pipeline"},
     "cluster": {"pipeline"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
