@@ -33,13 +33,14 @@ def make_segmenter(
     net: str | None = None,
     *,
     confidence: bool = False,
+    kind: "type[Segmenter] | None" = None,
 ) -> "Segmenter":
     """The network of a checkpoint, ready to stream; a size it cannot work at is a wrong command line."""
     from lmaseg.stream import Segmenter
 
     try:
         loaded = load_network(weights, device, net)
-        segmenter = Segmenter(loaded, size=size, memory=memory, batch=batch, confidence=confidence)
+        segmenter = (kind or Segmenter)(loaded, size=size, memory=memory, batch=batch, confidence=confidence)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     _describe(segmenter, weights)
@@ -57,5 +58,5 @@ def _describe(segmenter: "Segmenter", weights: Path | None) -> None:
     detail(f"{weights or 'bundled weights'}: {spec.backbone or 'attached network'}, {spec.classes} classes, {memory}")
     compiled = f"C kernels {levels[-1]}" if levels else str(kernels.why_missing())
     dtype = str(segmenter.dtype).removeprefix("torch.")
-    detail(f"on {segmenter.device} in {dtype}, {torch.get_num_threads()} threads, {compiled}")
+    detail(f"on {segmenter.device} in {dtype}; threads: {torch.get_num_threads()}; {compiled}")
     detail(f"loaded {time.perf_counter() - STARTED:.1f} s after the start")

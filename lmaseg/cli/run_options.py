@@ -27,6 +27,13 @@ Sources = Annotated[
         "(camera:0), or - for standard input.",
     ),
 ]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A video, a folder of images, a quoted glob such as 'frames/*.png', or an address (https://).",
+    ),
+]
 Output = Annotated[
     Path,
     typer.Option(
