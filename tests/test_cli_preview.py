@@ -120,6 +120,7 @@ def terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(console, "_file", written)
     monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(console, "is_interactive", True)
     monkeypatch.setattr(console, "_color_system", Console(color_system="truecolor")._color_system)
     return written
 

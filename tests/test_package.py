@@ -84,3 +84,8 @@ def test_help_does_not_wait_for_torch():
 def test_networks_and_datasets_do_not_need_av():
     loaded = modules_after("import lmaseg.checkpoint, lmaseg.stream, lmaseg.datasets.street")
     assert "av" not in loaded
+
+
+def test_the_first_frame_does_not_wait_for_torch_compile():
+    code = "import lmaseg, numpy; lmaseg.Segmenter(lmaseg.load(), size=64)(numpy.zeros((64, 96, 3), numpy.uint8))"
+    assert modules_after(code).isdisjoint({"torch._dynamo", "sympy", "av", "rich"})
