@@ -14,7 +14,7 @@ import numpy as np
 from lmaseg.images import ImageReader
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
-from lmaseg.stream import CutDetector, Pending, Segmenter
+from lmaseg.stream import ALONE, CONFIDENCE, CutDetector, Pending, Segmenter
 from lmaseg.video import Frame, VideoReader
 
 
@@ -156,11 +156,11 @@ class _Run:
 
     def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[Item]) -> None:
         began = time.perf_counter()
-        labels, confidence = pending.result(), pending.confidence()
+        labels, *others = pending.result(), pending.part(CONFIDENCE), pending.part(ALONE)
         self._model_seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:
-                self._put(Labelled(frame, labels[i], None if confidence is None else confidence[i]), labelled)
+                self._put(Labelled(frame, labels[i], *(None if part is None else part[i] for part in others)), labelled)
 
     def _put(self, item: Item, labelled: Channel[Item]) -> None:
         labelled.put(item.frame if isinstance(item, Labelled) and self._handed_on < self._done else item)

@@ -25,6 +25,8 @@ class Labelled(NamedTuple):
     """(H, W) uint8 class ids."""
     confidence: np.ndarray | None = None
     """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
+    alone: np.ndarray | None = None
+    """(H, W) uint8 class ids of the frame without its past, where the segmenter tells them."""
 
 
 class Sink:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,9 @@ from rich.prompt import Confirm
 from lmaseg.cli.console import console
 from lmaseg.errors import VideoError
 from lmaseg.paths import part_path, writing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Overwrite = Annotated[
     bool | None, typer.Option("--overwrite/--no-overwrite", "-y/-n", help="Replace outputs that exist; default: ask.")
@@ -31,7 +34,7 @@ def may_replace(outputs: list[Path], overwrite: bool | None) -> bool:
     if not existing or overwrite:
         return bool(overwrite)
     names = " and ".join(str(path) for path in existing)
-    asked = overwrite is None and sys.stdin.isatty() and console.is_terminal
+    asked = overwrite is None and sys.stdin.isatty() and console.is_terminal and not console.quiet
     if asked and Confirm.ask(f"{escape(names)} already exists. Overwrite?", console=console, default=False):
         return True
     raise VideoError(f"{names} already exists: add -y to overwrite, or write elsewhere")
@@ -83,3 +86,21 @@ def write_text(path: Path, text: str) -> None:
     with writing(path):
         part.write_text(text)
         part.replace(path)
+
+
+def write_picture(path: Path, picture: "Image") -> None:
+    """A picture that appears under its name when it is complete.
+
+    Raises:
+        VideoError: it cannot be written.
+    """
+    part = part_path(path)
+    with writing(path):
+        picture.save(part)
+        part.replace(path)
+
+
+def require_png(plot: Path | None) -> None:
+    """Refuse a name for a plot that stands for another kind of file."""
+    if plot and plot.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--plot draws a PNG picture: {plot.with_suffix('.png')} would do")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmaseg._version import __version__
 from lmaseg.cli.console import say
-from lmaseg.cli.outputs import write_text
+from lmaseg.cli.outputs import write_picture, write_text
 from lmaseg.paths import part_path
 
 if TYPE_CHECKING:
@@ -86,3 +86,12 @@ def write_report(
         ],
     }
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_shares_plot(path: Path, source: str, label_set: "LabelSet", shares: "ClassShares") -> None:
+    """Draw the class shares over time."""
+    from lmaseg.cli.shares_plot import shares_plot
+    from lmaseg.video.inputs import display_name
+
+    title = f"Share of each class, {display_name(source)}"
+    write_picture(path, shares_plot(shares.over_time(), shares.total(), label_set, title))

@@ -34,9 +34,7 @@ class Classes(StrEnum):
 
 DATA, START, RECIPE, RUN = "Data", "Start", "Recipe", "Run"
 
-Out = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.", rich_help_panel=RUN)
-]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.")]
 CamVid = Annotated[
     Path | None, typer.Option(help="CamVid: train/ trainannot/ and, to validate, val/ valannot/.", rich_help_panel=DATA)
 ]
