@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
-from lmaseg.images import ImageReader
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
 from lmaseg.stream import CutDetector, Pending, Segmenter
-from lmaseg.video import Frame, VideoReader
+from lmaseg.video import Frame
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,18 @@ Item = Labelled | Frame
 """What goes to the sinks; a frame alone where they hold its labels already."""
 
 
+class FrameSource(Protocol):
+    """What frames are taken from: a `VideoReader`, an `ImageReader`, or what stands in for one."""
+
+    frames: int | None
+    """How many to expect, without warm-up; None if it does not tell."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames in order."""
+
+
 def segment_video(
-    reader: VideoReader | ImageReader,
+    reader: FrameSource,
     segmenter: Segmenter,
     sinks: Sequence[Sink],
     *,
@@ -83,7 +93,7 @@ class _Run:
 
     def __init__(
         self,
-        reader: VideoReader | ImageReader,
+        reader: FrameSource,
         segmenter: Segmenter,
         sinks: Sequence[Sink],
         stop: threading.Event,

@@ -18,7 +18,7 @@ LAYERS = [
     {"models", "datasets", "sinks"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "evaluate", "train", "bench", "export", "cluster"},
+    {"pipeline", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
 ]
 MAY = {
@@ -27,7 +27,8 @@ MAY = {
     "models": {"attention"},
     "convert": {"checkpoint"},
     "bench": {"pipeline"},
-    "cluster": {"pipeline"},
+    "batch": {"pipeline"},
+    "cluster": {"batch"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
 EVERYWHERE = {"__init__", "__main__"}

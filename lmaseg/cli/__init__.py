@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli import bench, convert, eval, export, info, run, street, train
+from lmaseg.cli import batch, bench, convert, eval, export, info, run, street, train
 from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.errors import LmasegError
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.command("eval")(eval.evaluate)
 app.command("bench")(bench.bench)
 app.command("convert")(convert.convert)

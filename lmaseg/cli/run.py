@@ -167,7 +167,7 @@ def run(
 
     segmenter = make_segmenter(weights, device, size, memory, batch, net, confidence=confidence is not None)
     label_set = segmenter.net.labels
-    drawn = None if classes is None else _class_ids(classes, label_set)
+    drawn = None if classes is None else class_ids(classes, label_set)
     settings = Settings(
         segmenter=segmenter,
         view=VIEWS[view](label_set, opacity=opacity, classes=drawn, legend=legend),
@@ -248,7 +248,7 @@ def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
     for folder in (output, wanted.maps, wanted.confidence):
         if folder:
-            _make_folder(folder)
+            make_folder(folder)
     return [
         Job(
             source,
@@ -275,14 +275,16 @@ def _one_job(output: Path, is_video: bool, wanted: Job) -> Job:
     return replace(wanted, maps=output)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make an output's folder where it does not exist."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"{folder} cannot be made a folder ({error.strerror}): give another name") from error
 
 
-def _class_ids(names: str, label_set: "LabelSet") -> list[int]:
+def class_ids(names: str, label_set: "LabelSet") -> list[int]:
+    """The ids of the classes that a comma-separated list names."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in label_set.names]
     if unknown or not wanted:

@@ -15,8 +15,6 @@ from lmaseg.cli.run_report import summarise, warnings_of, write_report
 from lmaseg.cli.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lmaseg.images import ImageReader
     from lmaseg.labels import LabelSet
     from lmaseg.render import View
@@ -132,6 +130,7 @@ def _sinks(
     done: int,
 ) -> "Iterator[Sink]":
     from lmaseg import sinks
+    from lmaseg.datasets.cityscapes import written_ids
     from lmaseg.maps import ConfidenceMapWriter
     from lmaseg.video import LabelVideoWriter
 
@@ -143,7 +142,7 @@ def _sinks(
     if job.confidence:
         yield sinks.ConfidenceMaps(ConfidenceMapWriter(job.confidence, overwrite=replace, keep=done > 0))
     if job.pipe:
-        ids, _ = _written_ids(label_set, settings.ids)
+        ids, _ = written_ids(label_set, settings.ids)
         if settings.pipe is Pipe.GRAY:
             yield sinks.RawLabels(sys.stdout.buffer, ids)
         else:
@@ -185,24 +184,11 @@ def _video_writer(
 def _label_maps(
     folder: Path, label_set: "LabelSet", ids: Ids, reader: "VideoReader | ImageReader", replace: bool, done: int
 ) -> "LabelMaps":
+    from lmaseg.datasets.cityscapes import written_ids
     from lmaseg.images import ImageReader
     from lmaseg.maps import LabelMapWriter
     from lmaseg.sinks import LabelMaps
 
-    table, shown_as = _written_ids(label_set, ids)
+    table, shown_as = written_ids(label_set, ids)
     inputs = reader.paths if isinstance(reader, ImageReader) else ()
     return LabelMaps(LabelMapWriter(folder, shown_as, overwrite=replace, inputs=inputs, keep=done > 0), table)
-
-
-def _written_ids(label_set: "LabelSet", ids: Ids) -> "tuple[np.ndarray, LabelSet]":
-    """(256,) uint8 from class ids to those to write, and the label set that these belong to."""
-    import numpy as np
-
-    from lmaseg.datasets.cityscapes import to_label_ids
-    from lmaseg.labels import CITYSCAPES, CITYSCAPES_FILES
-
-    if ids is Ids.CLASS:
-        return np.arange(256, dtype=np.uint8), label_set
-    table = np.full(256, CITYSCAPES.ignore_index, np.uint8)
-    table[: len(label_set)] = label_set.train_ids
-    return (table, CITYSCAPES) if ids is Ids.TRAIN else (to_label_ids(table), CITYSCAPES_FILES)
