@@ -201,7 +201,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
     if stopped:
         say("interrupted: give the same command again to go on")
         raise typer.Exit(INTERRUPTED)
-    failures = {state.source.path: state.error for state in job.states if state.error is not None}
+    failures = {state.source.name: state.error for state in job.states if state.error is not None}
     if failures:
         console.print(failures_table(failures))
     if job.full:
