@@ -42,9 +42,8 @@ class Outcome:
 class Executor(Protocol):
     """Workers that take a task each."""
 
-    @property
-    def workers(self) -> int:
-        """How many there are to be."""
+    workers: int
+    """How many there are to be."""
 
     def alive(self) -> Sequence[str]:
         """Names of the workers that are there, busy or not; one that was started anew has another name."""
