@@ -131,6 +131,9 @@ class ImageReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """Images are not waited for."""
+
     def close(self) -> None:
         """Nothing is held open between images."""
 

@@ -1,6 +1,7 @@
 """Folders of PNG maps, one per frame: class ids, and how sure the network was of them."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import part_path
+from lmaseg.paths import part_path, writing
 
 
 class MapWriter:
@@ -57,12 +58,10 @@ class MapWriter:
             raise VideoError(f"{self.folder} already holds files: allow overwriting, or write elsewhere")
 
     def __enter__(self) -> Self:
-        try:
+        with writing(self.folder):
             self.part_path.mkdir(exist_ok=True)
             for left_over in [] if self._keep else self.part_path.glob("*.png"):  # of a run that was cut short
                 left_over.unlink()
-        except OSError as error:
-            raise self._failure(error) from error
         return self
 
     def __exit__(
@@ -70,31 +69,23 @@ class MapWriter:
     ) -> None:
         if error is None:
             self._publish()
-        elif not any(self.part_path.iterdir()):
-            self.part_path.rmdir()
+        else:
+            with suppress(OSError):  # it holds maps, or is gone
+                self.part_path.rmdir()
 
     def _save(self, image: Image.Image, name: str) -> None:
-        try:
+        with writing(self.folder):
             image.save(self.part_path / f"{name}.png", compress_level=1)
-        except OSError as error:
-            raise self._failure(error) from error
         self.frames += 1
 
     def _publish(self) -> None:
-        try:
+        with writing(self.folder):
             if not self.folder.exists():
                 self.part_path.rename(self.folder)
                 return
             for file in self.part_path.iterdir():
                 file.replace(self.folder / file.name)
             self.part_path.rmdir()
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: OSError) -> VideoError:
-        return VideoError(
-            f"cannot write {self.folder} ({error.strerror or error}): see that it can be written and its disk has room"
-        )
 
 
 class LabelMapWriter(MapWriter):

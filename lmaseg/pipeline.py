@@ -14,7 +14,7 @@ import numpy as np
 from lmaseg.images import ImageReader
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
-from lmaseg.stream import CutDetector, Pending, Segmenter
+from lmaseg.stream import ALONE, CONFIDENCE, CutDetector, Pending, Segmenter
 from lmaseg.video import Frame, VideoReader
 
 
@@ -86,6 +86,8 @@ def segment_video(
     stages.start(lambda: run.segment(decoded, labelled))
     stages.start(lambda: run.write(labelled))
     for _ in stages.join():
+        if run.stop.is_set():
+            reader.stop()
         yield run.progress()
     yield run.progress(finished=not run.cut_short, stopped=run.cut_short)
 
@@ -106,7 +108,7 @@ class _Run:
         reset_at_cuts: bool,
         done: int,
     ) -> None:
-        self._reader, self._segmenter, self._sinks, self._stop = reader, segmenter, sinks, stop
+        self._reader, self._segmenter, self._sinks, self.stop = reader, segmenter, sinks, stop
         self._is_cut = CutDetector() if reset_at_cuts else _never
         self._began = time.perf_counter()
         self._done, self._handed_on, self._frames = done, 0, 0
@@ -116,10 +118,10 @@ class _Run:
     def decode(self, decoded: Channel[Frame]) -> None:
         _step_back()
         for frame in self._reader:
-            if self._stop.is_set():
-                self.cut_short = True
+            if self.stop.is_set():
                 break
             decoded.put(frame)
+        self.cut_short |= self.stop.is_set()
         decoded.close()
 
     def segment(self, decoded: Channel[Frame], labelled: Channel[Item]) -> None:
@@ -145,7 +147,7 @@ class _Run:
         """The frames for the network: not those that the sinks hold and the memory does not need."""
         beyond_memory = self._done - self._segmenter.memory.frames
         for frame in decoded:
-            if self._stop.is_set():  # drop what is queued: only the frames in hand are finished
+            if self.stop.is_set():  # drop what is queued: only the frames in hand are finished
                 self.cut_short = True
             elif frame.warm_up or self._handed_on >= beyond_memory:
                 yield frame
@@ -154,11 +156,11 @@ class _Run:
 
     def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[Item]) -> None:
         began = time.perf_counter()
-        labels, confidence = pending.result(), pending.confidence()
+        labels, *others = pending.result(), pending.part(CONFIDENCE), pending.part(ALONE)
         self._model_seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:
-                self._put(Labelled(frame, labels[i], None if confidence is None else confidence[i]), labelled)
+                self._put(Labelled(frame, labels[i], *(None if part is None else part[i] for part in others)), labelled)
 
     def _put(self, item: Item, labelled: Channel[Item]) -> None:
         labelled.put(item.frame if isinstance(item, Labelled) and self._handed_on < self._done else item)

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lmaseg.labels import LabelSet
 
 LEGEND_LINE = 1 / 30  # of the picture's height
+CAPTION_LINE = 1 / 18  # of the picture's height
 LEGEND_SHADE = 160  # of 255: how dark the legend's background is
 
 
@@ -141,3 +142,14 @@ class Legend:
             draw.rectangle((line // 3, top + line // 6, line * 1.2, top + line - line // 6), fill=(*color, 255))
             draw.text((1.6 * line, top + line / 2), name, font=font, fill=(255, 255, 255, 255), anchor="lm")
         return panel
+
+
+def captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """A picture (H, W, 3) uint8 RGB with a line of text in its upper left corner."""
+    line = max(9, round(len(picture) * CAPTION_LINE))
+    font = ImageFont.load_default(0.75 * line)
+    label = Image.new("RGBA", (round(font.getlength(text) + line), line + line // 2), (0, 0, 0, LEGEND_SHADE))
+    ImageDraw.Draw(label).text((line / 2, label.height / 2), text, (255, 255, 255, 255), font, "lm")
+    shown = Image.fromarray(picture)
+    shown.paste(label, (0, 0), label)
+    return np.asarray(shown)

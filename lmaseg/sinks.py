@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, TextIO
@@ -12,7 +12,7 @@ import numpy as np
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
-from lmaseg.paths import part_path
+from lmaseg.paths import part_path, writing
 from lmaseg.render import View
 from lmaseg.video import Frame, LabelVideoWriter, VideoWriter
 
@@ -25,6 +25,8 @@ class Labelled(NamedTuple):
     """(H, W) uint8 class ids."""
     confidence: np.ndarray | None = None
     """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
+    alone: np.ndarray | None = None
+    """(H, W) uint8 class ids of the frame without its past, where the segmenter tells them."""
 
 
 class Sink:
@@ -163,11 +165,19 @@ class FrameLines(Sink):
 def _text_file(path: Path, keep: int) -> Iterator[TextIO]:
     """A file to write, with the first `keep` lines of its part in it."""
     part = part_path(path)
-    kept = part.read_text().splitlines(keepends=True)[:keep] if keep else []
-    with part.open("w") as stream:
+    with writing(path):
+        kept = part.read_text().splitlines(keepends=True)[:keep] if keep else []
+        stream = part.open("w")
         stream.writelines(kept)
+    try:
         yield stream
-    part.replace(path)
+    except BaseException:
+        with suppress(OSError):  # what a full disk refused is tried again
+            stream.close()
+        raise
+    with writing(path):
+        stream.close()
+        part.replace(path)
 
 
 class ClassShares(Sink):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lmaseg.kernels import upsample
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
+from lmaseg.models.memory import Past
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
 LONGEST = 8192  # pixels: keeps the working size of a very narrow source bounded
@@ -116,16 +117,22 @@ class Segmenter:
             if resets[start]:
                 self.memory.clear()
             done = start
-            for count, keys, values in self.memory.follow(encoded.key[start:end], encoded.value[start:end]):
-                group = Encoded(*(part[done : done + count] for part in encoded))
-                logits = self._folded.decode(group, keys, values)[..., : prepared.shape[-2], : prepared.shape[-1]]
-                decided.append(self._decide(logits, height, width))
-                done += count
-        return decided[0] if len(decided) == 1 else tuple(torch.cat(parts) for parts in zip(*decided, strict=True))
+            for past in self.memory.follow(encoded.key[start:end], encoded.value[start:end]):
+                group = Encoded(*(part[done : done + past.frames] for part in encoded))
+                decided.append(self._read(group, past, prepared.shape[-2:], (height, width)))
+                done += past.frames
+        return {name: torch.cat([part[name] for part in decided]) for name in decided[0]}
+
+    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> "Decided":
+        """What is decided of encoded frames, in the light of their past, at their own size."""
+        logits = self._folded.decode(group, past.keys, past.values)
+        return self._decide(logits[..., : working[0], : working[1]], *size)
 
 
-Decided = tuple[Tensor, ...]
-"""(N, H, W) uint8 class ids and, if wanted, (N, H, W) float32 probabilities of these classes."""
+Decided = dict[str, Tensor]
+"""LABELS, (N, H, W) uint8 class ids, and what else is wanted: CONFIDENCE, (N, H, W) float32 probabilities of these
+classes; ALONE, class ids of each frame without its past."""
+LABELS, CONFIDENCE, ALONE = "labels", "confidence", "alone"
 
 
 class Pending:
@@ -134,8 +141,8 @@ class Pending:
     def __init__(self, decided: Decided) -> None:
         self._decided = decided
         self._ready: torch.cuda.Event | None = None
-        if decided[0].device.type == "cuda":
-            self._decided = tuple(_to_pinned(part) for part in decided)
+        if decided[LABELS].device.type == "cuda":
+            self._decided = {name: _to_pinned(part) for name, part in decided.items()}
             self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._ready.record()
 
@@ -145,16 +152,15 @@ class Pending:
 
     def result(self) -> np.ndarray:
         """Class ids (N, H, W) uint8, when they are there."""
-        return self._part(0)
+        labels = self.part(LABELS)
+        assert labels is not None
+        return labels
 
-    def confidence(self) -> np.ndarray | None:
-        """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
-        return self._part(1) if len(self._decided) > 1 else None
-
-    def _part(self, index: int) -> np.ndarray:
+    def part(self, name: str) -> np.ndarray | None:
+        """A part of what was decided, if the segmenter tells it: LABELS, CONFIDENCE or ALONE."""
         if self._ready:
             self._ready.synchronize()
-        return self._decided[index].cpu().numpy()
+        return self._decided[name].cpu().numpy() if name in self._decided else None
 
 
 def _to_pinned(tensor: Tensor) -> Tensor:
@@ -246,11 +252,11 @@ def labels_and_confidence_at(logits: Tensor, height: int, width: int) -> Decided
     if logits.shape[-2:] != (height, width):
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     confidence, labels = logits.float().softmax(1).max(1)
-    return labels.to(torch.uint8), confidence
+    return {LABELS: labels.to(torch.uint8), CONFIDENCE: confidence}
 
 
 def _labels_alone_at(logits: Tensor, height: int, width: int) -> Decided:
-    return (labels_at(logits, height, width),)
+    return {LABELS: labels_at(logits, height, width)}
 
 
 class CutDetector:

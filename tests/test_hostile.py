@@ -1,15 +1,11 @@
 """Sources made to break things end in a sentence, soon, and nothing but the outputs is touched."""
 
-import contextlib
-import itertools
 import os
 import struct
 import zlib
 from fractions import Fraction
 
-import av
 import pytest
-from conftest import SHARED
 from media import number_of, write_video
 from PIL import Image
 
@@ -171,6 +167,107 @@ def test_inputs_are_never_outputs(make_video, tmp_path):
     assert contents(tmp_path) == before
 
 
+PRECIOUS = [
+    (["in.mkv", "-o", "in.mkv"], 1, "in.mkv is the source itself"),
+    (["in.mkv", "-o", "link.mkv"], 1, "link.mkv is the source itself"),
+    (["in.mkv", "-o", "same.mkv"], 1, "same.mkv is the source itself"),
+    (["link.mkv", "-o", "in.mkv"], 1, "in.mkv is the source itself"),
+    (["out.part.mp4", "-o", "out.mp4"], 1, "out.part.mp4 is the source, and out.mp4 is kept there"),
+    (["in.mkv", "-o", "linked.mp4"], 1, "linked.part.mp4 is the source, and linked.mp4 is kept there"),
+    (["other.mkv", "-o", "linked.mp4"], 1, "linked.part.mp4 is a link"),
+    (["in.mkv", "-o", "out.mkv", "--report", "in.mkv"], 1, "in.mkv is the source itself"),
+    (["in.mkv", "-o", "maps", "--json", "in.mkv"], 1, "in.mkv is the source itself"),
+    (["other.mkv", "clips/in.part.mp4", "in.mkv", "-o", "clips"], 1, "clips/in.part.mp4 is the source itself"),
+    (["in.mkv", "-o", "new.mkv", "--report", "new.mkv"], 2, "new.mkv would be two outputs at once"),
+    (["in.mkv", "-o", "maps", "--confidence", "./maps"], 2, "maps would be two outputs at once"),
+    (["frames", "-o", "frames"], 1, "frames holds the images that are read"),
+    (["frames", "-o", "maps", "--confidence", "frames"], 1, "frames holds the images that are read"),
+    (["frames", "-o", "maps", "--confidence", "linked"], 1, "linked holds the images that are read"),
+    (["frames", "-o", "new.mp4", "--json", "frames/1.png"], 1, "frames/1.png is the source itself"),
+    (["frames/*.png", "-o", "frames"], 1, "frames holds the images that are read"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "says"), PRECIOUS)
+def test_commands_that_would_overwrite_what_they_read(make_video, tmp_path, monkeypatch, capsys, arguments, code, says):
+    monkeypatch.chdir(tmp_path)
+    path = make_video("in.mkv")
+    for name in ("out.part.mp4", "other.mkv"):
+        make_video(name)
+    (tmp_path / "link.mkv").symlink_to("in.mkv")
+    (tmp_path / "same.mkv").hardlink_to(path)
+    (tmp_path / "linked.part.mp4").symlink_to("in.mkv")
+    (tmp_path / "frames").mkdir()
+    Image.new("RGB", (64, 48)).save("frames/1.png")
+    (tmp_path / "linked").symlink_to("frames")
+    (tmp_path / "clips").mkdir()
+    make_video("clips/in.part.mp4")
+    before = contents(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", *arguments, "-y", "--size", "32"])
+    said = capsys.readouterr().err
+    assert left.value.code == code
+    assert says in said
+    assert said.count("\n") == 1
+    assert contents(tmp_path) == before
+
+
+HOSTILE = {
+    "absurd.avi": "is 20000x10000 pixels, beyond 16384 a side",
+    "bombs": "is 20000x6000 pixels, beyond 16384 a side",
+    "self.mp4": "self.mp4 does not exist",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_command_refuses_in_a_sentence_and_leaves_nothing(make_video, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    patched(make_video("in.avi", codec="rawvideo"), "absurd.avi", (b"strf", 12), "<II", 20_000, 10_000)
+    (tmp_path / "self.mp4").symlink_to("self.mp4")
+    (tmp_path / "bombs").mkdir()
+    (tmp_path / "bombs" / "a.png").write_bytes(png(20_000, 6000, pixels=1000))
+    before = contents(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", name, "-o", "out.mp4", "--labels", "maps"])
+    said = capsys.readouterr().err
+    assert left.value.code == 1
+    assert HOSTILE[name] in said
+    assert said.count("\n") == 1
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", BILLION)
+def test_the_command_is_bounded_by_what_is_there(make_video, tmp_path, what):
+    name, place, form = BILLION[what]
+    path = patched(make_video(name, codec="mpeg4"), f"billion-{name}", place, form, 10**9)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", str(path), "-o", str(tmp_path / "out.mp4"), "--size", "32"])
+    assert left.value.code == 0 or not (tmp_path / "out.mp4").exists()
+    if left.value.code == 0:
+        with VideoReader(tmp_path / "out.mp4") as reader:
+            assert len(list(reader)) == 10
+
+
+@pytest.mark.parametrize("name", ["[red]x[bold].mp4", "a\nb.mp4", "-y.mp4", "100%d.mp4"])
+def test_only_the_named_outputs_appear(make_video, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "neighbour.part.mp4").write_text("of another run")
+    make_video("plain.mp4").rename(name)
+    folder = tmp_path / f"{name}.d"
+    before = contents(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", f"--output={folder}/{name}", f"--labels={folder}/maps", "--size", "32", "--", name])
+    assert left.value.code == 1
+    assert "does not exist: make it first" in capsys.readouterr().err
+    folder.mkdir()
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", f"--output={folder}/{name}", f"--labels={folder}/maps", "--size", "32", "--", name])
+    assert left.value.code == 0
+    assert " ".join(name.split()) in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == sorted([name, "maps"])
+    assert {path: data for path, data in contents(tmp_path).items() if folder not in path.parents} == before
+
+
 def test_strict_reading_ends_with_the_first_damage(make_video):
     path = make_video("in.mkv", pts=range(200), size=(320, 240), keyframes=20)
     with VideoReader(path, strict=True) as reader:
@@ -190,43 +287,3 @@ def test_strict_reading_ends_with_the_first_damage(make_video):
     with VideoReader(path) as reader:
         assert len(list(reader)) > len(numbers)
         assert reader.damaged > 0
-
-
-REAL = sorted(path for folder in ("odd", "clips") for path in (SHARED / folder).glob("*.*") if path.suffix != ".md")
-UNREADABLE = {
-    "androidx_invalid-bitstream.webm",
-    "androidx_video_dovi_3840x2160_30fps_dav1_10.mp4",
-    "m4p_bipbop_nonfragment_header.mp4",
-    "m4p_zero_empty_stsc.mp4",
-}
-
-
-def container_times(path, count):
-    """What FFmpeg gives as the pts of the first frames, whatever it is worth."""
-    times = []
-    with av.open(path) as container:
-        stream = container.streams.best("video")
-        packets = (packet for packet in container.demux(stream) if packet.size)
-        for packet in itertools.chain(packets, [None]):
-            with contextlib.suppress(av.FFmpegError):
-                times += [frame.pts for frame in stream.decode(packet)]
-            if len(times) >= count:
-                break
-    return times[:count]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", REAL or [SHARED / "odd"], ids=lambda path: path.name)
-def test_every_real_file_is_read_or_refused_in_a_sentence(path, shared_file):
-    shared_file(f"{path.parent.name}/{path.name}")
-    if path.name in UNREADABLE:
-        with pytest.raises(VideoError, match=path.name):
-            VideoReader(path)
-        return
-    with VideoReader(path) as reader:
-        frames = list(itertools.islice(reader, 150))
-        repaired = reader.repaired
-    assert {frame.image.shape for frame in frames} == {(reader.height, reader.width, 3)}
-    assert all(a.pts < b.pts for a, b in itertools.pairwise(frames))
-    times = container_times(path, len(frames))
-    assert sum(frame.pts != pts for frame, pts in zip(frames, times, strict=True)) == repaired

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lmaseg import kernels
 from lmaseg.attention import cpu, local_attention, reference
 from lmaseg.errors import BackendError
+from lmaseg.kernels import upsample
 from lmaseg.kernels.upsample import upsample_argmax
 
 LEVELS = kernels.levels() or ("",)
@@ -304,7 +305,7 @@ def test_logits_that_do_not_fit_are_refused(logits, size, message):
 def test_operators_keep_their_promises_to_torch():
     tests = ("test_schema", "test_faketensor")
     torch.library.opcheck(cpu.attend, (*attention_case(), 3), test_utils=tests)
-    torch.library.opcheck(upsample_argmax, (torch.randn(2, 3, 4, 5), 8, 9), test_utils=tests)
+    torch.library.opcheck(upsample.label, (torch.randn(2, 3, 4, 5), 8, 9), test_utils=tests)
 
 
 class Labeller(torch.nn.Module):

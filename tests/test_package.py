@@ -18,15 +18,16 @@ LAYERS = [
     {"models", "datasets", "sinks"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "evaluate", "train", "bench", "export", "cluster"},
+    {"pipeline", "comparison", "environment", "evaluate", "train", "bench", "export", "cluster"},
     {"cli"},
 ]
 MAY = {
+    "paths": {"errors"},
     "images": {"video"},
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
-    "bench": {"pipeline"},
+    "bench": {"environment", "pipeline"},
     "cluster": {"pipeline"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
@@ -84,3 +85,8 @@ def test_help_does_not_wait_for_torch():
 def test_networks_and_datasets_do_not_need_av():
     loaded = modules_after("import lmaseg.checkpoint, lmaseg.stream, lmaseg.datasets.street")
     assert "av" not in loaded
+
+
+def test_the_first_frame_does_not_wait_for_torch_compile():
+    code = "import lmaseg, numpy; lmaseg.Segmenter(lmaseg.load(), size=64)(numpy.zeros((64, 96, 3), numpy.uint8))"
+    assert modules_after(code).isdisjoint({"torch._dynamo", "sympy", "av", "rich"})

@@ -29,6 +29,9 @@ class Frames:
         self._images, self._gaps, self._warm_up, self._fail_at = images, gaps, warm_up, fail_at
         self.frames = len(images) - warm_up
 
+    def stop(self):
+        pass
+
     def __iter__(self):
         for i, image in enumerate(self._images):
             if i == self._fail_at:

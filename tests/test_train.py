@@ -40,7 +40,7 @@ from lmaseg.train import (
     train,
 )
 from lmaseg.train.learner import Learner
-from lmaseg.train.losses import IGNORED, class_weights, segmentation_loss
+from lmaseg.train.losses import IGNORED, class_weights, lovasz_softmax, segmentation_loss, total_loss
 from lmaseg.train.sampler import Sampler
 from lmaseg.train.schedule import rate_factor
 
@@ -180,6 +180,34 @@ class TestLoss:
         labels = torch.full((1, 8, 8), IGNORED)
         assert segmentation_loss(torch.randn(1, 3, 8, 8), labels, self.weights) == 0
 
+    def test_the_lovasz_loss_of_sure_labels_is_the_mean_of_1_minus_iou(self):
+        torch.manual_seed(1)
+        labels, sure = torch.randint(3, (2, 9, 9)), torch.randint(3, (2, 9, 9))
+        labels[0, :4] = IGNORED
+        logits = 100.0 * F.one_hot(sure, 4).permute(0, 3, 1, 2)  # the fourth class is in no label
+        truth, guess = labels[:, ::3, ::3], sure[:, ::3, ::3]
+        known = truth != IGNORED
+        pairs = [((truth == k) & known, (guess == k) & known) for k in range(3)]
+        expected = sum(1 - (a & b).sum() / (a | b).sum() for a, b in pairs) / 3
+        torch.testing.assert_close(lovasz_softmax(logits, labels), expected)
+
+    def test_the_lovasz_loss_falls_along_its_gradient(self):
+        logits, labels = self.case()
+        logits.requires_grad_()
+        loss = lovasz_softmax(logits, labels)
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert gradient.abs().sum() > 0
+        assert lovasz_softmax(logits - gradient, labels) < loss < 1
+
+    def test_the_lovasz_loss_is_added_to_the_first_output_only(self):
+        logits, labels = self.case()
+        settings = {"labels": labels, "weights": self.weights, "shares": [1.0, 0.4], "ohem": 0.0}
+        plain, added = (total_loss([logits, logits.flip(1)], lovasz=share, **settings) for share in (0.0, 0.5))
+        torch.testing.assert_close(added - plain, 0.5 * lovasz_softmax(logits, labels))
+
+    def test_without_a_label_there_is_no_lovasz_loss(self):
+        assert lovasz_softmax(torch.randn(1, 3, 8, 8), torch.full((1, 8, 8), IGNORED)) == 0
+
     def test_rare_classes_weigh_more(self):
         frequencies = torch.tensor([0.9, 0.1, 0.0])
         weights = class_weights(frequencies)
@@ -215,7 +243,7 @@ class TestStore:
         assert store.images[:, 0, 0, 0].tolist() == [1, 4, 5, 6, 7]
         assert store.ends.tolist() == [0, 3, 4]
         assert store.reach.tolist() == [0, 2, 3]
-        indices, still = store.pick(torch.tensor([0, 1, 2]), 2)
+        indices, still = store.pick(torch.tensor([0, 1, 2]), 2, torch.tensor([False] * 3))
         assert indices.tolist() == [[0, 0, 0], [1, 2, 3], [2, 3, 4]]
         assert still.tolist() == [True, False, False]
 
@@ -223,6 +251,13 @@ class TestStore:
         store = self.load(write_clip(tmp_path, range(0, 200, 30), {0, 30, 60}))
         assert len(store.images) == 3
         assert store.reach.tolist() == [0, 0, 0]
+
+    def test_a_distant_past_is_what_was_stored_before(self, tmp_path):
+        store = self.load(write_clip(tmp_path, range(0, 200, 30), {0, 30, 60, 90}))
+        distant = torch.tensor([True, True, False])
+        indices, still = store.pick(torch.tensor([1, 3, 3]), 2, distant)
+        assert indices.tolist() == [[1, 1, 1], [1, 2, 3], [3, 3, 3]]  # the first has too little before it
+        assert still.tolist() == [True, False, True]
 
     def test_another_size_is_fitted_and_the_rest_is_unlabelled(self, tmp_path):
         store = self.load(write_clip(tmp_path, [7], {7}), size=(48, 48))
@@ -286,6 +321,14 @@ class NumberedClips(StreetClips):
         images = np.full((self.frames, *self.size, 3), number, np.uint8)
         return images, np.full((self.frames, *self.size), number % 11, np.uint8)
 
+    def test_a_share_of_the_stills_has_a_distant_past(self):
+        def stills(distant):
+            sampler = Sampler(tiny_mixture(), batch=4, seed=0, distant=distant)
+            return torch.cat([sampler.draw(step, past=2).still for step in range(100)]).float().mean().item()
+
+        assert stills(0.0) == 1
+        assert stills(0.5) == pytest.approx(1 - 0.5 * 0.8, abs=0.1)  # two of the ten frames have no two before them
+
 
 class TestStreetSource:
     def source(self, **arguments):
@@ -304,7 +347,7 @@ class TestStreetSource:
     def test_clips_end_where_their_past_is_complete(self):
         source = self.source()
         assert source.store.ends.tolist() == [2, 3, 6, 7, 10, 11]
-        indices, still = source.store.pick(torch.tensor([2]), 2)
+        indices, still = source.store.pick(torch.tensor([2]), 2, torch.tensor([False]))
         assert indices.tolist() == [[4, 5, 6]]
         assert not still.any()
 
@@ -335,6 +378,13 @@ class TestNetwork:
         assert_same(dict(net.encoder.state_dict()), dict(other.encoder.state_dict()))
         with pytest.raises(ValueError, match="fusion"):
             adapted_network(net, fusion="sum")
+
+    def test_projections_are_replaced_where_the_fusion_reads_others(self):
+        net = fresh_network(CAMVID, size=SIZE)
+        residual = adapted_network(net, fusion="residual")
+        assert not hasattr(residual.projections, "query_value")
+        assert torch.equal(residual.projections.query_key.weight, residual.projections.memory_key.weight)
+        assert adapted_network(residual, window=5).projections is residual.projections
 
 
 class TestStages:

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from media import number_of, write_video
+from rtsp_server import RtspServer
 
 from lmaseg.errors import VideoError
 from lmaseg.images import open_source
@@ -302,6 +303,66 @@ def test_a_lost_connection_ends_a_strict_run(serve, video, hasty):
         VideoReader(server.url, live=True, strict=True, timeout=(2, 1)) as reader,
     ):
         list(reader)
+
+
+@pytest.fixture
+def rtsp():
+    servers = []
+
+    def start(*arguments, **options):
+        servers.append(RtspServer(*arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_stream_whose_server_leaves_is_opened_anew(rtsp, video, hasty, live):
+    server = rtsp(video.read_bytes())
+    with VideoReader(server.url, live=live, timeout=(5, 2)) as reader:
+        frames = list(itertools.islice(reader, 450 if not live else 3))
+        if live:
+            while server.plays < 3:
+                time.sleep(0.01)
+            frames += itertools.islice(reader, 2)
+        assert ["was lost and opened anew" in line for line in reader.warnings] == [True]
+        assert (reader.damaged, reader.repaired, reader.repeatable) == (0, 0, False)
+    assert all(a.pts < b.pts for a, b in itertools.pairwise(frames))
+    if not live:
+        numbers = [number_of(frame.image) for frame in frames]
+        second = numbers.index(0, 1)
+        assert numbers[:second] == list(range(second))
+        assert second >= 198  # the last one may be in flight when the connection ends
+        assert frames[second].after_gap
+
+
+def test_a_stream_that_ends_for_good_is_said(rtsp, video, hasty):
+    server = rtsp(video.read_bytes(), after=lambda server, connection: server.close())
+    with VideoReader(server.url, timeout=(5, 2)) as reader:
+        assert len(list(reader)) >= 198
+        assert "lost for good (the other side ended it)" in reader.warnings[-1]
+
+
+def test_a_stream_that_falls_silent_is_given_its_time(rtsp, video, monkeypatch):
+    """And then, when asked to stop meanwhile, not opened anew."""
+    monkeypatch.setattr(decoder_module, "PAUSES", (60,))
+    server = rtsp(video.read_bytes(), after=lambda server, connection: server.released.wait(50))
+    with VideoReader(server.url, timeout=(5, 1)) as reader:
+        threading.Timer(2, reader.stop).start()
+        began = time.monotonic()
+        assert len(list(reader)) >= 198
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("protocol", ["http", "rtsp", "rtmp", "tcp"])
+def test_a_server_that_accepts_and_never_answers(protocol):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(VideoError, match=r"cannot be opened \(no answer in time\): check the address"):
+            VideoReader(f"{protocol}://127.0.0.1:{silent.getsockname()[1]}/x", timeout=(1, 1))
+        assert time.monotonic() - began < 8
 
 
 def test_live_frames_not_taken_in_time_are_dropped(make_video):

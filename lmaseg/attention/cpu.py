@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lmaseg import kernels
 from lmaseg.attention.shapes import check_shapes
+from lmaseg.kernels.operator import operator
 
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -32,15 +33,21 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int) ->
         ValueError: shapes that do not fit, an even window, an empty memory, another dtype or device.
         BackendError: the C kernels are missing.
     """
-    return attend(query, keys, values, window)
+    attended: Tensor = attend(query, keys, values, window)
+    return attended
 
 
-@torch.library.custom_op("lmaseg::local_attention", mutates_args=())
+def _empty_attended(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str = "") -> Tensor:
+    batch, _, depth, height, width = values.shape
+    return query.new_empty((batch, height, width, depth)).permute(0, 3, 1, 2)
+
+
+@operator("lmaseg::local_attention", fake=_empty_attended)
 def attend(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str = "") -> Tensor:
     """The operator; `level` asks for one of `kernels.levels()` in place of the fastest."""
     _check(query, keys, values, window)
     index = kernels.level_index(level)
-    attended = _empty_like_attended(query, values)
+    attended = _empty_attended(query, keys, values, window)
     if attended.numel() == 0:
         return attended
     call = kernels.Attention(
@@ -58,21 +65,11 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str 
     return attended
 
 
-@attend.register_fake
-def _(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str = "") -> Tensor:
-    return _empty_like_attended(query, values)
-
-
 _STRIDES = (ctypes.c_int64 * 4, ctypes.c_int64 * 5, ctypes.c_int64 * 5)
 
 
 def _bytes(x: Tensor) -> tuple[int, ...]:
     return tuple(stride * x.element_size() for stride in x.stride())
-
-
-def _empty_like_attended(query: Tensor, values: Tensor) -> Tensor:
-    batch, _, depth, height, width = values.shape
-    return query.new_empty((batch, height, width, depth)).permute(0, 3, 1, 2)
 
 
 def _check(query: Tensor, keys: Tensor, values: Tensor, window: int) -> None:

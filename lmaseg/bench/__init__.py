@@ -16,6 +16,7 @@ from lmaseg.bench.report import Machine, Report, Settings
 from lmaseg.bench.rivals import compare_attention, compare_labelling
 from lmaseg.bench.timing import Stopwatch
 from lmaseg.bench.workload import Workload, with_window
+from lmaseg.environment import processor
 from lmaseg.models import LocalMemoryNet
 from lmaseg.stream import Segmenter
 
@@ -101,7 +102,7 @@ def bench(
 def _machine(device: torch.device) -> Machine:
     return Machine(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        processor=_processor(),
+        processor=processor(),
         threads=torch.get_num_threads(),
         lmaseg=__version__,
         torch=torch.__version__,
@@ -110,12 +111,3 @@ def _machine(device: torch.device) -> Machine:
         kernels=kernels.levels(),
         kernels_missing=kernels.why_missing(),
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())

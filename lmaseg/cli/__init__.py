@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli import bench, convert, eval, export, info, run, street, train
-from lmaseg.cli.console import say
+from lmaseg.cli import bench, compare, convert, eval, export, info, run, street, train
+from lmaseg.cli.common import epilog, with_common_options
+from lmaseg.cli.config import Command
+from lmaseg.cli.console import complain, console, say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.errors import LmasegError
 
@@ -19,15 +21,24 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
+    epilog="lmaseg COMMAND --help has the options and examples of each.",
 )
-app.command("run")(run.run)
-app.command("eval")(eval.evaluate)
-app.command("bench")(bench.bench)
-app.command("convert")(convert.convert)
-app.command("export")(export.export)
-app.command("info")(info.info)
-app.command("train")(train.train)
-app.command("street")(street.street)
+VIDEOS, SCORES, NETWORKS = "Videos", "Scores and times", "Networks"  # panels of --help
+COMMANDS: dict[str, tuple[str, Command, str]] = {
+    "run": (VIDEOS, run.run, run.EXAMPLES),
+    "compare": (VIDEOS, compare.compare, compare.EXAMPLES),
+    "street": (VIDEOS, street.street, street.EXAMPLES),
+    "eval": (SCORES, eval.evaluate, eval.EXAMPLES),
+    "bench": (SCORES, bench.bench, bench.EXAMPLES),
+    "train": (NETWORKS, train.train, train.EXAMPLES),
+    "convert": (NETWORKS, convert.convert, convert.EXAMPLES),
+    "export": (NETWORKS, export.export, export.EXAMPLES),
+    "info": (NETWORKS, info.info, info.EXAMPLES),
+}
+for _name, (_panel, _command, _examples) in COMMANDS.items():
+    app.command(_name, rich_help_panel=_panel, epilog=epilog(_name, _examples))(
+        with_common_options(_command, _name, list(COMMANDS))
+    )
 
 
 def _show_version(wanted: bool) -> None:
@@ -51,17 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
+    console.verbose = console.quiet = False
     try:
         code = app(args=arguments, prog_name="lmaseg", standalone_mode=False)
     except LmasegError as error:
-        return _report(str(error), FAILED)
+        complain(str(error))
+        return FAILED
     except typer.TyperException as error:
-        return _report(error.format_message(), WRONG_COMMAND)
+        complain(error.format_message())
+        return WRONG_COMMAND
     except (KeyboardInterrupt, typer.Abort):
-        return _report("interrupted", INTERRUPTED)
+        say("interrupted")
+        return INTERRUPTED
     return code if isinstance(code, int) else DONE
-
-
-def _report(message: str, code: int) -> int:
-    say(message, prefix="[bold red]error:[/] " if code != INTERRUPTED else "")
-    return code

@@ -10,13 +10,18 @@ import typer
 
 from lmaseg.cli.bench_tables import charts, heading, ratio_table, remarks
 from lmaseg.cli.console import console, say
-from lmaseg.cli.options import Batch, Device, Size, Weights
-from lmaseg.cli.outputs import Overwrite, may_replace, write_text
-from lmaseg.paths import part_path
+from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, Batch, Device, Size, Weights
+from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
 
 if TYPE_CHECKING:
     from lmaseg.bench import Report
     from lmaseg.models import LocalMemoryNet
+
+
+EXAMPLES = """
+lmaseg bench --size 512x1024 --json bench.json --plot bench.png
+lmaseg bench --video drive.mp4 --device cuda --batch 8
+"""
 
 
 class Dtype(StrEnum):
@@ -27,15 +32,31 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
-Memory = Annotated[int | None, typer.Option(min=1, help="Past frames to attend to; default: as the weights want.")]
-Window = Annotated[int | None, typer.Option(min=1, help="Odd side of the attention's window, in feature cells.")]
-DtypeName = Annotated[
-    Dtype | None, typer.Option("--dtype", help="Type the optimised network computes in; default: the fastest here.")
+Memory = Annotated[
+    int | None,
+    typer.Option(min=1, help="Past frames to attend to; default: as the weights want.", rich_help_panel=NETWORK),
 ]
-Video = Annotated[Path | None, typer.Option(help="Time on its first frames; default: a drawn street.")]
-Seconds = Annotated[float, typer.Option(min=0, help="Per group of contenders; at least five repeats are made.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write every figure, the settings and the versions.")]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the bars.")]
+Window = Annotated[
+    int | None,
+    typer.Option(min=1, help="Odd side of the attention's window, in feature cells.", rich_help_panel=NETWORK),
+]
+DtypeName = Annotated[
+    Dtype | None,
+    typer.Option(
+        "--dtype", help="Type the optimised network computes in; default: the fastest here.", rich_help_panel=NETWORK
+    ),
+]
+Video = Annotated[
+    Path | None, typer.Option(help="Time on its first frames; default: a drawn street.", rich_help_panel=INPUT)
+]
+Seconds = Annotated[
+    float, typer.Option(min=0, help="Per group of contenders; at least five repeats are made.", rich_help_panel=INPUT)
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write every figure, the settings and the versions.", rich_help_panel=OUTPUT),
+]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the bars.", rich_help_panel=OUTPUT)]
 
 
 def bench(
@@ -52,11 +73,10 @@ def bench(
     plot: Plot = None,
     overwrite: Overwrite = None,
 ) -> None:
-    """Time the network, its stages and a video end to end: lmaseg bench --size 512x1024."""
+    """Time a network, its stages and a video end to end."""
     if window is not None and window % 2 == 0:
         raise typer.BadParameter(f"a window has an odd number of cells, not {window}: {window + 1} would do")
-    if plot and plot.suffix.lower() != ".png":
-        raise typer.BadParameter(f"--plot draws a PNG picture: {plot.with_suffix('.png')} would do")
+    require_png(plot)
     may_replace([path for path in (json_file, plot) if path], overwrite)
 
     from lmaseg.checkpoint import load
@@ -68,7 +88,9 @@ def bench(
         content = {"weights": str(weights or "bundled"), "video": str(video or "drawn"), **asdict(report)}
         write_text(json_file, json.dumps(content, indent=2, allow_nan=False) + "\n")
     if plot:
-        _write_plot(report, plot)
+        from lmaseg.cli.bench_plot import report_plot
+
+        write_picture(plot, report_plot(report))
 
 
 def _measure(net: "LocalMemoryNet", dtype: Dtype | None, options: dict[str, Any]) -> "Report":
@@ -91,11 +113,3 @@ def _show(report: "Report") -> None:
         console.print(chart.table())
     for line in remarks(report):
         say(line)
-
-
-def _write_plot(report: "Report", path: Path) -> None:
-    from lmaseg.cli.bench_plot import report_plot
-
-    part = part_path(path)
-    report_plot(report).save(part)
-    part.replace(path)

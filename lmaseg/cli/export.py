@@ -7,15 +7,26 @@ import typer
 
 from lmaseg.cli.console import say
 from lmaseg.cli.network import load_network
-from lmaseg.cli.options import Net, Weights, parse_size
+from lmaseg.cli.options import NETWORK, Net, Weights, parse_size
 from lmaseg.cli.outputs import Overwrite, may_replace
+
+EXAMPLES = """
+lmaseg export -o net.onnx                             frames of any size
+lmaseg export -o net.pt2 --size 512x1024              torch.export
+"""
 
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="The file to write: .onnx, or .pt2 for a torch.export program.")
 ]
 FrameSize = Annotated[
     Any,
-    typer.Option("--size", parser=parse_size, metavar="HxW", help="Take frames of this size only; default: any size."),
+    typer.Option(
+        "--size",
+        parser=parse_size,
+        metavar="HxW",
+        help="Take frames of this size only; default: any size.",
+        rich_help_panel=NETWORK,
+    ),
 ]
 
 
@@ -26,7 +37,7 @@ def export(
     size: FrameSize = None,
     overwrite: Overwrite = None,
 ) -> None:
-    """Export a network for other runtimes: lmaseg export -o net.onnx."""
+    """Export a network to ONNX or torch.export, for other runtimes."""
     if isinstance(size, int):
         raise typer.BadParameter(f"an exported network takes frames of a height and a width, such as {size}x{2 * size}")
     may_replace([output], overwrite)

@@ -1,38 +1,89 @@
-"""`lmaseg info`: what a checkpoint is."""
+"""`lmaseg info`: what a bug report needs, or what a checkpoint is."""
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
-
-from lmaseg.cli.options import WeightsArgument
 
 if TYPE_CHECKING:
     from lmaseg.checkpoint import Header
     from lmaseg.models import ModelSpec
 
+EXAMPLES = """
+lmaseg info                                           for a bug report
+lmaseg info net.safetensors                           what a checkpoint is
+lmaseg info erfnet-lma-camvid                         the model card
+"""
 
-def info(weights: WeightsArgument = None) -> None:
-    """Print what a checkpoint says of itself: network, classes, preprocessing, training data and licence.
+Weights = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="WEIGHTS",
+        help="A checkpoint, or the name of the weights that come with lmaseg; default: what lmaseg finds here.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
-    Of the bundled weights, their model card as well.
+Rows = list[tuple[str, str]]
+
+
+def info(weights: Weights = None, as_json: AsJson = False) -> None:
+    """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint says of itself.
+
+    Given the name of the weights that come with lmaseg, print their model card as well.
     """
+    if weights is None:
+        _show_environment(as_json)
+    else:
+        _show_checkpoint(weights, as_json)
+
+
+def _show_environment(as_json: bool) -> None:
+    from lmaseg.environment import environment
+
+    found = environment()
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    console = Console(highlight=False)
+    for title, section in found.items():
+        console.print(f"[bold]{title}[/]")
+        for name, value in section.items():
+            console.print(f"  {name:<18}{_shown(value)}", soft_wrap=True, markup=False)
+
+
+def _show_checkpoint(weights: Path, as_json: bool) -> None:
     from lmaseg.checkpoint import BUNDLED, read_header
 
-    path = weights or BUNDLED
+    path = BUNDLED if str(weights) == BUNDLED.stem and not weights.exists() else weights
+    header = read_header(path)
+    if as_json:
+        print(json.dumps({"path": str(path), **asdict(header)}, indent=2))
+        return
     table = Table(title=str(path), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
-    for name, value in _rows(read_header(path), path.stat().st_size):
-        table.add_row(name, value)
+    for row in _rows(header, path.stat().st_size):
+        table.add_row(*row)
     console = Console(highlight=False, markup=False)
     console.print(table)
     if path == BUNDLED:
         console.print(Markdown(path.with_name("README.md").read_text()))
 
 
-def _rows(header: "Header", size: int) -> list[tuple[str, str]]:
+def _shown(value: Any) -> str:
+    """A value on one line; parts of one are separated by semicolons."""
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    return "-" if value is None else str(value)
+
+
+def _rows(header: "Header", size: int) -> Rows:
     preprocess = header.preprocess
     return [
         *_network_rows(header.spec),
@@ -44,7 +95,7 @@ def _rows(header: "Header", size: int) -> list[tuple[str, str]]:
     ]
 
 
-def _network_rows(spec: "ModelSpec") -> list[tuple[str, str]]:
+def _network_rows(spec: "ModelSpec") -> Rows:
     if not spec.has_memory:
         return [
             ("network", f"{spec.backbone or 'attached network'}, single frame"),

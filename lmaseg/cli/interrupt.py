@@ -3,11 +3,41 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
+
+from lmaseg.cli.console import say
 
 INTERRUPTED = 130
+PATIENCE = 0.1  # seconds between looks at whether a signal came
+
+Result = TypeVar("Result")
+
+
+def unless_interrupted(work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, unless Ctrl-C ends the process first, at once and with nothing to tidy up.
+
+    It runs on a thread of its own: Python sees no signal in the one that waits for an address, a camera or a pipe.
+    """
+    done: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while not done.done():
+            wait([done], PATIENCE)
+    except KeyboardInterrupt:
+        say("interrupted")
+        os._exit(INTERRUPTED)  # an ordinary end might wait for what the thread waits for
+    return done.result()
 
 
 @contextmanager

@@ -2,11 +2,17 @@
 
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lmaseg.cli.console import STARTED, detail
 
 if TYPE_CHECKING:
     from lmaseg.models import LocalMemoryNet
+    from lmaseg.stream import Segmenter
 
 
 def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMemoryNet":
@@ -16,3 +22,41 @@ def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMe
     if net:
         sys.path.append(os.getcwd())  # an installed command starts without it; last, so that it hides nothing
     return load(weights, device, net)
+
+
+def make_segmenter(
+    weights: Path | None,
+    device: str,
+    size: Any,
+    memory: int | None,
+    batch: int = 1,
+    net: str | None = None,
+    *,
+    confidence: bool = False,
+    kind: "type[Segmenter] | None" = None,
+) -> "Segmenter":
+    """The network of a checkpoint, ready to stream; a size it cannot work at is a wrong command line."""
+    from lmaseg.stream import Segmenter
+
+    try:
+        loaded = load_network(weights, device, net)
+        segmenter = (kind or Segmenter)(loaded, size=size, memory=memory, batch=batch, confidence=confidence)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    _describe(segmenter, weights)
+    return segmenter
+
+
+def _describe(segmenter: "Segmenter", weights: Path | None) -> None:
+    """Details of what computes where."""
+    import torch
+
+    from lmaseg import kernels
+
+    spec, levels = segmenter.net.spec, kernels.levels()
+    memory = f"memory of {segmenter.memory.frames} frames, window {spec.window}" if spec.has_memory else "no memory"
+    detail(f"{weights or 'bundled weights'}: {spec.backbone or 'attached network'}, {spec.classes} classes, {memory}")
+    compiled = f"C kernels {levels[-1]}" if levels else str(kernels.why_missing())
+    dtype = str(segmenter.dtype).removeprefix("torch.")
+    detail(f"on {segmenter.device} in {dtype}; threads: {torch.get_num_threads()}; {compiled}")
+    detail(f"loaded {time.perf_counter() - STARTED:.1f} s after the start")

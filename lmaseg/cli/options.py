@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+INPUT, OUTPUT, PICTURE, NETWORK = "Input", "Output", "Picture", "Network"  # panels of --help
+
 
 def parse_size(text: str) -> int | tuple[int, int]:
     """ "360" -> 360; "360x640" (height first) -> (360, 640)."""
@@ -26,24 +28,47 @@ def parse_time(text: str) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds) * scale
 
 
-Weights = Annotated[Path | None, typer.Option(help="A checkpoint; default: the weights that come with lmaseg.")]
+def end_time(start: float | None, duration: float | None, end: float | None) -> float | None:
+    """Where to stop in the source; a duration wins over an end, as in ffmpeg."""
+    if duration is not None:
+        end = (start or 0.0) + duration
+    if end is not None and end <= (start or 0.0):
+        raise typer.BadParameter(f"the end ({end:g} s) is not after the start ({start or 0:g} s)")
+    return end
+
+
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="A checkpoint; default: the weights that come with lmaseg.", rich_help_panel=NETWORK),
+]
 Net = Annotated[
     str | None,
     typer.Option(
-        "--net", metavar="MODULE:FUNCTION", help="What builds the network, for weights of one attached in Python."
+        "--net",
+        metavar="MODULE:FUNCTION",
+        help="What builds the network, for weights of one attached in Python.",
+        rich_help_panel=NETWORK,
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Memory = Annotated[int | None, typer.Option(min=0, help="Past frames to attend to; 0 segments every frame alone.")]
-Batch = Annotated[int, typer.Option(min=1, max=256, help="Frames labelled at once: more keep a GPU busier.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Past frames to attend to; 0: none; default: as the weights want.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Batch = Annotated[
+    int,
+    typer.Option(min=1, max=256, help="Frames labelled at once: more keep a GPU busier.", rich_help_panel=NETWORK),
+]
 Size = Annotated[
     Any,
     typer.Option(
         parser=parse_size,
         metavar="HEIGHT|HxW",
         help="Working size of the network; default: the shorter side as the weights were trained at.",
+        rich_help_panel=NETWORK,
     ),
-]
-WeightsArgument = Annotated[
-    Path | None, typer.Argument(metavar="[WEIGHTS]", help="A checkpoint; default: the weights that come with lmaseg.")
 ]

@@ -1,129 +1,67 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lmaseg.cli.console import say
+from lmaseg.cli.console import complain, console
 from lmaseg.cli.interrupt import INTERRUPTED
-from lmaseg.cli.network import load_network
-from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, parse_time
-from lmaseg.cli.outputs import Overwrite
+from lmaseg.cli.network import make_segmenter
+from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, end_time
+from lmaseg.cli.outputs import Overwrite, check_apart, make_folder, require_png
 from lmaseg.cli.run_job import PIPE, Ids, Job, Pipe, Settings, run_job
+from lmaseg.cli.run_options import (
+    Classes,
+    Codec,
+    Confidence,
+    Crf,
+    Deinterlace,
+    Duration,
+    End,
+    LabelIds,
+    Labels,
+    Legend,
+    Lines,
+    Live,
+    Opacity,
+    Output,
+    PipeFormat,
+    Plot,
+    Preview,
+    Report,
+    ResetAtCuts,
+    Resume,
+    Sources,
+    Start,
+    Strict,
+    Stride,
+    View,
+    ViewName,
+)
 from lmaseg.errors import LmasegError
 
 if TYPE_CHECKING:
+    from lmaseg.cli.preview import Preview as PreviewSink
     from lmaseg.labels import LabelSet
-    from lmaseg.stream import Segmenter
 
 FAILED = 1
-
-
-class ViewName(StrEnum):
-    """What an output video shows; keys of `lmaseg.render.VIEWS`."""
-
-    OVERLAY = "overlay"
-    MASK = "mask"
-    SIDE_BY_SIDE = "side-by-side"
-    CONTOUR = "contour"
-
-
-INPUT, OUTPUT, PICTURE, NETWORK = "Input", "Output", "Picture", "Network"
-
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SOURCE",
-        help="Videos, folders of images, quoted globs such as 'frames/*.png', addresses (rtsp://, https://), a camera "
-        "(camera:0), or - for standard input.",
-    ),
-]
-Output = Annotated[
-    Path,
-    typer.Option(
-        "--output",
-        "-o",
-        help="A video (.mp4 .mkv .mov .webm) to draw into; a folder for label maps, or for the videos of several "
-        "SOURCEs; - for label maps on standard output.",
-    ),
-]
-Start = Annotated[
-    Any,
-    typer.Option(
-        "-ss", parser=parse_time, metavar="TIME", help="Start here: 90.5 or 0:01:30.5.", rich_help_panel=INPUT
-    ),
-]
-Duration = Annotated[
-    Any,
-    typer.Option("-t", parser=parse_time, metavar="TIME", help="Take this much of the source.", rich_help_panel=INPUT),
-]
-End = Annotated[
-    Any,
-    typer.Option(
-        "-to", parser=parse_time, metavar="TIME", help="Stop here, counted in the source.", rich_help_panel=INPUT
-    ),
-]
-Stride = Annotated[int, typer.Option(min=1, help="Take every Nth frame; times are kept.", rich_help_panel=INPUT)]
-Deinterlace = Annotated[bool, typer.Option(help="Filter frames marked as interlaced.", rich_help_panel=INPUT)]
-Strict = Annotated[bool, typer.Option("--strict", help="End at the first damaged packet.", rich_help_panel=INPUT)]
-Live = Annotated[bool, typer.Option("--live", help="Drop frames rather than lag behind.", rich_help_panel=INPUT)]
-Labels = Annotated[
-    Path | None,
-    typer.Option(help="Also write one indexed PNG label map per frame into this folder.", rich_help_panel=OUTPUT),
-]
-Confidence = Annotated[
-    Path | None,
-    typer.Option(
-        help="Also write one 16-bit PNG per frame into this folder: how probable the classes are.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-LabelIds = Annotated[
-    Ids,
-    typer.Option(
-        help="Ids in label maps: the weights' classes, or Cityscapes train or label ids.", rich_help_panel=OUTPUT
-    ),
-]
-PipeFormat = Annotated[
-    Pipe,
-    typer.Option(
-        "--pipe", help="Label maps on standard output: bare bytes, or a lossless grey video.", rich_help_panel=OUTPUT
-    ),
-]
-Codec = Annotated[
-    str | None,
-    typer.Option(help="Video codec: h264 hevc av1 vp9 ffv1; default: as the suffix wants.", rich_help_panel=OUTPUT),
-]
-Crf = Annotated[
-    float | None,
-    typer.Option(min=0, max=63, help="Constant rate factor: lower is better and larger.", rich_help_panel=OUTPUT),
-]
-Lines = Annotated[
-    Path | None,
-    typer.Option("--json", help="Write time and class shares of each frame, a JSON line each.", rich_help_panel=OUTPUT),
-]
-Report = Annotated[
-    Path | None,
-    typer.Option(help="Write figures, settings and class shares over time to this JSON.", rich_help_panel=OUTPUT),
-]
-Resume = Annotated[
-    bool,
-    typer.Option("--resume", help="Go on with what a run of the same command left unfinished.", rich_help_panel=OUTPUT),
-]
-View = Annotated[ViewName, typer.Option(help="What the video shows.", rich_help_panel=PICTURE)]
-Opacity = Annotated[
-    float, typer.Option(min=0, max=1, help="Of the class colours over the picture.", rich_help_panel=PICTURE)
-]
-Classes = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="Draw only these classes.", rich_help_panel=PICTURE)
-]
-Legend = Annotated[bool, typer.Option("--legend", help="Name the classes in a corner.", rich_help_panel=PICTURE)]
-ResetAtCuts = Annotated[
-    bool, typer.Option(help="Forget the past where the video cuts to another shot.", rich_help_panel=NETWORK)
-]
+NO_MATTER = ("sources", "resume", "overwrite", "preview")  # to what the outputs of a source hold
+EXAMPLES = """
+lmaseg run drive.mp4 -o out.mp4                       a video, overlaid
+lmaseg run drive.mp4 -o out.mp4 --labels masks/       and label maps
+lmaseg run drive.mp4 -o masks/ --ids train            label maps only
+lmaseg run drive.mp4 -o part.mp4 -ss 1:30 -t 20       20 s from 1:30
+lmaseg run 'frames/*.png' -o masks/                   a folder of images
+lmaseg run a.mp4 b.mkv -o out/                        several videos
+lmaseg run rtsp://host/stream -o out.mkv --live       a stream
+lmaseg run drive.mp4 -o out.mp4 --preview             watch it
+lmaseg run --print-config > run.toml                  options as a file
+"""
 
 
 def run(
@@ -134,6 +72,8 @@ def run(
     ids: LabelIds = Ids.CLASS,
     lines: Lines = None,
     report: Report = None,
+    plot: Plot = None,
+    preview: Preview = False,
     pipe: PipeFormat = Pipe.GRAY,
     codec: Codec = None,
     crf: Crf = None,
@@ -158,10 +98,15 @@ def run(
     batch: Batch = 1,
     reset_at_cuts: ResetAtCuts = True,
 ) -> None:
-    """Segment videos: lmaseg run input.mp4 -o out.mp4."""
-    given = {key: value for key, value in locals().items() if key not in ("sources", "resume", "overwrite")}
-    end = _end_time(start, duration, end)
-    jobs = _jobs(sources, output, Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report))
+    """Segment videos, streams or images into overlaid videos and label maps."""
+    given = {key: value for key, value in locals().items() if key not in NO_MATTER}
+    require_png(plot)
+    end = end_time(start, duration, end)
+    wanted = Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report, plot=plot)
+    jobs = _jobs(sources, output, wanted)
+
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
+    check_apart([path for job in jobs for path in job.files], [source for source in sources if source != "-"])
 
     from lmaseg.render import VIEWS
 
@@ -171,10 +116,14 @@ def run(
     settings = Settings(
         segmenter=segmenter,
         view=VIEWS[view](label_set, opacity=opacity, classes=drawn, legend=legend),
-        reading={"deinterlace": deinterlace, "strict": strict, "live": live},
-        start=start,
-        end=end,
-        stride=stride,
+        reading={
+            "start": start,
+            "end": end,
+            "stride": stride,
+            "deinterlace": deinterlace,
+            "strict": strict,
+            "live": live,
+        },
         ids=ids,
         pipe=pipe,
         codec=codec,
@@ -182,6 +131,7 @@ def run(
         reset_at_cuts=reset_at_cuts,
         overwrite=overwrite,
         resume=resume,
+        make_preview=_preview_maker(label_set, opacity, drawn) if preview else None,
         given=_as_json(given),
     )
     failed = 0
@@ -191,43 +141,14 @@ def run(
         except LmasegError as error:
             if len(jobs) == 1:
                 raise
-            say(str(error), prefix="[bold red]error:[/] ")
+            complain(str(error))
             failed += 1
             continue
         if stopped:
             raise typer.Exit(INTERRUPTED)
     if failed:
-        say(f"{failed} of {len(jobs)} sources failed", prefix="[bold red]error:[/] ")
+        complain(f"{failed} of {len(jobs)} sources failed")
         raise typer.Exit(FAILED)
-
-
-def make_segmenter(
-    weights: Path | None,
-    device: str,
-    size: Any,
-    memory: int | None,
-    batch: int = 1,
-    net: str | None = None,
-    *,
-    confidence: bool = False,
-) -> "Segmenter":
-    """The network of a checkpoint, ready to stream; a size it cannot work at is a wrong command line."""
-    from lmaseg.stream import Segmenter
-
-    try:
-        loaded = load_network(weights, device, net)
-        return Segmenter(loaded, size=size, memory=memory, batch=batch, confidence=confidence)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _end_time(start: float | None, duration: float | None, end: float | None) -> float | None:
-    """Where to stop in the source; a duration wins over an end, as in ffmpeg."""
-    if duration is not None:
-        end = (start or 0.0) + duration
-    if end is not None and end <= (start or 0.0):
-        raise typer.BadParameter(f"the end ({end:g} s) is not after the start ({start or 0:g} s)")
-    return end
 
 
 def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
@@ -240,15 +161,15 @@ def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
     is_video = output.suffix.lower() in SUFFIXES
     if len(sources) == 1:
         return [_one_job(output, is_video, wanted)]
-    if output == PIPE or is_video or wanted.lines or wanted.report:
-        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json or --report")
+    if output == PIPE or is_video or wanted.lines or wanted.report or wanted.plot:
+        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report or --plot")
     stems = [Path(source).stem for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
     for folder in (output, wanted.maps, wanted.confidence):
         if folder:
-            _make_folder(folder)
+            make_folder(folder)
     return [
         Job(
             source,
@@ -275,11 +196,15 @@ def _one_job(output: Path, is_video: bool, wanted: Job) -> Job:
     return replace(wanted, maps=output)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise typer.BadParameter(f"{folder} cannot be made a folder ({error.strerror}): give another name") from error
+def _preview_maker(
+    label_set: "LabelSet", opacity: float, classes: list[int] | None
+) -> "Callable[[], PreviewSink] | None":
+    """What makes the preview of a source; None where nobody could see it."""
+    if console.quiet or not console.is_terminal or console.color_system not in ("truecolor", "256"):
+        return None
+    from lmaseg.cli.preview import Preview
+
+    return partial(Preview, label_set, opacity=opacity, classes=classes)
 
 
 def _class_ids(names: str, label_set: "LabelSet") -> list[int]:

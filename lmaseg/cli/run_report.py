@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmaseg._version import __version__
 from lmaseg.cli.console import say
-from lmaseg.cli.outputs import write_text
+from lmaseg.cli.outputs import write_picture, write_text
 from lmaseg.paths import part_path
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from lmaseg.labels import LabelSet
     from lmaseg.pipeline import Progress
     from lmaseg.sinks import ClassShares
-    from lmaseg.video import VideoReader
+    from lmaseg.video import VideoReader, VideoWriter
 
 
-def warnings_of(reader: "VideoReader | ImageReader", skipped_streams: list[str]) -> list[str]:
+def warnings_of(reader: "VideoReader | ImageReader", writer: "VideoWriter | None") -> list[str]:
     """What of the source did not come through as it was."""
-    warnings = [*reader.warnings, *(f"not copied: {line}" for line in skipped_streams)]
+    warnings = [*reader.warnings, *(writer.warnings if writer else [])]
     if reader.damaged:
         warnings.append(f"damaged packets or frames in the source, decoding went on after each: {reader.damaged}")
     if reader.dropped:
@@ -86,3 +86,12 @@ def write_report(
         ],
     }
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_shares_plot(path: Path, source: str, label_set: "LabelSet", shares: "ClassShares") -> None:
+    """Draw the class shares over time."""
+    from lmaseg.cli.shares_plot import shares_plot
+    from lmaseg.video.inputs import display_name
+
+    title = f"Share of each class, {display_name(source)}"
+    write_picture(path, shares_plot(shares.over_time(), shares.total(), label_set, title))

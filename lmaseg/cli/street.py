@@ -7,16 +7,30 @@ from typing import Annotated
 import typer
 
 from lmaseg.cli.console import RunDisplay, say
+from lmaseg.cli.options import OUTPUT, PICTURE
 from lmaseg.cli.outputs import Overwrite, may_replace
 
+EXAMPLES = """
+lmaseg street clip.mp4 --labels clip_labels           with its labels
+lmaseg street long.mp4 --seed 7 --seconds 60          another street
+"""
+
 Output = Annotated[Path, typer.Argument(help="The video to write.")]
-Labels = Annotated[Path | None, typer.Option(help="Also write the label maps (CamVid class ids) into this folder.")]
-Seed = Annotated[int, typer.Option(min=0, help="Another number is another street.")]
-Seconds = Annotated[float, typer.Option(min=0.05, help="Length of the clip.")]
-Rate = Annotated[int, typer.Option(min=1, help="Frames per second.")]
-Height = Annotated[int, typer.Option(min=32, help="Pixels.")]
-Width = Annotated[int, typer.Option(min=32, help="Pixels.")]
-Crf = Annotated[float, typer.Option(min=0, max=51, help="Constant rate factor of H.264: lower is better and larger.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="Also write the label maps (CamVid class ids) into this folder.", rich_help_panel=OUTPUT),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Another number is another street.", rich_help_panel=PICTURE)]
+Seconds = Annotated[float, typer.Option(min=0.05, help="Length of the clip.", rich_help_panel=PICTURE)]
+Rate = Annotated[int, typer.Option(min=1, help="Frames per second.", rich_help_panel=PICTURE)]
+Height = Annotated[int, typer.Option(min=32, help="Pixels.", rich_help_panel=PICTURE)]
+Width = Annotated[int, typer.Option(min=32, help="Pixels.", rich_help_panel=PICTURE)]
+Crf = Annotated[
+    float,
+    typer.Option(
+        min=0, max=51, help="Constant rate factor of H.264: lower is better and larger.", rich_help_panel=OUTPUT
+    ),
+]
 
 
 def street(
@@ -30,7 +44,7 @@ def street(
     crf: Crf = 23,
     overwrite: Overwrite = None,
 ) -> None:
-    """Draw a procedural street seen from a driving car, as a video: lmaseg street clip.mp4 --labels clip_labels."""
+    """Draw a procedural street seen from a driving car, with exact labels."""
     replace = may_replace([path for path in (output, labels) if path], overwrite)
 
     from contextlib import ExitStack

@@ -29,6 +29,7 @@ from lmaseg.cli.train_options import (
     Compile,
     Crop,
     Decay,
+    Distant,
     Dropout,
     Ema,
     Epochs,
@@ -70,6 +71,13 @@ if TYPE_CHECKING:
     from lmaseg.train import TrainOptions, TrainProgress
 
 
+EXAMPLES = """
+lmaseg train --camvid CamVid --street 16 -o runs/base
+lmaseg train --stage memory --init runs/base/best.safetensors \\
+    --camvid CamVid -o runs/memory
+lmaseg train --folder images/ labels/ --classes camvid -o runs/mine
+"""
+
 SIZES = {"camvid": (360, 480), "cityscapes": (512, 1024)}  # at which frames are kept unless --size says otherwise
 
 
@@ -110,6 +118,7 @@ def train(
     rotation: Rotation = None,
     colour: Colour = None,
     motion: Motion = None,
+    distant: Distant = None,
     seed: Seed = None,
     device: Device = "auto",
     workers: Workers = 0,
@@ -119,7 +128,7 @@ def train(
     bfloat16: BFloat16 = None,
     compile: Compile = None,
 ) -> None:
-    """Train: lmaseg train --camvid CamVid -o runs/base, then --stage memory --init runs/base/best.safetensors."""
+    """Train a single-frame network, its memory, or both together."""
     settings = dict(locals())
     options = _options(settings)
     with stop_on_interrupt() as stop, TrainDisplay(shown=_rank() == 0) as display:

@@ -27,7 +27,7 @@ class TrainDisplay:
             TextColumn("{task.fields[figures]}", markup=False),
             console=console,
             transient=True,
-            disable=not (console.is_terminal and shown),
+            disable=console.quiet or not (console.is_terminal and shown),
         )
         self._task = self._bar.add_task("preparing", total=None, figures="")
 

@@ -34,9 +34,7 @@ class Classes(StrEnum):
 
 DATA, START, RECIPE, RUN = "Data", "Start", "Recipe", "Run"
 
-Out = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.", rich_help_panel=RUN)
-]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.")]
 CamVid = Annotated[
     Path | None, typer.Option(help="CamVid: train/ trainannot/ and, to validate, val/ valannot/.", rich_help_panel=DATA)
 ]
@@ -74,7 +72,7 @@ Size = Annotated[
 ]
 Window = Annotated[int | None, typer.Option(help="Attention window, odd, in cells of 8 pixels.", rich_help_panel=START)]
 Memory = Annotated[int | None, typer.Option(min=1, help="Past frames the network remembers.", rich_help_panel=START)]
-Fusion = Annotated[str | None, typer.Option(help="sigmoid-do1 or sigmoid.", rich_help_panel=START)]
+Fusion = Annotated[str | None, typer.Option(help="sigmoid-do1, sigmoid or residual.", rich_help_panel=START)]
 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Default: 100.", rich_help_panel=RECIPE)]
 EpochSteps = Annotated[
@@ -103,6 +101,9 @@ Scale = Annotated[
 Rotation = Annotated[float | None, typer.Option(min=0, help="Largest roll in degrees: 4.", rich_help_panel=RECIPE)]
 Colour = Annotated[float | None, typer.Option(min=0, help="Strength of changes of colour: 1.", rich_help_panel=RECIPE)]
 Motion = Annotated[float | None, typer.Option(min=0, help="Speed of the virtual camera: 1.", rich_help_panel=RECIPE)]
+Distant = Annotated[
+    float | None, typer.Option(help="Share of stills whose past is long before them: 0.1.", rich_help_panel=RECIPE)
+]
 
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all chance: 0.", rich_help_panel=RUN)]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that draw streets.", rich_help_panel=RUN)]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lmaseg import kernels
+from lmaseg.kernels.operator import operator
 
 DTYPES = (torch.float32, torch.bfloat16)
 MOST_CLASSES = 256
@@ -21,7 +22,6 @@ def fits(logits: Tensor) -> bool:
     )
 
 
-@torch.library.custom_op("lmaseg::upsample_argmax", mutates_args=())
 def upsample_argmax(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
     """(B, classes, h, w) logits, float32 or bfloat16, of any strides -> (B, height, width) uint8 class ids.
 
@@ -36,6 +36,17 @@ def upsample_argmax(logits: Tensor, height: int, width: int, align_corners: bool
         ValueError: an empty map, more than 256 classes, a size under 1, another dtype or device.
         BackendError: the C kernels are missing.
     """
+    labels: Tensor = label(logits, height, width, align_corners, level)
+    return labels
+
+
+def _empty_labels(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
+    return logits.new_empty((logits.shape[0], height, width), dtype=torch.uint8)
+
+
+@operator("lmaseg::upsample_argmax", fake=_empty_labels)
+def label(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
+    """The operator behind `upsample_argmax`."""
     _check(logits, height, width)
     index = kernels.level_index(level)
     labels = _empty_labels(logits, height, width)
@@ -55,15 +66,6 @@ def upsample_argmax(logits: Tensor, height: int, width: int, align_corners: bool
     if failed:
         raise MemoryError("no memory for upsampling the logits")
     return labels
-
-
-@upsample_argmax.register_fake
-def _(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
-    return _empty_labels(logits, height, width)
-
-
-def _empty_labels(logits: Tensor, height: int, width: int) -> Tensor:
-    return logits.new_empty((logits.shape[0], height, width), dtype=torch.uint8)
 
 
 def _check(logits: Tensor, height: int, width: int) -> None:

@@ -9,8 +9,15 @@ from torch import nn
 from lmaseg.labels import LabelSet
 from lmaseg.models import erfnet, pspnet, resnet
 from lmaseg.models.folding import fold
-from lmaseg.models.fusion import NormalizedSigmoidFusion, ReducedSigmoidFusion, SigmoidFusion
-from lmaseg.models.lma import Encoded, KeyProjections, LocalMemoryNet, NoProjections, Projections
+from lmaseg.models.fusion import NormalizedSigmoidFusion, ReducedSigmoidFusion, ResidualFusion, SigmoidFusion
+from lmaseg.models.lma import (
+    Encoded,
+    FeatureProjections,
+    KeyProjections,
+    LocalMemoryNet,
+    NoProjections,
+    Projections,
+)
 from lmaseg.models.memory import FeatureMemory
 from lmaseg.models.spec import ModelSpec, Preprocess
 
@@ -45,8 +52,9 @@ FUSIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "sigmoid": SigmoidFusion,
     "sigmoid-do1": NormalizedSigmoidFusion,
     "sigmoid-down1": ReducedSigmoidFusion,
+    "residual": ResidualFusion,
 }
-"""From value channels and feature channels to a fusion, under the names of the authors' code."""
+"""From value channels and feature channels to a fusion; all but the last under the names of the authors' code."""
 
 
 class Memory(NamedTuple):
@@ -96,7 +104,8 @@ def build_memory(spec: ModelSpec, channels: int) -> tuple[nn.Module, nn.Module]:
     fusion = FUSIONS[spec.fusion](spec.value_channels, channels)
     if spec.value_channels == channels:
         return KeyProjections(channels, spec.key_channels), fusion
-    return Projections(channels, spec.key_channels, spec.value_channels), fusion
+    projections = FeatureProjections if getattr(fusion, "reads_features", False) else Projections
+    return projections(channels, spec.key_channels, spec.value_channels), fusion
 
 
 def _require_known(kind: str, name: str, known: Mapping[str, object]) -> None:

@@ -1,13 +1,14 @@
 """Fusions: how the query frame's value and the value read from the memory become the decoder's input (LMANet III-C).
 
-Each takes two (B, value_channels, h, w) tensors, query first, and returns (B, channels, h, w).
+Each takes two (B, value_channels, h, w) tensors, query first, and returns (B, channels, h, w). One with the attribute
+`reads_features` takes the (B, channels, h, w) features themselves in the place of the query's value.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmaseg.models.folding import merge_convolutions
+from lmaseg.models.folding import absorb, merge_convolutions
 
 BATCH_NORM_EPS = 1e-3
 
@@ -94,3 +95,31 @@ class ReducedSigmoidFusion(nn.Module):
         reduced = self.reduce(query) + self.reduce(memory)
         query_gate, memory_gate = self.gates(F.relu(self.reduced_bn(reduced)))
         return F.relu(self.bn(query * query_gate.sigmoid() + memory * memory_gate.sigmoid()))
+
+
+class ResidualFusion(nn.Module):
+    """The features, corrected by what they and the memory's value say together; not of the paper.
+
+    The authors' fusions rebuild the features from values that are narrower; here whatever the frame itself shows stays.
+    The correction starts small, so that a fresh memory hardly changes what the network does without.
+    """
+
+    reads_features = True
+
+    def __init__(self, value_channels: int, channels: int) -> None:
+        super().__init__()
+        self.both = nn.Conv2d(channels + value_channels, channels, 3, padding=1, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
+        self.correction = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.correction.weight *= 0.1
+            self.correction.bias.zero_()  # type: ignore[union-attr]
+
+    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        hidden = F.relu(self.bn(self.both(torch.cat([query, memory], dim=1))))
+        return query + self.correction(hidden)
+
+    def folded(self) -> nn.Module:
+        """This module with the batch norm inside the convolution before it."""
+        self.both, self.bn = absorb(self.both, self.bn), nn.Identity()
+        return self

@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
 
     features: Tensor  # (B, F, h, w)
     query: Tensor  # (B, C, h, w): asks the memory
-    query_value: Tensor  # (B, D, h, w): goes into the fusion beside the memory's answer
+    query_value: Tensor  # (B, D, h, w), or the features: goes into the fusion beside the memory's answer
     key: Tensor  # (B, C, h, w): what later frames compare their queries with
     value: Tensor  # (B, D, h, w): what later frames receive
 
@@ -62,6 +62,37 @@ class _MergedProjections(nn.Module):
 
     def forward(self, features: Tensor) -> Encoded:
         return Encoded(features, *self.conv(features).split(self._channels, dim=1))
+
+
+class FeatureProjections(nn.Module):
+    """`Projections` without one for the query's value: the fusion reads the features themselves."""
+
+    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
+        super().__init__()
+        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
+        self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
+        self.query_key = nn.Conv2d(channels, key_channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Encoded:
+        query, key, value = self.query_key(features), self.memory_key(features), self.memory_value(features)
+        return Encoded(features, query, features, key, value)
+
+    def folded(self) -> nn.Module:
+        """The same as one convolution."""
+        return _MergedFeatureProjections([self.query_key, self.memory_key, self.memory_value])
+
+
+class _MergedFeatureProjections(nn.Module):
+    """The three convolutions of `FeatureProjections` as one, for inference."""
+
+    def __init__(self, parts: list[nn.Conv2d]) -> None:
+        super().__init__()
+        self._channels = [part.out_channels for part in parts]
+        self.conv = merge_convolutions(parts)
+
+    def forward(self, features: Tensor) -> Encoded:
+        query, key, value = self.conv(features).split(self._channels, dim=1)
+        return Encoded(features, query, features, key, value)
 
 
 class KeyProjections(nn.Module):

@@ -50,7 +50,14 @@ class Learner:
             colour=options.colour,
             motion=options.motion,
         )
-        self._sampler = Sampler(mixture, batch=options.batch, seed=options.seed, rank=self.rank, world=self.world)
+        self._sampler = Sampler(
+            mixture,
+            batch=options.batch,
+            seed=options.seed,
+            distant=options.distant,
+            rank=self.rank,
+            world=self.world,
+        )
         self._losses: list[Tensor] = []
         self._images = 0
         self.step, self.rate = 0, 0.0

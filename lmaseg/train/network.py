@@ -39,8 +39,9 @@ def adapted_network(
 ) -> LocalMemoryNet:
     """The network for another working size, window, memory or fusion; None keeps what it has.
 
-    Only a fusion of another kind loses its weights; a single-frame network gets a fresh memory. What stays is shared
-    with the network given. Raises ValueError for an unknown fusion or an even window.
+    A fusion of another kind loses its weights, and projections do where it reads other values; a single-frame network
+    gets a fresh memory. What stays is shared with the network given. Raises ValueError for an unknown fusion or an even
+    window.
     """
     wanted = {"window": window, "memory_frames": memory_frames, "fusion": fusion}
     changes = {name: value for name, value in wanted.items() if value is not None}
@@ -51,7 +52,7 @@ def adapted_network(
     adapted = LocalMemoryNet(
         net.encoder,
         net.decoder,
-        net.projections if net.spec.has_memory else projections,
+        net.projections if type(net.projections) is type(projections) else projections,
         net.fusion if spec.fusion == net.spec.fusion else new_fusion,
         spec=spec,
         labels=net.labels,

@@ -63,6 +63,9 @@ class TrainOptions:
     """Strength of the changes of colour, exposure, sharpness and noise; 0 leaves pixels as they are."""
     motion: float = 1.0
     """Speed of the virtual camera that makes clips of stills; 0 holds it still."""
+    distant: float = 0.1
+    """Share of the stills whose past are the frames before them in their folder instead, however far apart in time:
+    memories of low frame rates and of missed cuts."""
 
     bfloat16: bool = True
     """Mixed precision by autocast."""
@@ -95,6 +98,8 @@ class TrainOptions:
             raise ValueError(f"the zoom must range from a positive number upwards, not from {self.scale}")
         if not 0 <= self.ema < 1 or not 0 <= self.ohem < 1:
             raise ValueError(f"ema and ohem lie in [0, 1), not at {self.ema} and {self.ohem}")
+        if not 0 <= self.distant <= 1:
+            raise ValueError(f"the share of distant pasts lies in [0, 1], not at {self.distant}")
 
     @property
     def peak_rate(self) -> float:

@@ -26,11 +26,15 @@ class Sampler:
 
     Args:
         batch: clips per process.
+        distant: share of the clips without neighbours in time that take whatever was stored before them as their past.
         rank, world: this process and how many there are.
     """
 
-    def __init__(self, mixture: Mixture, *, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, mixture: Mixture, *, batch: int, seed: int, distant: float = 0.0, rank: int = 0, world: int = 1
+    ) -> None:
         self._mixture, self._batch, self._seed, self._rank, self._world = mixture, batch, seed, rank, world
+        self._distant = distant
         self._rounds: dict[tuple[int, int], Tensor] = {}
         self.drawn = [0] * len(mixture.sources)
         """Clips drawn from each source so far, by all processes: all there is to remember."""
@@ -41,6 +45,7 @@ class Sampler:
         choice = torch.multinomial(
             self._mixture.shares, self._batch * self._world, replacement=True, generator=generator
         )
+        distant = torch.rand(self._batch * self._world, generator=generator) < self._distant
         own = slice(self._rank * self._batch, (self._rank + 1) * self._batch)
         parts = []
         for number, source in enumerate(self._mixture.sources):
@@ -48,7 +53,7 @@ class Sampler:
             mine = int((choice[own] == number).sum())
             if mine:
                 positions = self._positions(number, self.drawn[number] + before, mine)
-                indices, still = source.store.pick(positions, past)
+                indices, still = source.store.pick(positions, past, distant[own][choice[own] == number])
                 at = indices.to(source.store.images.device, non_blocking=True)
                 parts.append(Batch(source.store.images[at], source.store.labels[at[:, -1]], still))
             self.drawn[number] += int((choice == number).sum())

@@ -173,12 +173,14 @@ class Decoder:
     def _read(self) -> Iterator["Packet[VideoStream] | None"]:
         failures = waits = 0
         while failures < READ_ATTEMPTS:
+            why = "the other side ended it"
             try:
                 for packet in self.container.demux(self.stream):
                     failures = waits = 0
                     if packet.size:  # an empty packet would tell the decoder that the stream is over
                         yield packet
-                return
+                if not (self._lasting and is_endless(self.source)) or self.duration:
+                    return
             except av.FFmpegError as error:
                 if isinstance(error, av.BlockingIOError) and waits * NEXT_LOOK < self._timeout[1]:
                     waits += 1
@@ -192,11 +194,13 @@ class Decoder:
                     raise VideoError(
                         f"the connection to {self.name} was lost ({reason(error)}): try again, or copy the video first"
                     ) from error
-                yield None
-                if not self._reopen(error):
-                    return
+                why = reason(error)
+            failures += 1
+            yield None
+            if not self._reopen(why):
+                return
 
-    def _reopen(self, error: av.FFmpegError) -> bool:
+    def _reopen(self, why: str) -> bool:
         """Connect again after a loss; whether that succeeded."""
         self.container.close()
         for pause in PAUSES:
@@ -208,7 +212,7 @@ class Decoder:
                 self._suspect.clear()
                 self._warn(f"the connection to {self.name} was lost and opened anew: frames between are missing")
                 return True
-        self._warn(f"the connection to {self.name} was lost for good ({reason(error)}): the rest is missing")
+        self._warn(f"the connection to {self.name} was lost for good ({why}): the rest is missing")
         return False
 
     def _warn(self, line: str) -> None:

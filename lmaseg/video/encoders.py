@@ -28,7 +28,7 @@ class Encoder:
 ENCODERS = {
     "h264": Encoder("libx264", {"preset": "veryfast"}, crf=20),
     "hevc": Encoder("libx265", {"preset": "veryfast", "x265-params": "log-level=none"}, crf=23),
-    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63)),
+    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63), any_size=True),
     "vp9": Encoder(
         "libvpx-vp9",
         {"deadline": "good", "cpu-used": "5", "row-mt": "1"},
@@ -57,6 +57,8 @@ MUXERS = {
     ".mkv": Muxer("matroska", "h264", tick=Fraction(1, 1000)),
     ".webm": Muxer("webm", "vp9", tick=Fraction(1, 1000)),
 }
+LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
+DEFAULT_RATE = Fraction(30)
 FINEST_TIMESCALE = 2**31 - 1  # ticks a second in the field MP4 has for it
 FALLBACK_TIMESCALE = 90_000
 
@@ -109,6 +111,12 @@ def options_for(encoder: Encoder, crf: float | None) -> dict[str, str]:
     if not best <= factor <= worst:
         raise VideoError(f"a crf of {factor:g} is out of range for {encoder.name}: give one from {best} to {worst}")
     return {**encoder.options, "crf": f"{factor:g}"}
+
+
+def likely_rate(rate: Fraction | float) -> Fraction:
+    """The rate (frames per second) if an encoder can be told it, else a common one."""
+    lowest, highest = LIKELY_RATES
+    return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE
 
 
 def output_time_base(muxer: Muxer, wanted: Fraction) -> Fraction:

@@ -1,6 +1,7 @@
 """Opening media, with errors that say what is wrong with it."""
 
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PIPE_REMEDY = "pipe MKV or MPEG-TS, and give an MP4 whose index is at its end by
 LOCAL = {"protocol_whitelist": "file,crypto,data"}  # a playlist among files must not reach for the network
 HTTP = {"reconnect": "1", "reconnect_delay_max": "4"}  # resumes at the byte where it broke off
 RTSP = {"rtsp_flags": "prefer_tcp"}  # over UDP lost packets smear the picture
+NO_ANSWER = "no answer in time"
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders leave transparency out
 
 
@@ -89,8 +91,8 @@ def start_of(container: InputContainer) -> Fraction:
 
 def reason(error: Exception) -> str:
     """What the system or FFmpeg says is wrong, without the file name and number around it."""
-    if isinstance(error, av.ExitError):  # what FFmpeg answers when it was told that the time is over
-        return "no answer in time"
+    if isinstance(error, av.ExitError | TimeoutError):  # the first: FFmpeg was told that the time is over
+        return NO_ANSWER
     return str(getattr(error, "strerror", None) or error or type(error).__name__).strip().rstrip(".")
 
 
@@ -119,14 +121,19 @@ def _open_pipe() -> InputContainer:
 
 
 def _open_url(url: str, timeout: tuple[float, float]) -> InputContainer:
-    options = RTSP if url.startswith("rtsp") else HTTP if url.startswith("http") else {}
+    options = HTTP if url.startswith("http") else {}
+    if url.startswith("rtsp"):  # otherwise its demuxer waits once more after it was told that the time is over
+        options = {**RTSP, "timeout": str(round(timeout[1] * 1_000_000))}
+    began = time.monotonic()
     try:
         return av.open(url, options=options, timeout=timeout, metadata_errors="replace")
-    except av.InvalidDataError as error:
-        raise VideoError(f"{display_name(url)} is not a video: check the address") from error
     except (av.FFmpegError, OSError) as error:
+        late = time.monotonic() - began >= min(timeout)  # RTSP may call it invalid data that nothing came
+        if isinstance(error, av.InvalidDataError) and not late:
+            raise VideoError(f"{display_name(url)} is not a video: check the address") from error
+        why = NO_ANSWER if late else reason(error)
         raise VideoError(
-            f"{display_name(url)} cannot be opened ({reason(error)}): check the address, and that it can be reached"
+            f"{display_name(url)} cannot be opened ({why}): check the address, and that it can be reached"
         ) from error
 
 

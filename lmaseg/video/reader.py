@@ -116,6 +116,10 @@ class VideoReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """Have a thread that iterates end with the frame in hand rather than wait for a lost connection."""
+        self._decoder.stop()
+
     def close(self) -> None:
         """Free the source; frames already yielded stay valid."""
         self._decoder.stop()

@@ -15,19 +15,24 @@ import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
-from lmaseg.paths import part_path
+from lmaseg.paths import REMEDY, part_path
+from lmaseg.video.canvas import Canvas
 from lmaseg.video.copier import StreamCopier
-from lmaseg.video.encoders import container_options, encoder_for, muxer_for, options_for, output_time_base
+from lmaseg.video.encoders import (
+    container_options,
+    encoder_for,
+    likely_rate,
+    muxer_for,
+    options_for,
+    output_time_base,
+)
 from lmaseg.video.media import reason
 from lmaseg.video.target import check_target
 from lmaseg.video.unfinished import packets_of, taken_over_path
 
-LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
-DEFAULT_RATE = Fraction(30)
 KEY_FRAME_SECONDS = 4  # at most between two: where players can jump to and a killed run can go on from
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE}
 
@@ -43,8 +48,9 @@ class VideoWriter:
     when only part of a source is written: copied sound stays in step, and the video begins at its time in the source.
     Only a first frame before time 0 moves everything up to 0.
 
-    Colours are converted to BT.709, limited range, and tagged so. H.264, HEVC and AV1 take even sizes only: an odd
-    width or height is padded by repeating the last column or row, so that the output is one pixel larger.
+    Colours are converted to BT.709, limited range, and tagged so. H.264 and HEVC take even sizes only: an odd width or
+    height is padded by repeating the last column or row, so that the output is one pixel larger; AV1, VP9 and FFV1
+    keep it.
 
     Args:
         path: the output; its suffix chooses the container: .mp4 .m4v .mov .mkv .webm.
@@ -95,12 +101,12 @@ class VideoWriter:
         self._encoder = encoder_for(codec or self._muxer.default_codec, self._muxer)
         self._options = options_for(self._encoder, crf)
         self._size = width, height
-        self._time_base, self._rate = time_base, _likely(rate)
+        self._time_base, self._rate = time_base, likely_rate(rate)
         self._tick = output_time_base(self._muxer, time_base)
         self._usual_duration = max(1, round(1 / (self._rate * self._tick)))  # ticks
         self._sample_aspect_ratio = sample_aspect_ratio
         self._copy_from, self._start, self._end = copy_from, start, end
-        self._reformatter = VideoReformatter()
+        self._canvas = Canvas(width, height, self._encoder)
         self._copier: StreamCopier | None = None
         self._last: tuple[int, int] | None = None  # pts given, ticks written
         self._lift = 0  # ticks
@@ -148,10 +154,17 @@ class VideoWriter:
             raise ValueError(f"expected a ({height}, {width}, 3) uint8 image, got {image.shape} {image.dtype}")
         if self._last is not None and pts <= self._last[0]:
             raise ValueError(f"pts {pts} does not come after {self._last[0]}")
-        frame = self._convert(image)
+        if not self.part_path.exists():  # an open file takes all that comes, and is not found in the end
+            raise VideoError(f"cannot write {self.path} (its folder was moved or removed meanwhile): {REMEDY}")
+        frame = self._canvas(image)
         frame.pts, frame.time_base = self._ticks(pts), self._tick
         self._guard(self._encode, frame)
         self.frames += 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """What did not come through as it was, a line for each kind."""
+        return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams)]
 
     def skip(self, pts: int) -> None:
         """Pass over a frame that was taken over."""
@@ -185,41 +198,20 @@ class VideoWriter:
             self._open(copy=False)
 
     def _add_video(self, container: OutputContainer) -> VideoStream:
-        width, height = self._size
-        pad = 0 if self._encoder.any_size else 1
+        canvas = self._canvas
         stream = container.add_stream(
-            self._encoder.name,
-            self._rate,
-            self._options,
-            width=width + width % 2 * pad,
-            height=height + height % 2 * pad,
+            self._encoder.name, self._rate, self._options, width=canvas.width, height=canvas.height
         )
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
-        context.pix_fmt = self._encoder.pixel_format
+        canvas.tag(context)
         context.time_base = self._tick
         context.gop_size = round(self._rate * KEY_FRAME_SECONDS)
-        if self._encoder.pixel_format == "yuv420p":
-            context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-            context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         if self._sample_aspect_ratio:
             context.sample_aspect_ratio = self._sample_aspect_ratio
         if self._encoder.name == "libx265" and self._muxer.tick is None:
             context.codec_tag = "hvc1"  # the one of HEVC's two tags that Apple's players know
         return stream
-
-    def _convert(self, image: np.ndarray) -> VideoFrame:
-        """The image in the encoder's pixel format, padded to its size."""
-        height, width = image.shape[:2]
-        right, below = self._stream.width - width, self._stream.height - height
-        if right or below:
-            image = np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        if self._encoder.pixel_format != "yuv420p":
-            return self._reformatter.reformat(frame, format=self._encoder.pixel_format)
-        return self._reformatter.reformat(
-            frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
 
     def _ticks(self, pts: int) -> int:
         """The time to write for a pts, in ticks of the output."""
@@ -294,9 +286,10 @@ class VideoWriter:
             self._flush()
         with suppress(av.FFmpegError, OSError, ValueError):
             self._close()
-        if not self.frames:
-            self.part_path.unlink(missing_ok=True)
-        self._kept.unlink(missing_ok=True)
+        with suppress(OSError):
+            if not self.frames:
+                self.part_path.unlink(missing_ok=True)
+            self._kept.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._copier is not None:
@@ -309,13 +302,5 @@ class VideoWriter:
             act(*arguments)
         except (av.FFmpegError, OSError) as error:
             refused = isinstance(error, av.FFmpegError) and not isinstance(error, OSError)
-            remedy = (
-                "try another codec or size" if refused else "see that its folder can be written and its disk has room"
-            )
+            remedy = "try another codec or size" if refused else REMEDY
             raise VideoError(f"cannot write {self.path} ({reason(error)}): {remedy}") from error
-
-
-def _likely(rate: Fraction | float) -> Fraction:
-    """The rate if an encoder can be told it, else a common one."""
-    lowest, highest = LIKELY_RATES
-    return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE

@@ -1,0 +1,160 @@
+"""The options of a command as keys of a TOML file."""
+
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+import typer
+from typer.models import OptionInfo
+
+from lmaseg._version import __version__
+from lmaseg.cli import toml
+
+WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
+UNSET = (
+    "\ue000"  # of private use, no name anyone gives: stands in for what a command needs while its settings are printed
+)
+
+Command = Callable[..., Any]
+
+
+class Key:
+    """An option or argument of a command, as a file names it: its long name without the dashes before it."""
+
+    def __init__(self, parameter: inspect.Parameter) -> None:
+        kind, info = get_args(parameter.annotation)
+        self.parameter = parameter.name
+        self.required = parameter.default is parameter.empty
+        self._kind = next((part for part in get_args(kind) if part is not NoneType), kind) if _optional(kind) else kind
+        self._parsed = info.parser is not None
+        self.name = _long_name(parameter.name, info)
+
+    def given(self, value: Any, file: Path) -> Any:
+        """A value of the file as the command line would give it.
+
+        Raises:
+            BadParameter: it is of another type.
+        """
+        values = value if isinstance(value, list) else [value]
+        parts = get_args(self._kind)
+        if get_origin(self._kind) is tuple:
+            right = isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))
+            wanted = f"a list of {len(parts)} values, each {_wanted(parts[0])}"
+        elif get_origin(self._kind) is list:
+            right, wanted = all(_fits(item, parts[0]) for item in values), f"{_wanted(parts[0])}, or a list of such"
+        elif self._parsed:
+            right = isinstance(value, str | int | float) and not isinstance(value, bool)
+            wanted = "text in quotes or a number"
+        else:
+            right, wanted = _fits(value, self._kind), _wanted(self._kind)
+        if not right:
+            raise typer.BadParameter(f"in {file}, {self.name} takes {wanted}, not {_shown(value)}")
+        if self._parsed:
+            return str(value)
+        return values if get_origin(self._kind) is list else value
+
+    @property
+    def placeholder(self) -> Any:
+        """What stands in for a value that a command needs and was not given."""
+        return [UNSET] if get_origin(self._kind) is list else UNSET
+
+
+def keys_of(command: Command, leave_out: set[str]) -> dict[str, Key]:
+    """The keys of a command, by name, from the signature that its command line is made of."""
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    keys = [Key(parameter) for parameter in parameters if parameter.name not in leave_out]
+    return {key.name: key for key in keys}
+
+
+def read_config(file: Path, command: str, keys: Mapping[str, Key], commands: list[str]) -> dict[str, Any]:
+    """The values that a file has for a command, by parameter.
+
+    Keys outside of tables are for any command, those in the table named after the command win over them; the tables of
+    other commands are left alone.
+
+    Raises:
+        BadParameter: a file that cannot be read, a key the command does not have, or a value of another type.
+    """
+    content = _parsed(file)
+    tables = {name: value for name, value in content.items() if isinstance(value, dict)}
+    for name in tables.keys() - set(commands):
+        raise typer.BadParameter(f"{file} has a table [{name}], which is no command{_nearest(name, commands)}")
+    found = {}
+    for name, value in ({n: v for n, v in content.items() if n not in tables} | tables.get(command, {})).items():
+        key = keys.get(name.replace("_", "-"))
+        if key is None:
+            raise typer.BadParameter(f"in {file}, {name} is no option of lmaseg {command}{_nearest(name, keys)}")
+        found[key.parameter] = key.given(value, file)
+    return found
+
+
+def written_config(command: str, keys: Mapping[str, Key], values: Mapping[str, Any]) -> str:
+    """Settings as a file that gives them again; those without a value are named in a comment."""
+    known = {name: _plain(values[key.parameter]) for name, key in keys.items()}
+    unset = [name for name, value in known.items() if value in (None, UNSET, [UNSET])]
+    lines = [f"# lmaseg {__version__}", toml.table(command, {n: v for n, v in known.items() if n not in unset})]
+    return "\n".join([*lines, *([f"# not set: {', '.join(unset)}"] if unset else [])])
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read ({error.strerror}): give a TOML file") from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is not TOML ({error}): write lines such as memory = 4") from error
+
+
+def _long_name(parameter: str, info: Any) -> str:
+    """ "reset-at-cuts" of --reset-at-cuts/--no-reset-at-cuts, "ss" of -ss, "source" of an argument SOURCE."""
+    if not isinstance(info, OptionInfo):
+        return (info.metavar or parameter).strip("[]").lower()
+    # typer keeps the first of the names given to an option in Annotated as its "default".
+    declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
+    names = [name.split("/")[0] for name in declared] or [f"--{parameter.replace('_', '-')}"]
+    return max(names, key=len).lstrip("-")
+
+
+def _optional(kind: Any) -> bool:
+    return get_origin(kind) is UnionType
+
+
+def _basic(kind: Any) -> Any:
+    """The TOML type for an annotation; paths and choices are written as text."""
+    return str if isinstance(kind, type) and issubclass(kind, Path | Enum) else kind
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    kind = _basic(kind)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _wanted(kind: Any) -> str:
+    return WANTED[_basic(kind)]
+
+
+def _shown(value: Any) -> str:
+    return toml.written(value) if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = get_close_matches(name.replace("_", "-"), list(known), n=1, cutoff=0.0)
+    return f": did you mean {close[0]}?" if close else ""
+
+
+def _plain(value: Any) -> Any:
+    """A parameter's value as TOML can hold it, and as its parser reads it."""
+    if isinstance(value, Enum | Path):
+        return str(value)
+    if isinstance(value, dict):  # NAME=WEIGHT,...
+        return ",".join(f"{name}={weight:g}" for name, weight in value.items())
+    if isinstance(value, tuple) and all(isinstance(side, int) for side in value):  # HxW
+        return "x".join(map(str, value))
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,100 @@
+"""Memory off and on side by side: the same frames labelled both ways, with the pixels that flicker marked.
+
+No ground truth is needed. A pixel *flickers* in a frame if its label differs from that in the frame before although the
+picture there hardly changes: no channel of its RGB by more than `still` levels of 255. Pixels whose picture changes are
+left out, as their labels may have a reason to; so the share of flickering pixels is that among the still ones. A steady
+label may be wrong all the same, and noise above `still` hides flicker: compare shares of one video only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageChops
+
+from lmaseg.labels import LabelSet
+from lmaseg.models import Encoded
+from lmaseg.models.memory import Past
+from lmaseg.render import captioned, overlay
+from lmaseg.sinks import Labelled, Sink
+from lmaseg.stream import ALONE, LABELS, Decided, Segmenter
+from lmaseg.video import Frame, VideoWriter
+
+STILL = 8  # levels of 255: above what a decoder's noise does to a still picture, below what an edge passing by does
+MARK = (255, 255, 255)
+
+
+class ComparingSegmenter(Segmenter):
+    """A `Segmenter` that also tells the labels of each frame without its past; frames are encoded once for both."""
+
+    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> Decided:
+        alone = super()._read(group, Past(past.frames, None, None), working, size)
+        return {**super()._read(group, past, working, size), ALONE: alone[LABELS]}
+
+
+def still_pixels(before: np.ndarray, now: np.ndarray, still: int = STILL) -> np.ndarray:
+    """(H, W) bool: where two pictures (H, W, 3) uint8 RGB differ by at most `still` levels in every channel."""
+    change = ImageChops.difference(Image.fromarray(before), Image.fromarray(now))
+    red, green, blue = change.split()
+    return np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue)) <= still
+
+
+class ComparisonVideo(Sink):
+    """A video with memory off at the left and on at the right; for frames labelled by a `ComparingSegmenter`.
+
+    Args:
+        writer: of frames twice as wide as the source's.
+        label_set: the classes' colours.
+        opacity: of these over the picture.
+        still: levels of 255 by which a still pixel may change from one frame to the next.
+
+    Attributes:
+        compared: still pixels so far, in all frames after the first.
+        flickering: how many of them changed their label: memory off, memory on.
+    """
+
+    CAPTIONS = "memory off", "memory on"
+
+    def __init__(self, writer: VideoWriter, label_set: LabelSet, *, opacity: float = 0.5, still: int = STILL) -> None:
+        super().__init__(writer)
+        self._writer, self._label_set = writer, label_set
+        self._opacity, self._still = opacity, still
+        self._before: Labelled | None = None
+        self.compared = 0
+        self.flickering = [0, 0]
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Flickering pixels among the still ones, memory off and on, from 0 to 1."""
+        off, on = (count / max(1, self.compared) for count in self.flickering)
+        return off, on
+
+    def write(self, seen: Labelled) -> None:
+        still = self._still_pixels(seen.frame)
+        before, self._before = self._before or seen, seen
+        compared = int(still.sum())
+        self.compared += compared
+        halves = []
+        for side, (now, then) in enumerate(zip(_both(seen), _both(before), strict=True)):
+            mark = still & (now != then)
+            flickering = int(mark.sum())
+            self.flickering[side] += flickering
+            caption = f"{self.CAPTIONS[side]}: {flickering / max(1, compared):.2%} flicker"
+            halves.append(self._half(seen.frame.image, now, mark, caption))
+        self._writer.write(np.concatenate(halves, axis=1), seen.frame.pts)
+
+    def _still_pixels(self, frame: Frame) -> np.ndarray:
+        """(H, W) bool: what a frame has in common with the one before; nothing if there is none, or a gap between."""
+        if self._before is None or frame.after_gap:
+            return np.zeros(frame.image.shape[:2], bool)
+        return still_pixels(self._before.frame.image, frame.image, self._still)
+
+    def _half(self, image: np.ndarray, labels: np.ndarray, mark: np.ndarray, caption: str) -> np.ndarray:
+        shown = np.array(overlay(image, labels, self._label_set, self._opacity))
+        shown[mark] = MARK
+        return captioned(shown, caption)
+
+
+def _both(seen: Labelled) -> tuple[np.ndarray, np.ndarray]:
+    """The labels without and with memory."""
+    assert seen.alone is not None
+    return seen.alone, seen.labels

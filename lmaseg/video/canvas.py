@@ -1,0 +1,53 @@
+"""RGB images turned into frames as an encoder takes them."""
+
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+
+from lmaseg.video.encoders import Encoder
+
+
+class Canvas:
+    """Converts (H, W, 3) uint8 RGB to an encoder's pixel format: BT.709, limited range, where that is YUV.
+
+    With 4:2:0 chroma, H.264 and HEVC cannot even tell players to show an odd width or height: there the last column or
+    row is repeated. Full chroma could, but few players show it.
+
+    Args:
+        width, height: of the images, in pixels.
+
+    Attributes:
+        width, height: of the frames, in pixels.
+        warnings: a line on how the size changes, if it does.
+    """
+
+    def __init__(self, width: int, height: int, encoder: Encoder) -> None:
+        pad = 0 if encoder.any_size else 1
+        self.width, self.height = width + width % 2 * pad, height + height % 2 * pad
+        self._right, self._below = self.width - width, self.height - height
+        self._pixel_format = encoder.pixel_format
+        self._reformatter = VideoReformatter()
+        self.warnings: list[str] = []
+        if self._right or self._below:
+            self.warnings.append(
+                f"{encoder.name} takes even sizes only: {width}x{height} became {self.width}x{self.height} by "
+                "repeating the edge; av1, vp9 and ffv1 keep the size"
+            )
+
+    def tag(self, context: VideoCodecContext) -> None:
+        """Have a stream say what its pixels mean."""
+        context.pix_fmt = self._pixel_format
+        if self._pixel_format == "yuv420p":
+            context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+            context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+
+    def __call__(self, image: np.ndarray) -> VideoFrame:
+        if self._right or self._below:
+            image = np.pad(image, ((0, self._below), (0, self._right), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        if self._pixel_format != "yuv420p":
+            return self._reformatter.reformat(frame, format=self._pixel_format)
+        return self._reformatter.reformat(
+            frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )

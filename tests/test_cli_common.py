@@ -1,0 +1,252 @@
+"""What all commands share: help, completion, how much they say, and settings from a file."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media import write_video
+from test_cli import SMALL, run_cli
+
+from lmaseg.cli import COMMANDS, toml
+
+WIDTH = 80
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_video(tmp_path / "in.mp4", range(4))
+
+
+def said(capsys):
+    """Standard error as one line."""
+    return " ".join(capsys.readouterr().err.split())
+
+
+# Help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_panels_and_examples_that_fit_80_columns(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    assert run_cli(name, "--help") == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= WIDTH
+    assert "…" not in "".join(lines)  # nothing is cut off
+    examples = lines[lines.index(" Examples:") :]
+    for example in COMMANDS[name][2].strip().splitlines():
+        assert f"     {example}" in examples
+        assert example.startswith((f"lmaseg {name}", " "))
+    assert [line for line in lines if line.startswith("╭─ Options ─")]
+    assert name == "info" or sum(line.startswith("╭─") for line in lines) >= 2
+
+
+def test_examples_are_commands_the_parser_takes(tmp_path, monkeypatch, capsys):
+    """Each is run with --print-config, which does nothing but check and print."""
+    import shlex
+
+    monkeypatch.chdir(tmp_path)
+    for name, (_, _, examples) in COMMANDS.items():
+        for example in examples.replace("\\\n", "").strip().splitlines():
+            words = shlex.split(re.split(r" {3,}|>", example)[0])
+            assert words[:2] == ["lmaseg", name]
+            extra = [] if "--print-config" in words else ["--print-config"]
+            assert run_cli(*words[1:], *extra) == 0, capsys.readouterr().err
+            assert name in tomllib.loads(capsys.readouterr().out)
+
+
+def test_all_commands_are_listed(capsys):
+    assert run_cli("--help") == 0
+    listed = capsys.readouterr().out
+    assert all(re.search(rf"│ {name} ", listed) for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("lmaseg ", {"run", "info", "street"}),
+        ("lmaseg run --pr", {"--print-config", "--preview"}),
+        ("lmaseg run --view s", {"side-by-side"}),
+    ],
+)
+def test_shell_completion(typed, offered):
+    words = {
+        "_LMASEG_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split(" ")) - 1),
+        "TERMINAL_WIDTH": "80",
+    }
+    code = "from lmaseg.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **words}, capture_output=True, text=True, timeout=60
+    )
+    assert offered <= set(done.stdout.split())
+
+
+# How much is said
+
+
+def test_quiet_says_nothing_but_errors(clip, tmp_path, capsys):
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-q", *SMALL) == 0
+    assert said(capsys) == ""
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-q", *SMALL) == 1
+    assert "already exists: add -y" in said(capsys)
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-y", *SMALL) == 0
+    assert "4 frames in" in said(capsys)  # quiet lasts for one command
+
+
+def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "--device", "cpu", *SMALL) == 0
+    details = said(capsys)
+    for expected in (
+        "erfnet",
+        "11 classes",
+        "memory of 4 frames",
+        "cpu",
+        "float",
+        "thread",
+        "kernels",
+        "64x88",
+        "first",
+    ):
+        assert expected in details
+    assert run_cli("run", clip, "-o", tmp_path / "b.mp4", "--device", "cpu", *SMALL) == 0
+    assert "kernels" not in said(capsys)
+
+
+def test_verbose_and_quiet_exclude_each_other(clip, tmp_path, capsys):
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "-q") == 2
+    assert "exclude each other" in said(capsys)
+
+
+# Settings from a file
+
+
+def config(tmp_path, text):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def printed(capsys, *arguments):
+    assert run_cli(*arguments, "--print-config") == 0
+    return tomllib.loads(capsys.readouterr().out)
+
+
+def test_a_file_gives_options_and_the_command_line_wins(tmp_path, capsys):
+    file = config(
+        tmp_path,
+        'stride = 2\nview = "mask"\nreset_at_cuts = false\n[run]\nopacity = 1\nsize = 64\nss = "1:30"\nt = 2.5\n'
+        "overwrite = true\n[eval]\nsplit = 'test'\n",
+    )
+    settings = printed(capsys, "run", "a.mp4", "-o", "b.mp4", "--config", file, "--stride", "3")["run"]
+    wanted = {"stride": 3, "view": "mask", "reset-at-cuts": False, "opacity": 1.0, "size": 64, "ss": 90.0, "t": 2.5}
+    assert wanted | {"overwrite": True, "source": ["a.mp4"], "output": "b.mp4"} == {
+        key: settings[key] for key in (*wanted, "overwrite", "source", "output")
+    }
+    assert "split" not in settings
+
+
+def test_a_command_s_own_table_wins_over_what_is_for_all(tmp_path, capsys):
+    file = config(tmp_path, "memory = 1\n[run]\nmemory = 2\n")
+    assert printed(capsys, "run", "--config", file)["run"]["memory"] == 2
+    assert printed(capsys, "eval", "--config", file)["eval"]["memory"] == 1
+
+
+def test_a_run_by_a_file_alone(clip, tmp_path):
+    text = f"[run]\nsource = {toml.written(str(clip))}\noutput = {toml.written(str(tmp_path / 'maps'))}\nsize = 64\n"
+    assert run_cli("run", "--config", config(tmp_path, text)) == 0
+    assert len(list((tmp_path / "maps").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "a.mp4", "b c.mp4", "-o", 'o"ut', "--size", "64x96", "-ss", "1:30", "-n", "--classes", "car,road"],
+        ["eval", "--folder", "images", "labels", "--memory", "2", "--protocol", "clip"],
+        ["train", "-o", "x", "--street", "4", "--mix", "street=2,camvid=0.5", "--scale", "0.5", "2", "--no-val"],
+        ["street", "clip.mp4", "--seconds", "0.5"],
+        ["export", "-o", "net.onnx", "--size", "64x96"],
+        ["convert", "a.pth", "-o", "b.safetensors", "--labels", "camvid"],
+        ["bench", "--dtype", "float32", "--window", "7"],
+        ["info"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_printed_settings_give_themselves_again(arguments, tmp_path, capsys):
+    assert run_cli(*arguments, "--print-config") == 0
+    first = capsys.readouterr().out
+    assert run_cli(arguments[0], "--config", config(tmp_path, first), "--print-config") == 0
+    assert capsys.readouterr().out == first
+
+
+WRONG = [
+    ("opacty = 1", "opacty is no option of lmaseg run: did you mean opacity?"),
+    ("no-deinterlace = true", "no-deinterlace is no option of lmaseg run: did you mean deinterlace?"),
+    ("[rum]\nmemory = 4", "has a table [rum], which is no command: did you mean run?"),
+    ('memory = "four"', 'memory takes a whole number, not "four"'),
+    ("memory = true", "memory takes a whole number, not true"),
+    ("memory = 1.5", "memory takes a whole number, not 1.5"),
+    ('opacity = "1"', 'opacity takes a number, not "1"'),
+    ("legend = 1", "legend takes true or false, not 1"),
+    ("codec = 1", "codec takes text in quotes, not 1"),
+    ("output = ['a', 'b']", "output takes text in quotes, not a list"),
+    ("source = [1]", "source takes text in quotes, or a list of such, not a list"),
+    ("size = [64, 96]", "size takes text in quotes or a number, not a list"),
+    ("size = 'big'", "'big' is neither a height such as 360"),
+    ("view = 'x-ray'", "'--view'"),
+    ("opacity = 2", "'--opacity'"),
+    ("memory =", "is not TOML"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_what_is_wrong_in_a_file_is_said_in_one_line(text, message, tmp_path, capsys):
+    assert run_cli("run", "a.mp4", "-o", tmp_path / "b.mp4", "--config", config(tmp_path, text)) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+
+
+def test_pairs_in_a_file(tmp_path, capsys):
+    assert run_cli("eval", "--config", config(tmp_path, "folder = ['a']")) == 2
+    assert "folder takes a list of 2 values, each text in quotes, not a list" in said(capsys)
+    file = config(tmp_path, "folder = ['a', 'b']")
+    assert printed(capsys, "eval", "--config", file)["eval"]["folder"] == ["a", "b"]
+
+
+def test_a_file_that_is_not_there(tmp_path, capsys):
+    assert run_cli("run", "--config", tmp_path / "none.toml") == 2
+    assert "none.toml cannot be read (No such file or directory)" in said(capsys)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    assert run_cli("run", "--config", tmp_path / "binary.toml") == 2
+    assert "binary.toml is not TOML" in said(capsys)
+
+
+def test_only_what_is_needed_may_be_left_out_of_printing(tmp_path, capsys):
+    assert run_cli("run", "--opacity", "7", "--print-config") == 2
+    assert "--opacity" in said(capsys)
+
+
+SCALARS = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(),
+    st.text("\\\"'\n\r\t\0\x7f\x85[]#="),
+)
+
+
+@given(st.text(min_size=1), st.dictionaries(st.text(), st.one_of(SCALARS, st.lists(SCALARS))))
+def test_toml_is_read_back_as_it_was(name, values):
+    assert tomllib.loads(toml.table(name, values)) == {name: values}
+
+
+def test_paths_are_told_from_text():
+    assert toml.written(str(Path("a\\b"))) == '"a\\\\b"'

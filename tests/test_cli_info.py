@@ -1,0 +1,72 @@
+"""`lmaseg info`: for bug reports, and about checkpoints."""
+
+import json
+import os
+from pathlib import Path
+
+import av
+import torch
+from test_cli import run_cli
+
+import lmaseg
+from lmaseg import kernels
+from lmaseg.checkpoint import BUNDLED
+from lmaseg.environment import devices, environment, versions
+
+
+def test_all_a_bug_report_needs(capsys):
+    assert run_cli("info") == 0
+    said = capsys.readouterr().out
+    compiled = kernels.levels()[-1] if kernels.available() else kernels.why_missing()
+    for expected in (lmaseg.__version__, torch.__version__, av.__version__, compiled, "libx264", BUNDLED.stem):
+        assert expected in said
+    for title in ("versions", "system", "devices", "kernels", "encoders", "weights"):
+        assert f"\n{title}\n" in f"\n{said}"
+
+
+def test_the_same_as_json(capsys):
+    assert run_cli("info", "--json") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    found = json.loads(said.out)
+    assert found == json.loads(json.dumps(environment()))
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["devices"]["cpu"] in ("float32", "bfloat16")
+    assert found["system"]["usable cores"] <= os.cpu_count()
+    assert found["encoders"]["ffv1"] == "ffv1"
+    weights = found["weights"][BUNDLED.stem]
+    assert weights["classes"] == "11 (camvid)"
+    assert "research" in weights["licence"]
+    assert Path(weights["path"]) == BUNDLED
+
+
+def test_what_is_not_there(monkeypatch):
+    monkeypatch.setattr(kernels, "_load", lambda: "the C kernels were not built: install a C compiler")
+    monkeypatch.setattr("lmaseg.attention.cuda.HAS_TRITON", False)
+    monkeypatch.setattr("lmaseg.environment.OPTIONAL", ("no-such-package",))
+    found = environment()
+    assert found["kernels"]["C"] == "the C kernels were not built: install a C compiler"
+    assert found["kernels"]["Triton"].startswith("not installed")
+    assert versions()["no-such-package"] is None
+
+
+def test_the_device_that_auto_means():
+    assert devices()["auto"] in ("cpu", "cuda", "mps")
+
+
+def test_a_checkpoint_as_json(capsys):
+    assert run_cli("info", BUNDLED, "--json") == 0
+    header = json.loads(capsys.readouterr().out)
+    assert header["spec"]["backbone"] == "erfnet"
+    assert header["labels"]["names"][0] == "sky"
+
+
+def test_the_model_card_by_name_and_by_path(capsys):
+    for weights in (BUNDLED.stem, BUNDLED):
+        assert run_cli("info", weights) == 0
+        assert "Recipe" in capsys.readouterr().out
+
+
+def test_a_name_that_is_nothing(capsys):
+    assert run_cli("info", "erfnet-lma") == 1
+    assert "there are no weights at erfnet-lma" in capsys.readouterr().err
