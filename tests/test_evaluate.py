@@ -298,6 +298,7 @@ with process_group("cpu") as device:
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_two_find_what_one_finds_to_the_last_bit(self, drive: Drive, tmp_path: Path) -> None:
         for folder in ("i", "l"):
             (tmp_path / folder).mkdir()

@@ -541,6 +541,7 @@ def losses(folder):
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_street_lowers_the_loss(self, tmp_path):
         command("--street", 2, "--epochs", 1, "--epoch-steps", 40, *SMALL, "-o", tmp_path)
         values = losses(tmp_path)
@@ -616,6 +617,7 @@ with process_group("cpu"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_two_processes_train_one_network(tmp_path):
     script = tmp_path / "many.py"
