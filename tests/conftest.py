@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from media import write_video
 
 SHARED = Path(__file__).parents[2] / "shared"  # real and broken files, where the checkout has them beside it
@@ -29,3 +30,12 @@ def shared_file():
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Tensors as small as those of tests gain nothing from a second thread, and lose seconds to it when busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

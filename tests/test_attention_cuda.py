@@ -167,9 +167,9 @@ def test_an_empty_batch_gives_an_empty_result(kernels):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda q, k, v: (q, k[:, :0], v[:, :0]), "1 or more frames"),
+        (lambda q, k, v: (q, k[:, :0], v[:, :0]), "memory is empty"),
         (lambda q, k, v: (q, k[..., :-1], v), "do not fit"),
-        (lambda q, k, v: (q[0], k, v), "4, 5 and 5 dimensions"),
+        (lambda q, k, v: (q[0], k, v), r"\(B, C, H, W\)"),
         (lambda q, k, v: (q, k, v.half()), "of one type on one GPU"),
         (lambda q, k, v: (q, k, v), "of one type on one GPU"),
     ],

@@ -11,12 +11,7 @@ from lmaseg.datasets.photometry import Photometry, blur, blur_kernels
 PLAIN = {"scale": (1.0, 1.0), "rotation": 0.0, "colour": 0.0, "motion": 0.0}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def chance(seed=0):

@@ -1,13 +1,11 @@
 """`lmaseg eval` as a person meets it: the table, the files it writes, and what it refuses."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import typer
 from PIL import Image
 
@@ -18,12 +16,7 @@ HEIGHT, WIDTH = 40, 56
 CLASSES = 11
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,7 @@ def check_resumed(source, folder, whole):
     assert not expected
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_a_killed_run_is_resumed_to_the_same_result(tmp_path):
     source = long_clip(tmp_path / "long.mp4")

@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,13 +32,7 @@ MEMORY = 2
 NEVER_SCORED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)  # labelIds of cityscapesscripts' ignored labels
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames this small gain nothing from a second thread, and lose seconds to it on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +298,7 @@ with process_group("cpu") as device:
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_two_find_what_one_finds_to_the_last_bit(self, drive: Drive, tmp_path: Path) -> None:
         for folder in ("i", "l"):
             (tmp_path / folder).mkdir()

@@ -204,7 +204,7 @@ def test_several_python_threads_may_call_at_once():
         (lambda q, k, v: (q, k[:, :, :1], v, 3), "do not fit"),
         (lambda q, k, v: (q, k, v[:, :1], 3), "do not fit"),
         (lambda q, k, v: (q, k, v[..., :-1], 3), "do not fit"),
-        (lambda q, k, v: (q[0], k, v, 3), "dimensions"),
+        (lambda q, k, v: (q[0], k, v, 3), r"\(B, C, H, W\)"),
         (lambda q, k, v: (q.double(), k.double(), v.double(), 3), "float32 or bfloat16"),
         (lambda q, k, v: (q, k.bfloat16(), v, 3), "of one type"),
         (lambda q, k, v: (q, k, v, 3, "abacus"), "cannot run kernels of level 'abacus'"),

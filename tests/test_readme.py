@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,6 +38,7 @@ QUICK = {  # so that a few seconds suffice: what comes last on a command line ho
     "bench": "--size 64x96 --memory 1 --window 3 --seconds 0",
     "street": "--seconds 0.1 --height 64 --width 96",
     "run": "--size 48",
+    "compare": "--size 48",
     "eval": "--size 48",
 }
 
@@ -49,7 +51,7 @@ def shell_lines():
 
 
 COMMANDS = [
-    part.split("|")[0].strip()
+    re.split(r"[|>]", part)[0].strip()
     for line in shell_lines()
     for part in line.split("&&")
     if "lmaseg " in part and "pip install" not in part
@@ -63,13 +65,24 @@ def words(command):
 
 
 def test_there_is_a_command_for_every_task():
-    assert {words(command)[0] for command in COMMANDS} >= {"run", "eval", "train", "bench", "convert", "export"}
+    assert {words(command)[0] for command in COMMANDS} >= {
+        "run",
+        "compare",
+        "eval",
+        "train",
+        "bench",
+        "convert",
+        "export",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_line_knows_the_command(command):
+def test_the_command_line_knows_the_command(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").touch()  # a file of settings is read at once
     name, arguments = words(command)
-    typer.main.get_command(app).commands[name].make_context(name, arguments)
+    with suppress(typer.Exit):  # --print-config has nothing left to do
+        typer.main.get_command(app).commands[name].make_context(name, arguments)
 
 
 @pytest.mark.parametrize("line", shell_lines())
@@ -115,6 +128,7 @@ def stand_ins(tmp_path_factory):
     write_video(root / "assets" / "street.mp4", range(3), size=(640, 360))
     write_video(root / "drive.mp4", range(0, 120, 8), time_base=Fraction(1), audio=0.5)
     shutil.copy(root / "drive.mp4", root / "a.mp4")
+    (root / "run.toml").write_text("[run]\nlegend = true\n")
     write_video(root / "b.mkv")
     numbered = [f"A_{i:03d}" for i in range(0, 24, 2)]
     pictures(root / "frames", numbered)
@@ -156,6 +170,8 @@ def test_the_command_runs(command, stand_ins, tmp_path, monkeypatch, capfdbinary
     written = {str(path.relative_to(tmp_path)) for path in set(tmp_path.rglob("*")) - before}
     if output == "-":
         assert len(said.out) > 100
+    elif "--print-config" in arguments:
+        assert tomllib.loads(said.out.decode())[name]["legend"] is True
     elif output:
         assert output.rstrip("/") in written
     assert not [path for path in written if ".part" in path]

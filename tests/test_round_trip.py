@@ -78,11 +78,24 @@ def videos(draw):
     }
 
 
-@pytest.mark.timeout(250)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(video=videos())
+def videos_tried(examples):
+    """Runs a test on so many videos."""
+    tried = settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    return lambda test: pytest.mark.timeout(250)(tried(given(video=videos())(test)))
+
+
+@videos_tried(8)
 def test_frames_times_and_sound_are_preserved(tmp_path_factory, video):
-    suffix, options = video
+    check_preserved(tmp_path_factory, *video)
+
+
+@pytest.mark.slow
+@videos_tried(40)
+def test_frames_times_and_sound_of_many_are_preserved(tmp_path_factory, video):
+    check_preserved(tmp_path_factory, *video)
+
+
+def check_preserved(tmp_path_factory, suffix, options):
     folder = tmp_path_factory.mktemp("video")
     source, output = folder / f"in{suffix}", folder / f"out{suffix}"
     write_video(source, **options)

@@ -48,12 +48,7 @@ CPU = torch.device("cpu")
 SIZE = (40, 48)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # on a busy machine two threads mostly wait for each other
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class TinyEncoder(nn.Module):
@@ -546,6 +541,7 @@ def losses(folder):
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_street_lowers_the_loss(self, tmp_path):
         command("--street", 2, "--epochs", 1, "--epoch-steps", 40, *SMALL, "-o", tmp_path)
         values = losses(tmp_path)
@@ -621,6 +617,7 @@ with process_group("cpu"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_two_processes_train_one_network(tmp_path):
     script = tmp_path / "many.py"

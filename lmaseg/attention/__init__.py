@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lmaseg.attention import cpu, cuda, reference, tiled
+from lmaseg.attention.shapes import check_shapes
 from lmaseg.errors import BackendError
 
 __all__ = ["BACKENDS", "local_attention"]
@@ -45,7 +46,7 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int, ba
     >>> local_attention(query, keys, values, window=7).shape
     torch.Size([1, 64, 8, 16])
     """
-    _check(query, keys, values, window)
+    check_shapes(query, keys, values, window)
     name = backend or _choose(query, keys, values)
     if name not in BACKENDS:
         raise BackendError(f"there is no attention backend {name!r}: choose one of {', '.join(BACKENDS)}")
@@ -60,23 +61,3 @@ def _choose(query: Tensor, keys: Tensor, values: Tensor) -> str:
         return "cuda"
     gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (query, keys, values))
     return "tiled" if gradient else "reference"
-
-
-def _check(query: Tensor, keys: Tensor, values: Tensor, window: int) -> None:
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"the attention window must be an odd number of cells, not {window}")
-    if query.ndim != 4 or keys.ndim != 5 or values.ndim != 5:
-        raise ValueError(
-            "local attention takes query (B, C, H, W), keys (B, T, C, H, W) and values (B, T, D, H, W), "
-            f"not {tuple(query.shape)}, {tuple(keys.shape)} and {tuple(values.shape)}"
-        )
-    batch, channels, height, width = query.shape
-    frames = keys.shape[1]
-    if frames == 0:
-        raise ValueError("the memory is empty: decode the encoder's features directly instead of attending")
-    if keys.shape != (batch, frames, channels, height, width) or (
-        values.shape[:2] + values.shape[3:] != (batch, frames, height, width)
-    ):
-        raise ValueError(
-            f"keys {tuple(keys.shape)} and values {tuple(values.shape)} do not fit a query {tuple(query.shape)}"
-        )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lmaseg import kernels
+from lmaseg.attention.shapes import check_shapes
 from lmaseg.kernels.operator import operator
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -72,16 +73,6 @@ def _bytes(x: Tensor) -> tuple[int, ...]:
 
 
 def _check(query: Tensor, keys: Tensor, values: Tensor, window: int) -> None:
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"the attention window must be an odd number of cells, not {window}")
-    shapes = (tuple(query.shape), tuple(keys.shape), tuple(values.shape))
-    if [len(shape) for shape in shapes] != [4, 5, 5]:
-        raise ValueError(f"query, keys and values have 4, 5 and 5 dimensions, not shapes {shapes}")
-    batch, channels, height, width = query.shape
-    frames, depth = values.shape[1:3]
-    if keys.shape != (batch, frames, channels, height, width) or values.shape != (batch, frames, depth, height, width):
-        raise ValueError(f"query, keys and values of shapes {shapes} do not fit each other")
-    if frames == 0 or channels == 0:
-        raise ValueError("the memory is empty: there is nothing to attend to")
+    check_shapes(query, keys, values, window)
     if query.dtype not in DTYPES or any(x.dtype != query.dtype or not x.is_cpu for x in (query, keys, values)):
         raise ValueError("the C kernel attends to float32 or bfloat16 tensors of one type on the CPU")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmaseg.attention.shapes import check_shapes
 from lmaseg.errors import BackendError
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -149,17 +150,9 @@ def _kernels_for(query: Tensor, keys: Tensor, values: Tensor, window: int) -> An
         raise BackendError("local attention on a GPU needs Triton: pip install triton")
     from lmaseg.attention import cuda_kernels
 
-    shapes = (tuple(query.shape), tuple(keys.shape), tuple(values.shape))
-    if [len(shape) for shape in shapes] != [4, 5, 5]:
-        raise ValueError(f"query, keys and values have 4, 5 and 5 dimensions, not shapes {shapes}")
-    batch, channels, height, width = query.shape
-    frames, depth = values.shape[1:3]
-    if keys.shape != (batch, frames, channels, height, width) or values.shape != (batch, frames, depth, height, width):
-        raise ValueError(f"query, keys and values of shapes {shapes} do not fit each other")
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"the attention window must be an odd number of cells, not {window}")
-    if frames == 0 or not 0 < channels <= MOST_CHANNELS:
-        raise ValueError(f"the kernels attend to 1 or more frames of 1..{MOST_CHANNELS} key channels, not {shapes[1]}")
+    check_shapes(query, keys, values, window)
+    if query.shape[1] > MOST_CHANNELS:
+        raise ValueError(f"the kernels attend to at most {MOST_CHANNELS} key channels, not {query.shape[1]}")
     same = all(x.dtype == query.dtype and x.device == query.device for x in (keys, values))
     if not same or query.dtype not in DTYPES or not (query.is_cuda or cuda_kernels.INTERPRETED):
         raise ValueError("the Triton kernels attend to float32, float16 or bfloat16 tensors of one type on one GPU")
