@@ -4,7 +4,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,35 +27,50 @@ PATIENCE = timedelta(hours=12)  # one process's clips may take far longer than a
 Pair = tuple[Picture, Picture | None]
 Reader = Callable[[Clip, int], Pair]
 Scored = tuple[int, Picture, Picture]
-Protocol = Callable[[Segmenter, Clip, Reader], Iterator[Scored]]
 
 
-def stream(segmenter: Segmenter, clip: Clip, read: Reader) -> Iterator[Scored]:
-    """Labels a clip as real use does, each frame once; yields (index, prediction, truth) of the labelled frames.
+@dataclass(frozen=True)
+class Step:
+    """A frame to look at."""
+
+    index: int
+    opens: bool
+    """The memory is emptied before it."""
+    scored: bool
+    """Its prediction counts, if it has a label."""
+
+
+Protocol = Callable[[Clip, int], Iterator[Step]]
+"""A clip and how many frames the memory reaches back -> the frames to look at, in order."""
+
+
+def stream(clip: Clip, reach: int) -> Iterator[Step]:
+    """As in real use, each frame once.
 
     Frames too far before the next label to be in its memory are not looked at: they cannot change its prediction.
     """
-    segmenter.reset()
-    reach = segmenter.memory.frames
-    for index in sorted({i for last in clip.labelled for i in range(max(0, last - reach), last + 1)}):
-        image, truth = read(clip, index)
-        predicted = segmenter(image)
-        if truth is not None:
-            yield index, predicted, truth
+    seen = sorted({i for last in clip.labelled for i in range(max(0, last - reach), last + 1)})
+    return (Step(index, index == seen[0], scored=True) for index in seen)
 
 
-def clip_by_clip(segmenter: Segmenter, clip: Clip, read: Reader) -> Iterator[Scored]:
-    """Labels every labelled frame from an empty memory and the frames before it, as many as the memory holds."""
+def clip_by_clip(clip: Clip, reach: int) -> Iterator[Step]:
+    """Every labelled frame from an empty memory and the frames before it, as many as the memory holds."""
     for last in clip.labelled:
-        segmenter.reset()
-        for index in range(max(0, last - segmenter.memory.frames), last + 1):
-            image, truth = read(clip, index)
-            predicted = segmenter(image)
-        if truth is not None:
-            yield last, predicted, truth
+        first = max(0, last - reach)
+        yield from (Step(index, index == first, index == last) for index in range(first, last + 1))
 
 
 PROTOCOLS: dict[str, Protocol] = {"stream": stream, "clip": clip_by_clip}
+
+
+def _scored(segmenter: Segmenter, clip: Clip, read: Reader, steps: Iterator[Step]) -> Iterator[Scored]:
+    """Labels frames, a batch at a time; yields (index, prediction, truth) of those that are scored."""
+    while batch := list(islice(steps, segmenter.batch)):
+        pairs = [read(clip, step.index) for step in batch]
+        labels = segmenter.submit([image for image, _ in pairs], [step.opens for step in batch]).result()
+        for step, predicted, (_, truth) in zip(batch, labels, pairs, strict=True):
+            if step.scored and truth is not None:
+                yield step.index, predicted, truth
 
 
 def evaluate(
@@ -63,6 +80,7 @@ def evaluate(
     memory: int | None = None,
     size: int | tuple[int, int] | None = None,
     dtype: torch.dtype | None = None,
+    batch: int = 1,
     protocol: str = "stream",
     full_resolution: bool = True,
     on_prediction: Callable[[str, Picture], None] = lambda name, predicted: None,
@@ -75,7 +93,7 @@ def evaluate(
     Args:
         net: in evaluation mode, on its device; its classes are matched to the data set's by their train ids.
         clips: in the same order in every process.
-        memory, size, dtype: as in `Segmenter`.
+        memory, size, dtype, batch: as in `Segmenter`.
         protocol: a key of `PROTOCOLS`; both give identical label maps.
         full_resolution: score at the labels' own size; False resizes frames and labels (nearest) to the working size,
             as the authors' code does.
@@ -95,14 +113,15 @@ def evaluate(
         raise DatasetError("there is no labelled frame to score: give a split that has label maps")
     labels = clips[0].labels
     translation, known = translate_classes(net.labels, labels)
-    segmenter = Segmenter(net, size=size, memory=memory, dtype=dtype)
+    segmenter = Segmenter(net, size=size, memory=memory, dtype=dtype, batch=batch)
     rank, world = _rank_and_world()
     tallies = Tallies(len(labels), len(clips))
     frames_to_do = sum(len(clip.labelled) for clip in clips[rank::world])
     for number in range(rank, len(clips), world):
         clip, score = clips[number], ClipScore(labels)
         labeller, read = (segmenter, Clip.pair) if full_resolution else _at_working_size(segmenter, clip)
-        for index, predicted, truth in PROTOCOLS[protocol](labeller, clip, read):
+        steps = PROTOCOLS[protocol](clip, segmenter.memory.frames)
+        for index, predicted, truth in _scored(labeller, clip, read, steps):
             predicted, name = translation[predicted], clip.frames[index].name
             score.update(truth, predicted, name)
             on_prediction(name, predicted)
@@ -110,14 +129,16 @@ def evaluate(
         tallies.add(number, score)
     if world > 1:
         tallies.reduce(_all_reduce)
-    settings = {
-        "memory": segmenter.memory.frames,
-        "protocol": protocol,
-        "fullResolution": full_resolution,
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
-        "processes": world,
-    }
+    settings = {"protocol": protocol, "fullResolution": full_resolution, "processes": world, **_settings(segmenter)}
     return tallies.evaluation(labels, known, time.perf_counter() - started, settings)
+
+
+def _settings(segmenter: Segmenter) -> dict[str, Any]:
+    return {
+        "memory": segmenter.memory.frames,
+        "batch": segmenter.batch,
+        "dtype": str(segmenter.dtype).removeprefix("torch."),
+    }
 
 
 def _rank_and_world() -> tuple[int, int]:
@@ -136,7 +157,9 @@ def _at_working_size(segmenter: Segmenter, clip: Clip) -> tuple[Segmenter, Reade
         resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
         return resized[0].permute(1, 2, 0).numpy(), None if truth is None else _nearest(truth, size)
 
-    same = Segmenter(segmenter.net, size=size, memory=segmenter.memory.frames, dtype=segmenter.dtype)
+    same = Segmenter(
+        segmenter.net, size=size, memory=segmenter.memory.frames, dtype=segmenter.dtype, batch=segmenter.batch
+    )
     return same, read
 
 

@@ -38,6 +38,7 @@ def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: p
     evaluate(
         camvid=camvid,
         memory=2,
+        batch=3,
         size=40,
         compare_memory=True,
         json_file=tmp_path / "scores.json",

@@ -147,6 +147,28 @@ class TestProtocols:
         assert np.array_equal(scores[0].counts, scores[1].counts)
         assert scores[0].temporal == pytest.approx(scores[1].temporal, nan_ok=True)
 
+    @pytest.mark.parametrize("protocol", ["stream", "clip"])
+    @pytest.mark.parametrize("full_resolution", [True, False])
+    def test_batches_change_nothing_but_rounding(
+        self, camvid_net: LocalMemoryNet, clips: list[Clip], protocol: str, full_resolution: bool
+    ) -> None:
+        maps = []
+        for batch in (1, 4):
+            maps.append(Recorder())
+            evaluate(
+                camvid_net,
+                clips[:3],
+                memory=MEMORY,
+                size=40,
+                dtype=torch.float32,
+                batch=batch,
+                protocol=protocol,
+                full_resolution=full_resolution,
+                on_prediction=maps[-1],
+            )
+        assert list(maps[0]) == list(maps[1])
+        assert np.mean([maps[0][name] == maps[1][name] for name in maps[0]]) >= 0.9999
+
     def test_are_what_the_segmenter_says_of_the_whole_video(
         self, camvid_net: LocalMemoryNet, clips: list[Clip]
     ) -> None:

@@ -13,7 +13,7 @@ import typer
 from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, console
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Device, Memory, Size, Weights
+from lmaseg.cli.options import INPUT, OUTPUT, Batch, Device, Memory, Size, Weights
 from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
 from lmaseg.cli.scores import score_plot, score_table
 
@@ -97,6 +97,7 @@ def evaluate(
     device: Device = "auto",
     size: Size = None,
     memory: Memory = None,
+    batch: Batch = 1,
     protocol: ProtocolName = Protocol.STREAM,
     at_working_size: AtWorkingSize = False,
     compare_memory: CompareMemory = False,
@@ -116,10 +117,16 @@ def evaluate(
     from lmaseg.evaluate import process_group
 
     with process_group(device) as own_device:
-        segmenter = make_segmenter(weights, own_device, size, memory)
+        segmenter = make_segmenter(weights, own_device, size, memory, batch)
         clips = _clips(cityscapes, camvid, folder, split, segmenter.net.labels, past=segmenter.memory.frames)
         run = partial(
-            _evaluate, segmenter.net, clips, size=size, protocol=protocol.value, full_resolution=not at_working_size
+            _evaluate,
+            segmenter.net,
+            clips,
+            size=size,
+            batch=batch,
+            protocol=protocol.value,
+            full_resolution=not at_working_size,
         )
         columns = {"memory off": run(memory=0, shown=first)} if compare_memory else {}
         write = _prediction_writer(predictions, official=cityscapes is not None)
