@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -184,7 +185,8 @@ def _work(
         finally:
             executor.close(at_once=at_once)
         complete = progress.sources_done == progress.sources
-        write_text(folder / REPORT, json.dumps(report_of(job, making, complete=complete), indent=2) + "\n")
+        with suppress(OSError):  # on a full disk, what is said below is the better news
+            write_text(folder / REPORT, json.dumps(report_of(job, making, complete=complete), indent=2) + "\n")
     _summarise(job, folder, stopped=stop.is_set())
 
 
