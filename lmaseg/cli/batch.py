@@ -43,7 +43,7 @@ REPORT = "report.json"
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[SOURCE]...",
+        metavar="SOURCE",
         help="Videos, quoted patterns of them, folders or quoted patterns of images.",
         show_default=False,
     ),
