@@ -12,7 +12,7 @@ from lmaseg.errors import BackendError, BatchError
 
 STORE_BYTES = 100 << 20  # tasks and their results are small: frames never pass through Ray
 MOST_FAILED_STARTS = 3  # of workers in a row, for each worker wanted
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class RayExecutor:
         import ray
 
         pending = [*self._starting, *self._busy]
+        if not pending:
+            return []
         ended, _ = ray.wait(pending, timeout=seconds)
         if ended:
             ended, _ = ray.wait(pending, num_returns=len(pending), timeout=0)

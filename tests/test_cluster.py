@@ -21,7 +21,9 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
 
 SMALL = ("--size", "32")
-ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+
+STARTED = []  # processes of the test that runs
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +33,16 @@ def apart(monkeypatch):
     for name, value in (ENVIRONMENT | {"RAY_TMPDIR": folder}).items():
         monkeypatch.setenv(name, value)
     yield
+    for process in STARTED:
+        process.kill()
+    STARTED.clear()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(*arguments):
     command = [sys.executable, "-m", "lmaseg", "batch", *arguments]
-    return subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    STARTED.append(subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True))
+    return STARTED[-1]
 
 
 def finish(process):
