@@ -12,7 +12,7 @@ from lmaseg.errors import BackendError, BatchError
 
 STORE_BYTES = 100 << 20  # tasks and their results are small: frames never pass through Ray
 MOST_FAILED_STARTS = 3  # of workers in a row, for each worker wanted
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,16 @@ class RayExecutor(Executor):
         import ray
 
         pending = [*self._starting, *self._busy]
+        if not pending:
+            return []
         ended, _ = ray.wait(pending, timeout=seconds)
         if ended:
             ended, _ = ray.wait(pending, num_returns=len(pending), timeout=0)
         outcomes = (self._ended(reference) for reference in ended)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def under_way(self) -> int:
+        return 0  # workers tell at the end of a chunk
 
     def close(self, *, at_once: bool) -> None:
         import ray

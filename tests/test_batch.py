@@ -19,7 +19,7 @@ from PIL import Image
 from test_cli import run_cli
 
 from lmaseg.batch.chunk import Chunk, ChunkResult, Watched, disagreement, run_chunk
-from lmaseg.batch.executor import Failure, Outcome, Worker
+from lmaseg.batch.executor import Failure, InProcess, Outcome, Worker
 from lmaseg.batch.job import check_outputs
 from lmaseg.batch.join import Join, Joined
 from lmaseg.batch.lock import SILENCE, Lock
@@ -84,6 +84,9 @@ class Workers:
             self.done.append((worker, task))
         self._given.clear()
         return outcomes
+
+    def under_way(self):
+        return 0
 
     def close(self, *, at_once):
         pass
@@ -343,6 +346,19 @@ class TestSchedule:
                 continue
             break
         assert at > 2
+
+
+def test_a_chunk_is_given_up_at_once_when_the_job_is_interrupted(tmp_path):
+    making = making_for(tmp_path / "out")
+    chunk = Chunk(source_of(long_video(tmp_path / "in.mp4", 250)), making, str(tmp_path / "chunks"), 0, None, None)
+    executor = InProcess(making)
+    assert (executor.idle(), executor.wait(0), executor.under_way()) == (["here"], [], 0)
+    executor.submit("here", chunk)
+    while executor.under_way() == 0:
+        assert executor.wait(0.01) == []
+    assert (executor.idle(), executor.alive()) == ([], ["here"])
+    executor.close(at_once=True)
+    assert not (tmp_path / "chunks" / "00000-1.mp4").exists()
 
 
 class TestManifest:

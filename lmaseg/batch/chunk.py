@@ -3,7 +3,7 @@
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -81,13 +81,20 @@ def warm_up_of(memory_frames: int) -> int:
     return max(1, memory_frames)
 
 
-def run_chunk(chunk: Chunk, segmenter: Segmenter, *, stop: Event | None = None) -> ChunkResult:
+def run_chunk(
+    chunk: Chunk,
+    segmenter: Segmenter,
+    *,
+    stop: Event | None = None,
+    on_frames: Callable[[int], None] = lambda frames: None,
+) -> ChunkResult:
     """Segment a chunk into its folder; outputs appear under their names when they are complete.
 
     Args:
         chunk: what to do.
         segmenter: of the chunk's `making`; its memory is emptied first.
         stop: when set, the chunk is given up after the frame in hand.
+        on_frames: told now and then how many frames are done.
 
     Raises:
         VideoError: the source cannot be read, or the outputs cannot be written.
@@ -107,7 +114,8 @@ def run_chunk(chunk: Chunk, segmenter: Segmenter, *, stop: Event | None = None) 
         outputs = _Outputs(chunk)
         sinks = outputs.open(reader, segmenter)
         cuts = chunk.making.reset_at_cuts
-        *_, progress = segment_video(watched, segmenter, sinks, reset_at_cuts=cuts, stop=stop)
+        for progress in segment_video(watched, segmenter, sinks, reset_at_cuts=cuts, stop=stop):
+            on_frames(progress.frames)
         if progress.stopped:
             raise BatchError("interrupted")
         return ChunkResult(

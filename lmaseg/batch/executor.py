@@ -57,6 +57,9 @@ class Executor(Protocol):
     def wait(self, seconds: float) -> Sequence[Outcome]:
         """Tasks that have ended since, after waiting that long for one at most."""
 
+    def under_way(self) -> int:
+        """Frames done of chunks that are not, as far as is known."""
+
     def close(self, *, at_once: bool) -> None:
         """Let the workers go; `at_once`, whatever they are at."""
 
@@ -68,6 +71,8 @@ class Worker:
         self._making = making
         self._segmenter: Segmenter | None = None
         self.stop = threading.Event()
+        self.frames = 0
+        """Done of the chunk in hand."""
 
     def where(self) -> str:
         """This worker's machine and process."""
@@ -80,12 +85,17 @@ class Worker:
                 self._segmenter = make_segmenter(self._making)
             if isinstance(task, Chunk):
                 assert self._segmenter is not None
-                return run_chunk(task, self._segmenter, stop=self.stop)
+                return run_chunk(task, self._segmenter, stop=self.stop, on_frames=self._count)
             return task.run(self._segmenter)
         except LmasegError as error:
             return Failure(str(error), _is_full(error))
         except Exception as error:
             return Failure(f"{type(error).__name__}: {error}", _is_full(error))
+        finally:
+            self.frames = 0
+
+    def _count(self, frames: int) -> None:
+        self.frames = frames
 
 
 class InProcess:
@@ -122,6 +132,9 @@ class InProcess:
         self._thread.join()
         self._thread = None
         return [outcome]
+
+    def under_way(self) -> int:
+        return self._worker.frames
 
     def close(self, *, at_once: bool) -> None:
         if at_once:

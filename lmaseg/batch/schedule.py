@@ -77,7 +77,8 @@ class Batch:
         yield self.progress()
 
     def progress(self) -> BatchProgress:
-        return self._sums.progress(len(self._executor.alive()), time.monotonic() - self._began)
+        seconds = time.monotonic() - self._began
+        return self._sums.progress(len(self._executor.alive()), seconds, self._executor.under_way())
 
     def _deal(self) -> None:
         for worker in self._executor.idle():

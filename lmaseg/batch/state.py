@@ -92,7 +92,8 @@ class Sums:
         self.frames_left += max(0, frames) - state.frames_left
         state.frames_left = max(0, frames)
 
-    def progress(self, workers: int, seconds: float) -> BatchProgress:
+    def progress(self, workers: int, seconds: float, under_way: int) -> BatchProgress:
+        """The sums as they are shown, with the frames that chunks under way have done."""
         return BatchProgress(
             self.sources,
             self.looked_at,
@@ -100,8 +101,8 @@ class Sums:
             self.failed,
             self.chunks,
             self.chunks_done,
-            self.frames,
-            self.frames_left,
+            self.frames + under_way,
+            max(0, self.frames_left - under_way),
             self.retries,
             workers,
             seconds,

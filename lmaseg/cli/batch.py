@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,7 +48,7 @@ lmaseg batch --status out/                            how far it is
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[SOURCE]...",
+        metavar="SOURCE",
         help="Videos, quoted patterns of them, folders or quoted patterns of images.",
         show_default=False,
     ),
@@ -189,7 +190,8 @@ def _work(
         finally:
             executor.close(at_once=at_once)
         complete = progress.sources_done == progress.sources
-        write_text(folder / REPORT, json.dumps(report_of(job, making, complete=complete), indent=2) + "\n")
+        with suppress(OSError):  # on a full disk, what is said below is the better news
+            write_text(folder / REPORT, json.dumps(report_of(job, making, complete=complete), indent=2) + "\n")
     _summarise(job, folder, stopped=stop.is_set())
 
 
