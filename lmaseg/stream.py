@@ -54,10 +54,8 @@ class Segmenter:
         if memory and not net.spec.has_memory:
             raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
         weight = next(net.parameters())
-        self.device = weight.device
-        self.dtype = dtype or fastest_dtype(weight)
-        self.net = net
-        self.batch = batch
+        self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
+        self.net, self.batch = net, batch
         self._folded = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         frames = net.spec.memory_frames if memory is None else memory
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
