@@ -14,7 +14,7 @@ import numpy as np
 
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
-from lmaseg.stream import ALONE, CONFIDENCE, CutDetector, Pending, Segmenter
+from lmaseg.stream import CutDetector, Pending, Segmenter
 from lmaseg.video import Frame
 
 
@@ -169,7 +169,7 @@ class _Run:
 
     def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[Item]) -> None:
         began = time.perf_counter()
-        labels, *others = pending.result(), pending.part(CONFIDENCE), pending.part(ALONE)
+        labels, *others = pending.result(), pending.confidence(), pending.alone()
         self._model_seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:

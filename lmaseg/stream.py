@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,10 +54,8 @@ class Segmenter:
         if memory and not net.spec.has_memory:
             raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
         weight = next(net.parameters())
-        self.device = weight.device
-        self.dtype = dtype or fastest_dtype(weight)
-        self.net = net
-        self.batch = batch
+        self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
+        self.net, self.batch = net, batch
         self._folded = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         frames = net.spec.memory_frames if memory is None else memory
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
@@ -125,13 +124,11 @@ class Segmenter:
 
     def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> "Decided":
         """What is decided of encoded frames, in the light of their past, at their own size."""
-        logits = self._folded.decode(group, past.keys, past.values)
-        return self._decide(logits[..., : working[0], : working[1]], *size)
+        return self._decide(self._folded.decode(group, past.keys, past.values)[..., : working[0], : working[1]], *size)
 
 
 Decided = dict[str, Tensor]
-"""LABELS, (N, H, W) uint8 class ids, and what else is wanted: CONFIDENCE, (N, H, W) float32 probabilities of these
-classes; ALONE, class ids of each frame without its past."""
+"""LABELS (N, H, W) uint8; if wanted, CONFIDENCE (N, H, W) float32 in them, and ALONE, labels of frames without past."""
 LABELS, CONFIDENCE, ALONE = "labels", "confidence", "alone"
 
 
@@ -152,12 +149,17 @@ class Pending:
 
     def result(self) -> np.ndarray:
         """Class ids (N, H, W) uint8, when they are there."""
-        labels = self.part(LABELS)
-        assert labels is not None
-        return labels
+        return self._part(LABELS)
 
-    def part(self, name: str) -> np.ndarray | None:
-        """A part of what was decided, if the segmenter tells it: LABELS, CONFIDENCE or ALONE."""
+    def confidence(self) -> np.ndarray | None:
+        """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
+        return self._part(CONFIDENCE)
+
+    def alone(self) -> np.ndarray | None:
+        """Class ids (N, H, W) uint8 of each frame without its past, if the segmenter tells them."""
+        return self._part(ALONE)
+
+    def _part(self, name: str) -> Any:
         if self._ready:
             self._ready.synchronize()
         return self._decided[name].cpu().numpy() if name in self._decided else None

@@ -119,6 +119,15 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
     assert "kernels" not in said(capsys)
 
 
+def test_verbose_training_says_on_what_it_runs(tmp_path, capsys):
+    arguments = ("-o", tmp_path / "run", "--street", "1", "--size", "64x96", "--crop", "64x96", "--batch", "1")
+    short = ("--epochs", "1", "--epoch-steps", "1", "--past", "1", "--device", "cpu", "--save-minutes", "9")
+    assert run_cli("train", *arguments, *short, "-v") == 0
+    assert "on cpu; threads: " in said(capsys)
+    assert run_cli("train", "-o", tmp_path / "quiet", *arguments[2:], *short, "-q") == 0
+    assert said(capsys) == ""
+
+
 def test_verbose_and_quiet_exclude_each_other(clip, tmp_path, capsys):
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "-q") == 2
     assert "exclude each other" in said(capsys)

@@ -6,9 +6,8 @@ import pytest
 from media import packets, write_video
 from test_cli import run_cli
 
-from lmaseg import save
-from lmaseg.labels import CAMVID
-from lmaseg.train import fresh_network
+from lmaseg import CAMVID, save
+from lmaseg.models import ModelSpec, Preprocess, build
 from lmaseg.video import VideoReader
 
 SMALL = ("--size", "32")
@@ -80,9 +79,9 @@ def test_outputs_that_exist(clip, tmp_path, capsys):
 
 
 def test_weights_without_memory(clip, tmp_path, capsys):
-    net = fresh_network(CAMVID, size=(32, 48))
-    weights = tmp_path / "single.safetensors"
-    save(net, weights, about={})
-    code = run_cli("compare", clip, "-o", tmp_path / "cmp.mp4", "--weights", weights, *SMALL)
-    assert code == (0 if net.spec.has_memory else 2)
-    assert net.spec.has_memory or "have no memory to compare with" in said(capsys)
+    single = build(ModelSpec("erfnet", 11), CAMVID, Preprocess(size=(64, 96)))
+    save(single, tmp_path / "single.safetensors", about={})
+    options = ("--weights", tmp_path / "single.safetensors", *SMALL)
+    assert run_cli("compare", clip, "-o", tmp_path / "cmp.mp4", *options) == 2
+    assert "have no memory to compare with: lmaseg train --stage memory" in said(capsys)
+    assert not (tmp_path / "cmp.mp4").exists()

@@ -67,6 +67,7 @@ def make_preview(**options):
 def test_only_the_newest_frame_is_drawn_and_at_most_ten_a_second(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(preview_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(preview_module.time, "thread_time", lambda: 0.0)
     shown_on = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80, height=24)
     preview = make_preview()
     assert not preview.due()
@@ -93,7 +94,7 @@ def test_drawing_that_takes_long_is_done_less_often(monkeypatch):
         return []
 
     monkeypatch.setattr(preview_module.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(preview_module.time, "perf_counter", lambda: spent[0])
+    monkeypatch.setattr(preview_module.time, "thread_time", lambda: spent[0])
     monkeypatch.setattr(Preview, "_draw", draw)
     preview = make_preview()
     drawn = 0
@@ -140,6 +141,15 @@ def test_a_run_with_a_preview(tmp_path, monkeypatch):
     clip = write_video(tmp_path / "in.mp4", range(8))
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--preview", *SMALL) == 0
     assert HALF_BLOCK in written.getvalue()
+
+
+def test_a_terminal_of_few_colours_is_told_so(tmp_path, monkeypatch):
+    written = terminal(monkeypatch)
+    monkeypatch.setattr(console, "_color_system", None)
+    clip = write_video(tmp_path / "in.mp4", range(2))
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--preview", *SMALL) == 0
+    assert "no preview, as this terminal shows less than 256 colours" in written.getvalue()
+    assert HALF_BLOCK not in written.getvalue()
 
 
 def test_without_a_terminal_nothing_is_drawn(tmp_path, capsys):

@@ -11,7 +11,6 @@ from lmaseg import CAMVID, Segmenter, VideoError, load
 from lmaseg.cli import compare
 from lmaseg.comparison import MARK, STILL, ComparingSegmenter, ComparisonVideo, still_pixels
 from lmaseg.sinks import Labelled
-from lmaseg.stream import ALONE, CONFIDENCE
 from lmaseg.video import Frame, VideoReader
 
 
@@ -33,17 +32,15 @@ def test_both_labellings_are_those_of_two_segmenters(net, batch):
         frames = list(pictures()[start : start + batch])
         pending = both.submit(frames)
         assert (pending.result() == on.submit(frames).result()).all()
-        assert (pending.part(ALONE) == off.submit(frames).result()).all()
-        differ |= bool((pending.result() != pending.part(ALONE)).any())
+        assert (pending.alone() == off.submit(frames).result()).all()
+        differ |= bool((pending.result() != pending.alone()).any())
     assert differ
 
 
 def test_a_plain_segmenter_tells_labels_only(net):
     pending = Segmenter(net, size=48).submit(list(pictures(1)))
-    assert pending.part(ALONE) is None
-    assert pending.part(CONFIDENCE) is None
-    with_confidence = Segmenter(net, size=48, confidence=True).submit(list(pictures(1)))
-    assert with_confidence.part(CONFIDENCE).dtype == np.float32
+    assert pending.alone() is None
+    assert pending.confidence() is None
 
 
 def test_still_pixels_are_those_no_channel_of_which_changes_much():

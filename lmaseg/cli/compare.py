@@ -1,6 +1,5 @@
 """`lmaseg compare`: a video with memory off and on side by side."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,8 +85,8 @@ def compare(
     segmenter = make_segmenter(weights, device, size, memory, batch, net, kind=ComparingSegmenter)
     _require_memory(segmenter)
     reading: dict[str, Any] = {"start": start, "end": end, "stride": stride}
-    with closing(
-        open_source(source, warm_up=segmenter.memory.frames, deinterlace=deinterlace, strict=strict, **reading)
+    with open_source(
+        source, warm_up=segmenter.memory.frames, deinterlace=deinterlace, strict=strict, **reading
     ) as reader:
         writer = video_writer(
             output,

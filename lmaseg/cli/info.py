@@ -54,7 +54,8 @@ def _show_environment(as_json: bool) -> None:
     for title, section in found.items():
         console.print(f"[bold]{title}[/]")
         for name, value in section.items():
-            console.print(f"  {name:<18}{_shown(value)}", soft_wrap=True, markup=False)
+            for row, line in enumerate(_lines(value)):
+                console.print(f"  {'' if row else name:<18}{line}", soft_wrap=True, markup=False)
 
 
 def _show_checkpoint(weights: Path, as_json: bool) -> None:
@@ -76,11 +77,11 @@ def _show_checkpoint(weights: Path, as_json: bool) -> None:
         console.print(Markdown(path.with_name("README.md").read_text()))
 
 
-def _shown(value: Any) -> str:
-    """A value on one line; parts of one are separated by semicolons."""
+def _lines(value: Any) -> list[str]:
+    """A value as text, a line for each part of one that has parts."""
     if isinstance(value, dict):
-        return "; ".join(f"{name} {_shown(part)}" for name, part in value.items())
-    return "-" if value is None else str(value)
+        return [f"{name}: {part}" for name, part in value.items()]
+    return ["-" if value is None else str(value)]
 
 
 def _rows(header: "Header", size: int) -> Rows:

@@ -49,14 +49,19 @@ def make_segmenter(
 
 def _describe(segmenter: "Segmenter", weights: Path | None) -> None:
     """Details of what computes where."""
+    spec = segmenter.net.spec
+    memory = f"memory of {segmenter.memory.frames} frames, window {spec.window}" if spec.has_memory else "no memory"
+    detail(f"{weights or 'bundled weights'}: {spec.backbone or 'attached network'}, {spec.classes} classes, {memory}")
+    describe_device(f"{segmenter.device} in {str(segmenter.dtype).removeprefix('torch.')}")
+    detail(f"loaded {time.perf_counter() - STARTED:.1f} s after the start")
+
+
+def describe_device(device: str) -> None:
+    """Details of a device and of what helps it."""
     import torch
 
     from lmaseg import kernels
 
-    spec, levels = segmenter.net.spec, kernels.levels()
-    memory = f"memory of {segmenter.memory.frames} frames, window {spec.window}" if spec.has_memory else "no memory"
-    detail(f"{weights or 'bundled weights'}: {spec.backbone or 'attached network'}, {spec.classes} classes, {memory}")
-    compiled = f"C kernels {levels[-1]}" if levels else str(kernels.why_missing())
-    dtype = str(segmenter.dtype).removeprefix("torch.")
-    detail(f"on {segmenter.device} in {dtype}; threads: {torch.get_num_threads()}; {compiled}")
-    detail(f"loaded {time.perf_counter() - STARTED:.1f} s after the start")
+    levels = kernels.levels()
+    compiled = f"C kernels {levels[-1]}" if levels else kernels.why_missing()
+    detail(f"on {device}; threads: {torch.get_num_threads()}; {compiled}")

@@ -13,7 +13,7 @@ from lmaseg.render import overlay
 from lmaseg.sinks import Labelled, Sink
 
 INTERVAL = 0.1  # seconds between two pictures, at least
-SHARE = 0.03  # of the time, at most, that drawing may take from the run
+SHARE = 0.03  # of a core, at most, that drawing may take from the run
 LINES_BELOW = 2  # for the progress line, and one to spare
 HALF_BLOCK = "\N{UPPER HALF BLOCK}"
 RESET = "\x1b[0m"
@@ -46,10 +46,10 @@ class Preview(Sink):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.due():
-            began = time.perf_counter()
+            began = time.thread_time()
             self._drawn = self._newest
             self._lines = self._draw(console)
-            self._next = time.monotonic() + max(INTERVAL, (time.perf_counter() - began) / SHARE)
+            self._next = time.monotonic() + max(INTERVAL, (time.thread_time() - began) / SHARE)
         for line in self._lines:
             # As a control code a line goes out as it is: thousands of styled pieces each time would slow the run.
             yield Segment(line, None, [(ControlType.HOME,)])

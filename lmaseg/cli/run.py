@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lmaseg.cli.console import complain, console
+from lmaseg.cli.console import complain, console, say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, end_time
@@ -134,6 +134,11 @@ def run(
         make_preview=_preview_maker(label_set, opacity, drawn) if preview else None,
         given=_as_json(given),
     )
+    _run_all(jobs, settings)
+
+
+def _run_all(jobs: list[Job], settings: Settings) -> None:
+    """One source after the other; of several, the failure of one does not end the rest."""
     failed = 0
     for job in jobs:
         try:
@@ -200,7 +205,10 @@ def _preview_maker(
     label_set: "LabelSet", opacity: float, classes: list[int] | None
 ) -> "Callable[[], PreviewSink] | None":
     """What makes the preview of a source; None where nobody could see it."""
-    if console.quiet or not console.is_terminal or console.color_system not in ("truecolor", "256"):
+    if console.quiet or not console.is_terminal:
+        return None
+    if console.color_system not in ("truecolor", "256"):
+        say("no preview, as this terminal shows less than 256 colours: set TERM=xterm-256color if it shows more")
         return None
     from lmaseg.cli.preview import Preview
 

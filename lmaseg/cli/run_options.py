@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, PICTURE, parse_time
+from lmaseg.cli.options import INPUT, OUTPUT, PICTURE, parse_time
 from lmaseg.cli.run_job import Ids, Pipe
 
 
@@ -115,7 +115,7 @@ Classes = Annotated[
 ]
 Legend = Annotated[bool, typer.Option("--legend", help="Name the classes in a corner.", rich_help_panel=PICTURE)]
 ResetAtCuts = Annotated[
-    bool, typer.Option(help="Forget the past where the video cuts to another shot.", rich_help_panel=NETWORK)
+    bool, typer.Option(help="Forget the past where the video cuts to another shot.", rich_help_panel=INPUT)
 ]
 Plot = Annotated[
     Path | None,

@@ -13,6 +13,7 @@ import typer
 
 from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
+from lmaseg.cli.network import describe_device
 from lmaseg.cli.options import Device
 from lmaseg.cli.train_data import make_mixture, make_validation, training_clips, validation_clips
 from lmaseg.cli.train_display import TrainDisplay
@@ -150,6 +151,8 @@ def _train(
     drawn = {name: settings[name] for name in ("street", "workers")} | {"rank": _rank()}
     with process_group(settings["device"]) as device:
         _tune(device)
+        if _rank() == 0:
+            describe_device(device)
         net = _network(settings, device)
         _require_fit(options, net)
         clips, held = training_clips(
