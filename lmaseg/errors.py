@@ -13,6 +13,14 @@ class VideoError(LmasegError):
     """A source that cannot be read as pictures, or an output that cannot be written."""
 
 
+class NoFrameError(VideoError):
+    """A part of a source, asked for by its times, in which no frame lies."""
+
+
+class BatchError(LmasegError):
+    """A job over many sources that cannot be started, or cannot go on."""
+
+
 class DatasetError(LmasegError):
     """A data set whose files are missing, of another kind or inconsistent."""
 

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lmaseg.errors import VideoError
+from lmaseg.errors import NoFrameError, VideoError
 from lmaseg.video import Frame, VideoReader
 from lmaseg.video.media import TIMEOUT, check_size
 from lmaseg.video.span import Span
@@ -42,6 +42,7 @@ def open_source(
     deinterlace: bool = True,
     strict: bool = False,
     live: bool = False,
+    seek: bool = True,
     timeout: tuple[float, float] = TIMEOUT,
 ) -> "VideoReader | ImageReader":
     """The reader for a video, an address, a camera, a folder of images, a glob pattern or one image.
@@ -63,6 +64,7 @@ def open_source(
         deinterlace=deinterlace,
         strict=strict,
         live=live,
+        seek=seek,
         timeout=timeout,
     )
 
@@ -120,7 +122,7 @@ class ImageReader:
         wanted = [i for i, time in enumerate(times) if not span.is_before(time) and not span.is_past(time)][::stride]
         if not wanted:
             lasting = f"its {len(self.paths)} images last {len(self.paths) / float(self.rate):g} s"
-            raise VideoError(f"{source} has no image between {span}: {lasting}")
+            raise NoFrameError(f"{source} has no image between {span}: {lasting}")
         self.frames: int | None = len(wanted)
         self._indices = wanted
         self._warm_up = range(wanted[0] - stride, -1, -stride)[:warm_up][::-1]

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
-from lmaseg.images import ImageReader
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
 from lmaseg.stream import ALONE, CONFIDENCE, CutDetector, Pending, Segmenter
-from lmaseg.video import Frame, VideoReader
+from lmaseg.video import Frame
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,21 @@ Item = Labelled | Frame
 """What goes to the sinks; a frame alone where they hold its labels already."""
 
 
+class FrameSource(Protocol):
+    """What frames are taken from: a `VideoReader`, an `ImageReader`, or what stands in for one."""
+
+    frames: int | None
+    """How many to expect, without warm-up; None if it does not tell."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames in order."""
+
+    def stop(self) -> None:
+        """Have a thread that iterates end soon."""
+
+
 def segment_video(
-    reader: VideoReader | ImageReader,
+    reader: FrameSource,
     segmenter: Segmenter,
     sinks: Sequence[Sink],
     *,
@@ -66,7 +79,7 @@ def segment_video(
     >>> from fractions import Fraction
     >>> from lmaseg.maps import LabelMapWriter
     >>> from lmaseg.sinks import LabelMaps
-    >>> from lmaseg.video import VideoWriter
+    >>> from lmaseg.video import VideoReader, VideoWriter
     >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
     ...     for pts in range(3):
     ...         writer.write(np.full((64, 96, 3), 80 * pts, np.uint8), pts)
@@ -101,7 +114,7 @@ class _Run:
 
     def __init__(
         self,
-        reader: VideoReader | ImageReader,
+        reader: FrameSource,
         segmenter: Segmenter,
         sinks: Sequence[Sink],
         stop: threading.Event,

@@ -18,7 +18,7 @@ LAYERS = [
     {"models", "datasets", "sinks"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "comparison", "environment", "evaluate", "train", "bench", "export", "cluster"},
+    {"pipeline", "comparison", "environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
 ]
 MAY = {
@@ -28,7 +28,8 @@ MAY = {
     "models": {"attention"},
     "convert": {"checkpoint"},
     "bench": {"environment", "pipeline"},
-    "cluster": {"pipeline"},
+    "batch": {"pipeline"},
+    "cluster": {"batch"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
 EVERYWHERE = {"__init__", "__main__"}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli import bench, compare, convert, eval, export, info, run, street, train
+from lmaseg.cli import batch, bench, compare, convert, eval, export, info, run, street, train
 from lmaseg.cli.common import epilog, with_common_options
 from lmaseg.cli.config import Command
 from lmaseg.cli.console import complain, console, say
@@ -26,6 +26,7 @@ app = typer.Typer(
 VIDEOS, SCORES, NETWORKS = "Videos", "Scores and times", "Networks"  # panels of --help
 COMMANDS: dict[str, tuple[str, Command, str]] = {
     "run": (VIDEOS, run.run, run.EXAMPLES),
+    "batch": (VIDEOS, batch.batch, batch.EXAMPLES),
     "compare": (VIDEOS, compare.compare, compare.EXAMPLES),
     "street": (VIDEOS, street.street, street.EXAMPLES),
     "eval": (SCORES, eval.evaluate, eval.EXAMPLES),

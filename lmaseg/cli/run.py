@@ -112,7 +112,7 @@ def run(
 
     segmenter = make_segmenter(weights, device, size, memory, batch, net, confidence=confidence is not None)
     label_set = segmenter.net.labels
-    drawn = None if classes is None else _class_ids(classes, label_set)
+    drawn = None if classes is None else class_ids(classes, label_set)
     settings = Settings(
         segmenter=segmenter,
         view=VIEWS[view](label_set, opacity=opacity, classes=drawn, legend=legend),
@@ -207,7 +207,8 @@ def _preview_maker(
     return partial(Preview, label_set, opacity=opacity, classes=classes)
 
 
-def _class_ids(names: str, label_set: "LabelSet") -> list[int]:
+def class_ids(names: str, label_set: "LabelSet") -> list[int]:
+    """The ids of the classes that a comma-separated list names."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in label_set.names]
     if unknown or not wanted:

@@ -17,11 +17,8 @@ from lmaseg.cli.run_report import summarise, warnings_of, write_report, write_sh
 from lmaseg.cli.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lmaseg.cli.preview import Preview
     from lmaseg.images import ImageReader
-    from lmaseg.labels import LabelSet
     from lmaseg.pipeline import Progress
     from lmaseg.render import View
     from lmaseg.sinks import Sink
@@ -163,6 +160,7 @@ def _sinks(
     done: int,
 ) -> "Iterator[Sink]":
     from lmaseg import sinks
+    from lmaseg.datasets.cityscapes import written_ids
     from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
     from lmaseg.video import LabelVideoWriter
 
@@ -170,14 +168,14 @@ def _sinks(
     if writer:
         yield sinks.OverlayVideo(writer, settings.view)
     if job.maps:
-        table, shown_as = _written_ids(label_set, settings.ids)
+        table, shown_as = written_ids(label_set, settings.ids)
         maps = LabelMapWriter(job.maps, shown_as, overwrite=replace, inputs=inputs, keep=done > 0)
         yield sinks.LabelMaps(maps, table)
     if job.confidence:
         confidence = ConfidenceMapWriter(job.confidence, overwrite=replace, inputs=inputs, keep=done > 0)
         yield sinks.ConfidenceMaps(confidence)
     if job.pipe:
-        ids, _ = _written_ids(label_set, settings.ids)
+        ids, _ = written_ids(label_set, settings.ids)
         if settings.pipe is Pipe.GRAY:
             yield sinks.RawLabels(sys.stdout.buffer, ids)
         else:
@@ -236,17 +234,3 @@ def _images(reader: "VideoReader | ImageReader") -> list[Path]:
     from lmaseg.images import ImageReader
 
     return reader.paths if isinstance(reader, ImageReader) else []
-
-
-def _written_ids(label_set: "LabelSet", ids: Ids) -> "tuple[np.ndarray, LabelSet]":
-    """(256,) uint8 from class ids to those to write, and the label set that these belong to."""
-    import numpy as np
-
-    from lmaseg.datasets.cityscapes import to_label_ids
-    from lmaseg.labels import CITYSCAPES, CITYSCAPES_FILES
-
-    if ids is Ids.CLASS:
-        return np.arange(256, dtype=np.uint8), label_set
-    table = np.full(256, CITYSCAPES.ignore_index, np.uint8)
-    table[: len(label_set)] = label_set.train_ids
-    return (table, CITYSCAPES) if ids is Ids.TRAIN else (to_label_ids(table), CITYSCAPES_FILES)

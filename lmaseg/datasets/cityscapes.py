@@ -24,7 +24,7 @@ from lmaseg.datasets.clip import (
     write_ids,
 )
 from lmaseg.errors import DatasetError
-from lmaseg.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, CITYSCAPES_LAST_LABEL_ID
+from lmaseg.labels import CITYSCAPES, CITYSCAPES_FILES, CITYSCAPES_LABEL_IDS, CITYSCAPES_LAST_LABEL_ID, LabelSet
 
 IGNORED = CITYSCAPES.ignore_index
 
@@ -153,6 +153,20 @@ def to_label_ids(train_ids: Picture) -> Picture:
     table = np.zeros(256, np.uint8)
     table[: len(CITYSCAPES_LABEL_IDS)] = CITYSCAPES_LABEL_IDS
     return table[train_ids]
+
+
+def written_ids(label_set: LabelSet, ids: str) -> tuple[np.ndarray, LabelSet]:
+    """(256,) uint8 from class ids to those to write, and the label set that these belong to.
+
+    Args:
+        label_set: of the class ids.
+        ids: "class" leaves them as they are, "train" and "label" are those of Cityscapes.
+    """
+    if ids == "class":
+        return np.arange(256, dtype=np.uint8), label_set
+    table = np.full(256, CITYSCAPES.ignore_index, np.uint8)
+    table[: len(label_set)] = label_set.train_ids
+    return (table, CITYSCAPES) if ids == "train" else (to_label_ids(table), CITYSCAPES_FILES)
 
 
 def write_label_ids(folder: Path, name: str, train_ids: Picture) -> None:

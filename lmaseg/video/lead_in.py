@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from lmaseg.errors import VideoError
+from lmaseg.errors import NoFrameError
 from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
 from lmaseg.video.span import Span
 
@@ -31,13 +31,13 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int) -> LeadIn:
     Found by decoding, not by looking at the container's index: formats differ in what their seeking promises.
 
     Raises:
-        VideoError: no frame lies in the span.
+        NoFrameError: no frame lies in the span.
     """
     with open_decoder(None) as decoder:
         name = decoder.name
         span = replace(span, origin=decoder.origin)
         earliest = span.origin + Fraction(span.start or 0) - needed / decoder.rate
-    nothing = VideoError(f"{name} has no frame between {span}: give times within it")
+    nothing = NoFrameError(f"{name} has no frame between {span}: give times within it")
     for margin in SEEK_MARGINS:
         seek_to = earliest - margin
         if seek_to <= span.origin:

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Self
 
-from lmaseg.errors import VideoError
+from lmaseg.errors import NoFrameError, VideoError
 from lmaseg.video.decoder import DecodedFrame, Decoder
 from lmaseg.video.frame import Frame
 from lmaseg.video.inputs import display_name, is_repeatable, is_standard_input
@@ -49,6 +49,8 @@ class VideoReader:
         threads: decoding threads; None takes the machine's cores, 8 at most.
         deinterlace: whether frames marked as interlaced are filtered.
         strict: whether the first damage raises instead of costing the frames it hit.
+        seek: whether decoding may begin at a keyframe near the start; otherwise it begins with the source, as for what
+            cannot be read twice, so that every frame is what it is in the whole whatever state the source is in.
         live: keep up with the source: a thread decodes as frames come, and those not taken in time are dropped.
         timeout: seconds to wait for an address or a camera to open, and for each packet.
 
@@ -63,7 +65,8 @@ class VideoReader:
 
     Raises:
         VideoError: a source that is missing, is not a video, does not answer, or has no frame that can be decoded
-            between start and end. Later: a lost connection that cannot be resumed; with `strict`, any damage.
+            between start and end (NoFrameError where it has others). Later: a lost connection that cannot be resumed;
+            with `strict`, any damage.
         ValueError: a stride under 1, or fewer than no frames to warm up.
     """
 
@@ -79,6 +82,7 @@ class VideoReader:
         deinterlace: bool = True,
         strict: bool = False,
         live: bool = False,
+        seek: bool = True,
         timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
         if stride < 1 or warm_up < 0:
@@ -90,7 +94,8 @@ class VideoReader:
         self._newest: Newest[_Chosen] | None = None
         span, lead = Span(start, end), LeadIn()
         open_decoder = partial(Decoder, path, threads, timeout=timeout)
-        if start and self.repeatable:
+        self._sought = self.repeatable and seek
+        if start and self._sought:
             lead = find_lead_in(open_decoder, span, stride * warm_up)
         self._decoder = open_decoder(lead.seek_to, strict=strict, live=live)
         try:
@@ -102,7 +107,7 @@ class VideoReader:
             self._chosen = self._choose(frames, lead.frames)
             self._next = next(self._chosen, None)
             if self._next is None:
-                raise VideoError(self._why_empty())
+                raise self._why_empty()
             self._describe(self._next.decoded)
             if live:
                 self._newest = Newest(self._chosen, _merged)
@@ -159,7 +164,7 @@ class VideoReader:
 
     def _choose(self, frames: Iterator[DecodedFrame], before: int) -> Generator[_Chosen, None, None]:
         """The frames to yield; the first wanted one comes after `before` others."""
-        if self._span.start and not self.repeatable:
+        if self._span.start and not self._sought:
             held = hold_back(frames, self._span, self.time_base, self._warm_up * self._stride)
             frames, before = chain(held, frames), max(0, len(held) - 1)
         gap, size = False, None
@@ -172,12 +177,12 @@ class VideoReader:
                 yield _Chosen(decoded, index < 0, gap)
                 gap = False
 
-    def _why_empty(self) -> str:
+    def _why_empty(self) -> VideoError:
         name = display_name(self.path)
         if self._decoder.started:
-            return f"{name} has no frame between {self._span}: give times within it"
+            return NoFrameError(f"{name} has no frame between {self._span}: give times within it")
         remedy = PIPE_REMEDY if is_standard_input(self.path) else "check that it plays"
-        return f"no frame of {name} can be decoded, as it is empty or damaged: {remedy}"
+        return VideoError(f"no frame of {name} can be decoded, as it is empty or damaged: {remedy}")
 
     def _describe(self, first: DecodedFrame) -> None:
         """Fix what holds for every frame from the first one."""

@@ -111,6 +111,7 @@ class VideoWriter:
         self._last: tuple[int, int] | None = None  # pts given, ticks written
         self._lift = 0  # ticks
         self._last_dts: int | None = None
+        self._appended = False
         self._keep, self._kept = keep, taken_over_path(self.path)
         self.frames = 0
 
@@ -120,7 +121,7 @@ class VideoWriter:
         try:
             self._guard(self._open, self._copy_from is not None)
             if self._keep:
-                self._guard(self._take_over)
+                self.append(self._kept, self._keep)
         except VideoError:
             with suppress(AttributeError, av.FFmpegError, OSError):  # opening may have got anywhere
                 self._close()
@@ -170,12 +171,21 @@ class VideoWriter:
         """Pass over a frame that was taken over."""
         self._ticks(pts)
 
-    def _take_over(self) -> None:
-        """Begin with the packets of the frames to keep; sound is copied anew between them."""
-        for packet in islice(packets_of(self._kept), self._keep):
+    def append(self, piece: Path, frames: int | None = None) -> None:
+        """Append the first `frames` frames of a video that was written with the same settings, as they were encoded.
+
+        Raises:
+            VideoError: the piece cannot be read, or the disk failed.
+        """
+        self._guard(self._take_over, piece, frames)
+
+    def _take_over(self, piece: Path, frames: int | None) -> None:
+        """Sound is copied anew between the packets."""
+        self._appended = True
+        for packet in islice(packets_of(piece), frames):
             packet.stream = self._stream
             self._mux_video([packet])
-        self.frames = self._keep
+            self.frames += 1
 
     def _open(self, copy: bool) -> None:
         os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder otherwise writes its settings to stderr
@@ -237,7 +247,7 @@ class VideoWriter:
     def _mux_video(self, packets: "Sequence[Packet[VideoStream]]") -> None:
         """Mux encoded packets, each after the sound that precedes it."""
         for packet in packets:
-            if self._keep and packet.dts is not None:  # an encoder that takes over reckons its first times afresh
+            if self._appended and packet.dts is not None:  # each encoder reckons its first times afresh
                 packet.dts = packet.dts if self._last_dts is None else max(packet.dts, self._last_dts + 1)
                 self._last_dts = packet.dts
             ticks = packet.pts if packet.dts is None else packet.dts

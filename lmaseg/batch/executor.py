@@ -1,0 +1,139 @@
+"""Workers, wherever they are, as the scheduler sees them; and the one that is this process."""
+
+import errno
+import os
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lmaseg.batch.chunk import Chunk, run_chunk
+from lmaseg.batch.join import Join
+from lmaseg.batch.making import Making, make_segmenter
+from lmaseg.batch.plan import PlanTask
+from lmaseg.errors import LmasegError
+from lmaseg.stream import Segmenter
+
+Task = PlanTask | Chunk | Join
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task was not done, in words."""
+
+    message: str
+    disk_full: bool = False
+    """No other worker would fare better."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task."""
+
+    worker: str
+    task: Task
+    result: Any
+    """What its `run` returned, or a `Failure`."""
+
+
+class Executor(Protocol):
+    """Workers that take a task each."""
+
+    workers: int
+    """How many there are to be."""
+
+    def alive(self) -> Sequence[str]:
+        """Names of the workers that are there, busy or not; one that was started anew has another name."""
+
+    def idle(self) -> Sequence[str]:
+        """Names of those that wait for a task."""
+
+    def submit(self, worker: str, task: Task) -> None:
+        """Give an idle worker a task."""
+
+    def wait(self, seconds: float) -> Sequence[Outcome]:
+        """Tasks that have ended since, after waiting that long for one at most."""
+
+    def close(self, *, at_once: bool) -> None:
+        """Let the workers go; `at_once`, whatever they are at."""
+
+
+class Worker:
+    """Does one task after the other; loads the network with the first that needs it."""
+
+    def __init__(self, making: Making) -> None:
+        self._making = making
+        self._segmenter: Segmenter | None = None
+        self.stop = threading.Event()
+
+    def where(self) -> str:
+        """This worker's machine and process."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def run(self, task: Task) -> Any:
+        """What the task returned, or a `Failure`: no exception leaves a worker."""
+        try:
+            if task.needs_segmenter and self._segmenter is None:
+                self._segmenter = make_segmenter(self._making)
+            if isinstance(task, Chunk):
+                assert self._segmenter is not None
+                return run_chunk(task, self._segmenter, stop=self.stop)
+            return task.run(self._segmenter)
+        except LmasegError as error:
+            return Failure(str(error), _is_full(error))
+        except Exception as error:
+            return Failure(f"{type(error).__name__}: {error}", _is_full(error))
+
+
+class InProcess:
+    """One worker, a thread of this process."""
+
+    workers = 1
+    NAME = "here"
+
+    def __init__(self, making: Making) -> None:
+        self._worker = Worker(making)
+        self._ended: queue.Queue[Outcome] = queue.Queue()
+        self._thread: threading.Thread | None = None
+
+    def alive(self) -> Sequence[str]:
+        return [self.NAME]
+
+    def idle(self) -> Sequence[str]:
+        return [] if self._thread is not None else [self.NAME]
+
+    def submit(self, worker: str, task: Task) -> None:
+        def work() -> None:
+            self._ended.put(Outcome(worker, task, self._worker.run(task)))
+
+        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> Sequence[Outcome]:
+        if self._thread is None:
+            return []
+        try:
+            outcome = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return []
+        self._thread.join()
+        self._thread = None
+        return [outcome]
+
+    def close(self, *, at_once: bool) -> None:
+        if at_once:
+            self._worker.stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error."""
+    while error is not None:
+        if getattr(error, "errno", None) in FULL:
+            return True
+        error = error.__cause__
+    return False

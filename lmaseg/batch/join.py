@@ -1,0 +1,137 @@
+"""Putting the chunks of a source together."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from lmaseg.batch.making import Making, make_writer, open_chunk
+from lmaseg.batch.sources import Source
+from lmaseg.errors import BatchError
+from lmaseg.images import is_image_source
+from lmaseg.stream import Segmenter
+from lmaseg.video.media import open_media, video_stream
+
+LABELS = "labels"  # the folder that label maps of all chunks are gathered in
+REPLACED = "replaced"  # the folder for label maps of an earlier state of the source
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What there is of one chunk, in the source's folder of chunks."""
+
+    frames: int
+    video: str | None = None
+    maps: str | None = None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What became of a source."""
+
+    frames: int
+    seconds: float
+    skipped_streams: tuple[str, ...] = ()
+    fault: str | None = None
+    """Why the chunks cannot be joined; nothing was published then."""
+
+
+@dataclass(frozen=True)
+class Join:
+    """Make a source's outputs of its chunks. Run again after having been killed, it goes on."""
+
+    source: Source
+    making: Making
+    folder: str
+    pieces: tuple[Piece, ...]
+    needs_segmenter = False
+
+    def run(self, segmenter: Segmenter | None = None) -> Joined:
+        """Publish the video and the label maps; the chunks' folder is left to the caller to remove.
+
+        Raises:
+            VideoError, BatchError: the outputs cannot be written.
+        """
+        began = time.monotonic()
+        frames = sum(piece.frames for piece in self.pieces)
+        skipped: list[str] = []
+        try:
+            if self.making.video:
+                skipped = self._join_videos(frames)
+            if self.making.labels:
+                self._gather_maps()
+        except LostError as error:
+            return Joined(0, 0.0, fault=str(error))
+        except OSError as error:
+            name = self.source.name
+            raise BatchError(f"the outputs {name} cannot be put in place ({error}): see that they can") from error
+        return Joined(frames, round(time.monotonic() - began, 3), tuple(skipped))
+
+    def _join_videos(self, frames: int) -> list[str]:
+        output, folder = self.making.video_path(self.source.name), Path(self.folder)
+        videos = [folder / piece.video for piece in self.pieces if piece.video]
+        lost = [video for video in videos if not video.exists()]
+        if len(self.pieces) == 1:  # it has its sound already
+            if not lost:
+                videos[0].replace(output)
+            elif not output.exists():
+                raise LostError(f"{lost[0]} is gone")
+            return []
+        if lost:
+            raise LostError(f"{lost[0]} is gone")
+        with open_chunk(self.source, self.making) as reader:
+            size = _size_of(videos[0])
+            writer = make_writer(output, reader, size, self.making, copy_from=self.source.path)
+        with writer:
+            for video in videos:
+                writer.append(video)
+            if writer.frames != frames:
+                raise LostError(f"the chunks hold {writer.frames} frames and not {frames}")
+        return writer.skipped_streams
+
+    def _gather_maps(self) -> None:
+        """Move the chunks' label maps, numbered through, into one folder; then put this in its place."""
+        folder, output = Path(self.folder), self.making.maps_path(self.source.name)
+        gathered = folder / LABELS
+        moves = list(self._moves())
+        if not gathered.exists() and not any(old.exists() for old, _ in moves):
+            if output.exists():  # published before a kill
+                return
+            raise LostError(f"the label maps in {folder} are gone")
+        gathered.mkdir(exist_ok=True)
+        for old, name in moves:
+            new = gathered / name
+            if old.exists():
+                old.replace(new)
+            elif not new.exists():
+                raise LostError(f"{old} is gone")
+        if output.exists():
+            shutil.rmtree(folder / REPLACED, ignore_errors=True)
+            output.rename(folder / REPLACED)
+        gathered.rename(output)
+
+    def _moves(self) -> Iterator[tuple[Path, str]]:
+        """(a chunk's label map, its name among all)."""
+        folder, named = Path(self.folder), is_image_source(self.source.path)
+        firsts = accumulate((piece.frames for piece in self.pieces), initial=0)
+        for first, piece in zip(firsts, self.pieces, strict=False):
+            if not piece.maps:
+                continue
+            if named:
+                yield from ((map_, map_.name) for map_ in sorted((folder / piece.maps).iterdir()))
+            else:
+                numbers = range(piece.frames)
+                yield from ((folder / piece.maps / f"{i:06d}.png", f"{first + i:06d}.png") for i in numbers)
+
+
+class LostError(Exception):
+    """What a chunk had written is not there, or not whole."""
+
+
+def _size_of(video: Path) -> tuple[int, int]:
+    """(width, height) in pixels."""
+    with open_media(video) as container:
+        stream = video_stream(container, video)
+        return stream.width, stream.height

@@ -1,0 +1,147 @@
+"""What a job remembers of itself: a line of JSON for everything that happens, appended to one file."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from lmaseg.batch.chunk import ChunkResult
+from lmaseg.batch.plan import Plan, as_record, plan_from
+from lmaseg.errors import BatchError
+
+NAME = "manifest.jsonl"
+
+
+class Manifest:
+    """The file DIR/manifest.jsonl, open for appending; a context manager.
+
+    A line is written by one system call. A line that a crash or a full disk cut short is passed over in reading, and
+    the next one begins anew.
+
+    Raises:
+        BatchError: it cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._guard_against_torn_line()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        os.close(self._file)
+
+    def append(self, *, durable: bool = True, **record: Any) -> None:
+        """Add a line; when this returns it outlives the process and, if `durable`, the machine."""
+        line = json.dumps({"time": round(time.time(), 3), **record}).encode() + b"\n"
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError(0, "no space left")
+            if durable:
+                os.fsync(self._file)
+        except OSError as error:
+            raise BatchError(
+                f"{self.path} takes no more ({error.strerror}): make room, then give the same command again"
+            ) from error
+
+    def _guard_against_torn_line(self) -> None:
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            size = os.fstat(self._file).st_size
+            if size and os.pread(self._file, 1, size - 1) != b"\n":
+                os.write(self._file, b"\n")
+        except OSError as error:
+            raise BatchError(f"{self.path} cannot be written ({error.strerror}): give another folder") from error
+
+
+def records(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a folder's manifest, oldest first; none if there is no manifest."""
+    path = folder / NAME
+    if not path.exists():
+        return
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    yield record
+    except OSError as error:
+        raise BatchError(f"{path} cannot be read ({error.strerror}): see that it can") from error
+
+
+@dataclass
+class Past:
+    """What the manifest tells of one source, as of its last plan."""
+
+    key: str = ""
+    plan: Plan | None = None
+    done: bool = False
+    frames: int = 0
+    error: str | None = None
+    results: dict[int, ChunkResult] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Of each chunk, started so far."""
+    errors: dict[int, str] = field(default_factory=dict)
+    """Of chunks whose last attempt failed."""
+
+    @property
+    def running(self) -> int:
+        """Chunks begun and, as far as is known, not ended."""
+        return len(self.attempts.keys() - self.results.keys() - self.errors.keys())
+
+
+def history(folder: Path) -> dict[str, Past]:
+    """What is known of each source, by name."""
+    pasts: dict[str, Past] = {}
+    for record in records(folder):
+        name = record.get("source")
+        if isinstance(name, str):
+            with suppress(KeyError, TypeError, ValueError):  # a line of another version
+                _take_in(pasts.setdefault(name, Past()), record)
+    return pasts
+
+
+def _take_in(past: Past, record: dict[str, Any]) -> None:
+    state, chunk = record["state"], record.get("chunk")
+    if state == "planned":
+        fresh = Past(key=record["key"], plan=plan_from(record["plan"]))
+        past.__dict__.update(fresh.__dict__)
+    elif isinstance(chunk, int):
+        _take_in_chunk(past, chunk, state, record)
+    elif state in ("done", "failed"):
+        past.done |= state == "done"
+        past.error = record["error"] if state == "failed" else None
+        past.frames = record.get("frames", past.frames)
+
+
+def _take_in_chunk(past: Past, chunk: int, state: str, record: dict[str, Any]) -> None:
+    past.errors.pop(chunk, None)
+    if state == "started":
+        past.attempts[chunk] = record["attempt"]
+    elif state == "done":
+        past.results[chunk] = result_from(record["result"])
+    else:
+        past.errors[chunk] = record["error"]
+
+
+def planned(key: str, plan: Plan) -> dict[str, Any]:
+    """What the manifest says of a source that was cut."""
+    return {"state": "planned", "key": key, "plan": as_record(plan)}
+
+
+def result_from(told: dict[str, Any]) -> ChunkResult:
+    """The result that `asdict` gave, after JSON."""
+    seen = {key: [(pts, crc) for pts, crc in told[key]] for key in ("before", "tail")}
+    return ChunkResult(**{**told, **seen})
+
+
+def result_as_record(result: ChunkResult) -> dict[str, Any]:
+    return asdict(result)

@@ -1,0 +1,99 @@
+"""Cutting a source into chunks."""
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from lmaseg.batch.making import Making, open_chunk
+from lmaseg.batch.sources import Identity, Source, identify
+from lmaseg.stream import Segmenter
+
+MOST_CHUNKS = 10_000  # of one source: what declares to be longer is cut into longer ones
+FROM_START = 4  # chunks at most where each decodes all that comes before it
+LEAST_REST = 0.25  # of a chunk: a shorter rest goes with the chunk before it
+
+
+class Mode(StrEnum):
+    """How chunks of a source are read, in the order of trust in it."""
+
+    SEEK = "seek"
+    """Decoding begins at a keyframe before the chunk."""
+    START = "start"
+    """Decoding begins with the source: for what differs when it is entered in the middle."""
+    WHOLE = "whole"
+    """One chunk."""
+
+    @property
+    def stricter(self) -> "Mode | None":
+        """The next one to try; None after the last."""
+        order = list(Mode)
+        return order[order.index(self) + 1] if self is not order[-1] else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a source is and how it is cut."""
+
+    identity: Identity
+    mode: Mode = Mode.SEEK
+    chunks: int = 1
+    seconds: float = 0.0
+    """Of a chunk; the first is open to the front and the last one to the end."""
+    frames: int = 0
+    """Expected of the whole source; 0 if it does not tell."""
+
+    def span(self, index: int) -> tuple[float | None, float | None]:
+        """(start, end) of a chunk in seconds after the source's start; None where it is open."""
+        last = index == self.chunks - 1
+        return index * self.seconds if index else None, None if last else (index + 1) * self.seconds
+
+
+@dataclass(frozen=True)
+class PlanTask:
+    """Look at a source; cut it anew unless it is what it was.
+
+    Args:
+        seconds: wanted of a chunk.
+        known: the source as it was, if that is still wanted.
+    """
+
+    source: Source
+    making: Making
+    seconds: float
+    mode: Mode = Mode.SEEK
+    known: Plan | None = None
+
+    def run(self, segmenter: Segmenter | None = None) -> Plan:
+        """Raises BatchError or VideoError if the source cannot be read."""
+        identity = identify(self.source)
+        if self.known is not None and self.known.identity == identity:
+            return self.known
+        with open_chunk(self.source, self.making) as reader:
+            first = next(iter(reader))
+            frames = reader.frames or 0
+            duration = float(frames / reader.rate)
+        # Times before 0 are moved up by the video's writer, which must then see all of them.
+        mode = Mode.WHOLE if first.pts < 0 else self.mode
+        count = _count(duration, self.seconds, mode)
+        seconds = duration / count if mode is Mode.START or count == MOST_CHUNKS else self.seconds
+        return Plan(identity, mode, count, seconds, frames)
+
+    needs_segmenter = False
+
+
+def plan_from(record: dict[str, object]) -> Plan:
+    """The plan that `as_record` wrote."""
+    told = dict(record)
+    return Plan(Identity(**told.pop("identity")), Mode(told.pop("mode")), **told)  # type: ignore[arg-type]
+
+
+def as_record(plan: Plan) -> dict[str, object]:
+    """The plan as JSON can hold it."""
+    return asdict(plan)
+
+
+def _count(duration: float, seconds: float, mode: Mode) -> int:
+    if mode is Mode.WHOLE or not math.isfinite(duration):
+        return 1
+    most = FROM_START if mode is Mode.START else MOST_CHUNKS
+    return min(most, max(1, math.ceil(duration / seconds - LEAST_REST)))

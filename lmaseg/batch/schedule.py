@@ -1,0 +1,253 @@
+"""Dealing the tasks of a job out to workers, and remembering what is done."""
+
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
+from lmaseg.batch.executor import Executor, Failure, Outcome
+from lmaseg.batch.join import Join, Joined, Piece
+from lmaseg.batch.making import Making
+from lmaseg.batch.manifest import Manifest, Past, planned, result_as_record
+from lmaseg.batch.plan import Mode, Plan, PlanTask
+from lmaseg.batch.sources import Source
+from lmaseg.batch.state import BatchProgress, SourceState, Sums, Unit
+
+RETRIES = 3
+PATIENCE = 0.2  # seconds to wait for a worker before the display is told
+NAMES = {Chunk: "chunk", Join: "join", PlanTask: "plan"}
+
+
+class Batch:
+    """A job: every source looked at, cut, segmented and joined, unless the manifest knows it as done.
+
+    Args:
+        sources: what to segment.
+        making: how.
+        manifest: open; everything that happens is written down before it counts.
+        history: what it said so far, by source.
+        executor: the workers.
+        seconds: of a chunk.
+        retries: further attempts at a task that failed, on other workers where there are any.
+
+    Attributes:
+        states: the sources.
+        full: whether the job ended early as the disk is full.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        making: Making,
+        manifest: Manifest,
+        history: dict[str, Past],
+        executor: Executor,
+        *,
+        seconds: float,
+        retries: int = RETRIES,
+    ) -> None:
+        self._making, self._manifest, self._executor = making, manifest, executor
+        self._seconds, self._retries = seconds, retries
+        self.states = [SourceState(source, history.get(source.name, Past())) for source in sources]
+        self.full = False
+        self._queues: tuple[deque[Unit], ...] = (deque(), deque(), deque())  # by urgency
+        self._running: dict[str, Unit] = {}
+        self._began = time.monotonic()
+        self._sums = Sums(len(self.states))
+        for state in self.states:
+            self._look_at(state, Mode.SEEK)
+
+    def run(self, stop: threading.Event) -> Iterator[BatchProgress]:
+        """Work until nothing is left to do, yielding progress a few times a second; `stop` ends it early.
+
+        Raises:
+            BatchError: the manifest cannot be written.
+        """
+        while not stop.is_set() and (self._running or (any(self._queues) and not self.full)):
+            if not self.full:
+                self._deal()
+            for outcome in self._executor.wait(PATIENCE):
+                self._take(outcome)
+            yield self.progress()
+        yield self.progress()
+
+    def progress(self) -> BatchProgress:
+        return self._sums.progress(len(self._executor.alive()), time.monotonic() - self._began)
+
+    def _deal(self) -> None:
+        for worker in self._executor.idle():
+            unit = self._next_for(worker)
+            if unit is None:
+                continue
+            self._running[worker] = unit
+            if isinstance(unit.task, Chunk):
+                self._note(unit, "started", durable=False, attempt=unit.task.attempt, worker=worker)
+            self._executor.submit(worker, unit.task)
+
+    def _next_for(self, worker: str) -> Unit | None:
+        """The most urgent task that has not failed on this worker; one that has, if no other worker is left for it."""
+        alive = set(self._executor.alive())
+        for units in self._queues:
+            for index, unit in enumerate(units):
+                if worker not in unit.avoid or alive <= unit.avoid:
+                    del units[index]
+                    return unit
+        return None
+
+    def _take(self, outcome: Outcome) -> None:
+        unit = self._running.pop(outcome.worker)
+        if unit.is_stale:
+            return
+        if isinstance(outcome.result, Failure):
+            self._failed(unit, outcome.worker, outcome.result)
+        elif isinstance(outcome.result, Plan):
+            self._cut(unit.state, outcome.result)
+        elif isinstance(outcome.result, ChunkResult):
+            self._segmented(unit, outcome.result)
+        else:
+            self._joined(unit.state, outcome.result)
+
+    def _failed(self, unit: Unit, worker: str, failure: Failure) -> None:
+        self.full |= failure.disk_full
+        again = not failure.disk_full and unit.failures < self._retries
+        self._note(unit, "retried" if again else "failed", error=failure.message, worker=worker)
+        unit.fail(worker)
+        if again:
+            self._sums.retries += 1
+            self._queue(unit)
+        else:
+            self._give_up(unit.state, failure.message)
+
+    def _give_up(self, state: SourceState, why: str) -> None:
+        self._sums.failed += state.error is None
+        state.error = state.error or why
+        self._sums.set_left(state, 0)
+
+    def _look_at(self, state: SourceState, mode: Mode) -> None:
+        known = state.past.plan
+        if known is not None and (mode is not Mode.SEEK or state.past.key != self._making.key(known.identity)):
+            known = None
+        self._queue(Unit(PlanTask(state.source, self._making, self._seconds, mode, known), state))
+
+    def _cut(self, state: SourceState, plan: Plan) -> None:
+        """Deal out what is missing of a source, now that it is known what it is."""
+        self._sums.looked_at += 1
+        key, past = self._making.key(plan.identity), state.past
+        same = past.key == key and past.plan == plan
+        if same and past.done and self._making.is_published(state.source.name):
+            self._found_done(state)
+            return
+        if not same or past.done or not self._folder(state.source, key, plan).exists():
+            state.past = past = Past(key, plan, attempts=past.attempts if same else {})
+            self._record(state, **planned(key, plan))
+        missing = [index for index in range(plan.chunks) if index not in past.results]
+        self._sums.chunks += plan.chunks
+        self._sums.chunks_done += plan.chunks - len(missing)
+        self._sums.set_left(state, plan.frames - sum(result.frames for result in past.results.values()))
+        state.open_chunks = len(missing)
+        for index in missing:
+            self._queue(Unit(self._chunk(state, plan, index), state))
+        if not missing:
+            self._check(state)
+
+    def _found_done(self, state: SourceState) -> None:
+        state.done = state.found_done = True
+        self._sums.done += 1
+        if state.past.error:
+            self._record(state, state="done", frames=state.past.frames)
+        self._tidy(state)
+
+    def _chunk(self, state: SourceState, plan: Plan, index: int) -> Chunk:
+        start, end = plan.span(index)
+        folder = self._folder(state.source, state.past.key, plan)
+        attempt = state.past.attempts.get(index, 0) + 1
+        return Chunk(state.source, self._making, str(folder), index, start, end, plan.mode, attempt)
+
+    def _segmented(self, unit: Unit, result: ChunkResult) -> None:
+        state, chunk = unit.state, unit.task
+        assert isinstance(chunk, Chunk)
+        self._note(unit, "done", attempt=chunk.attempt, result=result_as_record(result))
+        state.past.results[chunk.index] = result
+        state.open_chunks -= 1
+        self._sums.chunks_done += 1
+        self._sums.frames += result.frames
+        if state.error is None:
+            self._sums.set_left(state, state.frames_left - result.frames)
+        if result.damaged and chunk.mode is Mode.SEEK and not chunk.is_whole:
+            self._cut_anew(state, f"it is damaged in chunk {chunk.index}")
+        elif not state.open_chunks:
+            self._check(state)
+
+    def _check(self, state: SourceState) -> None:
+        """Join the chunks of a source if they make up the whole."""
+        plan, results = state.past.plan, state.past.results
+        assert plan is not None
+        in_order = [results[index] for index in range(plan.chunks)]
+        fault = disagreement(in_order)
+        if fault:
+            self._cut_anew(state, fault)
+            return
+        pieces = tuple(Piece(result.frames, result.video, result.maps) for result in in_order)
+        folder = self._folder(state.source, state.past.key, plan)
+        self._queue(Unit(Join(state.source, self._making, str(folder), pieces), state))
+
+    def _joined(self, state: SourceState, joined: Joined) -> None:
+        if joined.fault:
+            self._cut_anew(state, joined.fault)
+            return
+        state.done = True
+        self._sums.done += 1
+        self._sums.set_left(state, 0)
+        state.warnings += [f"not copied: {line}" for line in joined.skipped_streams]
+        state.past.frames = joined.frames
+        self._record(
+            state, durable=True, state="done", frames=joined.frames, seconds=joined.seconds, warnings=state.warnings
+        )
+        self._tidy(state)
+
+    def _cut_anew(self, state: SourceState, why: str) -> None:
+        """Read a source again in a way that trusts it less."""
+        plan, key = state.past.plan, state.past.key
+        assert plan is not None
+        self._sums.looked_at -= 1
+        self._sums.chunks -= plan.chunks
+        self._sums.chunks_done -= len(state.past.results)
+        for units in self._queues:
+            kept = [unit for unit in units if unit.state is not state]
+            units.clear()
+            units.extend(kept)
+        state.past = Past(key)  # what is still under way is stale from here on
+        shutil.rmtree(self._folder(state.source, key, plan), ignore_errors=True)
+        stricter = plan.mode.stricter
+        if stricter is None:
+            self._record(state, durable=True, state="failed", error=why)
+            self._give_up(state, why)
+            return
+        state.warnings.append(f"{why}: read again {'as a whole' if stricter is Mode.WHOLE else 'from its start'}")
+        self._look_at(state, stricter)
+
+    def _folder(self, source: Source, key: str, plan: Plan) -> Path:
+        return self._making.folder(source.name) / f"{key}-{plan.mode}"
+
+    def _tidy(self, state: SourceState) -> None:
+        folder = self._making.folder(state.source.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # others are in it still
+            folder.parent.rmdir()
+
+    def _queue(self, unit: Unit) -> None:
+        self._queues[unit.urgency].append(unit)
+
+    def _note(self, unit: Unit, state: str, *, durable: bool = True, **more: Any) -> None:
+        """Write down what became of a task."""
+        task = unit.task
+        chunk = {"chunk": task.index} if isinstance(task, Chunk) else {}
+        self._record(unit.state, durable=durable, task=NAMES[type(task)], **chunk, state=state, **more)
+
+    def _record(self, of: SourceState, *, durable: bool = False, **more: Any) -> None:
+        self._manifest.append(durable=durable, source=of.source.name, path=of.source.path, **more)

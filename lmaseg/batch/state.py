@@ -1,0 +1,108 @@
+"""Where a job stands: its sources, the tasks under way, and the sums that are shown."""
+
+from dataclasses import dataclass, field, replace
+
+from lmaseg.batch.chunk import Chunk
+from lmaseg.batch.executor import Task
+from lmaseg.batch.join import Join
+from lmaseg.batch.manifest import Past
+from lmaseg.batch.plan import PlanTask
+from lmaseg.batch.sources import Source
+
+
+@dataclass
+class SourceState:
+    """A source of a job that runs."""
+
+    source: Source
+    past: Past
+    """What the manifest tells of it."""
+    error: str | None = None
+    """Why it failed."""
+    done: bool = False
+    found_done: bool = False
+    """Before this start of the job."""
+    open_chunks: int = 0
+    frames_left: int = 0
+    """Expected."""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Unit:
+    """A task with its failures in this start of the job."""
+
+    task: Task
+    state: SourceState
+    failures: int = 0
+    avoid: set[str] = field(default_factory=set)
+    """Workers that failed at it."""
+
+    @property
+    def urgency(self) -> int:
+        """0 goes first: outputs appear early, then all sources are looked at, so that the end can be told."""
+        return {Join: 0, PlanTask: 1, Chunk: 2}[type(self.task)]
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is a chunk of a source that was cut anew meanwhile."""
+        plan = self.state.past.plan
+        return isinstance(self.task, Chunk) and (plan is None or plan.mode is not self.task.mode)
+
+    def fail(self, worker: str) -> None:
+        """Make ready for another attempt, whose outputs have names of their own."""
+        self.failures += 1
+        self.avoid.add(worker)
+        if isinstance(self.task, Chunk):
+            self.task = replace(self.task, attempt=self.task.attempt + 1)
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """Where a job stands."""
+
+    sources: int
+    sources_looked_at: int
+    sources_done: int
+    sources_failed: int
+    chunks: int
+    """Of the sources looked at."""
+    chunks_done: int
+    frames: int
+    """Segmented since this start of the job."""
+    frames_left: int
+    """Expected, of the sources looked at."""
+    retries: int
+    workers: int
+    """That are alive."""
+    seconds: float
+    """Since this start."""
+
+
+class Sums:
+    """What is counted as it happens: going over all the sources for each look would cost more than the work."""
+
+    def __init__(self, sources: int) -> None:
+        self.sources = sources
+        self.looked_at = self.done = self.failed = 0
+        self.chunks = self.chunks_done = self.frames = self.frames_left = self.retries = 0
+
+    def set_left(self, state: SourceState, frames: int) -> None:
+        """How many frames of a source are yet to come."""
+        self.frames_left += max(0, frames) - state.frames_left
+        state.frames_left = max(0, frames)
+
+    def progress(self, workers: int, seconds: float) -> BatchProgress:
+        return BatchProgress(
+            self.sources,
+            self.looked_at,
+            self.done,
+            self.failed,
+            self.chunks,
+            self.chunks_done,
+            self.frames,
+            self.frames_left,
+            self.retries,
+            workers,
+            seconds,
+        )

@@ -1,0 +1,107 @@
+"""What `lmaseg batch` shows while it runs, and in the end."""
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from lmaseg.cli.console import PLAIN_INTERVAL, console, say
+
+if TYPE_CHECKING:
+    from lmaseg.batch.manifest import Past
+    from lmaseg.batch.state import BatchProgress
+
+MOST_ROWS = 20  # of a table of failures
+
+
+class BatchDisplay:
+    """A progress line of a job: chunks, frames per second over all workers, time left, failures."""
+
+    def __init__(self) -> None:
+        self._last_line = time.monotonic()
+        self._bar = Bar(
+            TextColumn("chunks"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            console=console,
+            transient=True,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, told="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, progress: "BatchProgress") -> None:
+        """Show where the job stands."""
+        told = _told(progress)
+        self._bar.update(self._task, completed=progress.chunks_done, total=progress.chunks or None, told=told)
+        if not console.is_terminal and time.monotonic() - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = time.monotonic()
+            say(f"{progress.chunks_done} of {progress.chunks} chunks, {told}")
+
+
+def failures_table(failures: dict[str, str]) -> Table:
+    """Source by source, why it failed."""
+    table = Table(title=f"{len(failures)} failed", title_justify="left", title_style="bold red")
+    table.add_column("source", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for source, why in list(failures.items())[:MOST_ROWS]:
+        table.add_row(escape(source), escape(why))
+    if len(failures) > MOST_ROWS:
+        table.add_row("...", f"and {len(failures) - MOST_ROWS} more, in report.json")
+    return table
+
+
+def status_lines(pasts: "dict[str, Past]") -> list[str]:
+    """What a job's manifest says, in a few lines."""
+    plans = [past.plan for past in pasts.values() if past.plan is not None]
+    chunks = sum(plan.chunks for plan in plans)
+    chunks_done = sum(
+        past.plan.chunks if past.done else len(past.results) for past in pasts.values() if past.plan is not None
+    )
+    frames = sum(
+        past.frames if past.done else sum(result.frames for result in past.results.values()) for past in pasts.values()
+    )
+    running = sum(past.running for past in pasts.values() if not past.done)
+    done = sum(past.done for past in pasts.values())
+    return [
+        f"sources: {done} done of {len(pasts)} looked at",
+        f"chunks: {chunks_done} done of {chunks}, {running} begun and not ended",
+        f"frames: {frames}",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """90 -> "1:30", 3700 -> "1:01:40"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _told(progress: "BatchProgress") -> str:
+    parts = [f"{progress.sources_done}/{progress.sources} sources"]
+    rate = progress.frames / progress.seconds if progress.seconds else 0.0
+    if rate:
+        parts.append(f"{rate:.1f} frames/s")
+    if progress.workers != 1:
+        parts.append(f"{progress.workers} workers")
+    if rate and progress.frames_left and progress.sources_looked_at == progress.sources:
+        parts.append(f"{duration(progress.frames_left / rate)} left")
+    if progress.retries:
+        parts.append(f"{progress.retries} retried")
+    if progress.sources_failed:
+        parts.append(f"{progress.sources_failed} failed")
+    return ", ".join(parts)

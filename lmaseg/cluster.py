@@ -1,0 +1,182 @@
+"""The workers of a job on Ray: actors, one for each device, on this machine or on a cluster."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lmaseg.batch.executor import Executor, Failure, InProcess, Outcome, Task, Worker
+from lmaseg.batch.making import Making
+from lmaseg.errors import BackendError, BatchError
+
+STORE_BYTES = 100 << 20  # tasks and their results are small: frames never pass through Ray
+MOST_FAILED_STARTS = 3  # of workers in a row, for each worker wanted
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job may use; None leaves it to what there is."""
+
+    workers: int | None = None
+    address: str | None = None
+    """Of a Ray cluster, or "auto"; None is this machine."""
+    gpus: float | None = None
+    """For each worker."""
+    cpus: int | None = None
+    """For each worker."""
+
+
+def executor_for(making: Making, resources: Resources) -> tuple[Executor, Making]:
+    """The workers, and the making with the number of threads that each of them has.
+
+    One worker on this machine is this process itself and needs no Ray.
+
+    Raises:
+        BackendError: Ray is not installed, or there is no such cluster.
+    """
+    if resources.address is None and (resources.workers or 1) == 1:
+        making = replace(making, threads=resources.cpus)
+        return InProcess(making), making
+    _connect(resources)
+    gpus = _gpus_of(resources, making.device)
+    cpus = resources.cpus or 1
+    workers = resources.workers or _room_for(gpus, cpus)
+    own = max(1, (os.cpu_count() or 1) // workers) if resources.address is None else cpus
+    making = replace(making, threads=resources.cpus or int(os.environ.get("OMP_NUM_THREADS", own)))
+    return RayExecutor(making, workers, gpus=gpus, cpus=cpus if resources.address else 1), making
+
+
+class RayExecutor(Executor):
+    """Workers that are Ray's actors; one that is lost is started anew, wherever there is room.
+
+    Args:
+        making: what they make.
+        workers: how many.
+        gpus, cpus: for each of them.
+    """
+
+    def __init__(self, making: Making, workers: int, *, gpus: float, cpus: int) -> None:
+        self.workers = workers
+        self._making, self._options = making, {"num_gpus": gpus, "num_cpus": cpus, "max_restarts": 0}
+        self._starting: dict[Any, Any] = {}  # the answer to come -> its actor
+        self._idle: dict[str, Any] = {}  # name -> actor
+        self._busy: dict[Any, tuple[str, Any, Task]] = {}  # the result to come -> who is at what
+        self._born = self._failed_starts = 0
+        for _ in range(workers):
+            self._start()
+
+    def alive(self) -> Sequence[str]:
+        return [*self._idle, *(name for name, _, _ in self._busy.values())]
+
+    def idle(self) -> Sequence[str]:
+        return list(self._idle)
+
+    def submit(self, worker: str, task: Task) -> None:
+        actor = self._idle.pop(worker)
+        self._busy[actor.run.remote(task)] = worker, actor, task
+
+    def wait(self, seconds: float) -> Sequence[Outcome]:
+        import ray
+
+        pending = [*self._starting, *self._busy]
+        ended, _ = ray.wait(pending, timeout=seconds)
+        if ended:
+            ended, _ = ray.wait(pending, num_returns=len(pending), timeout=0)
+        outcomes = (self._ended(reference) for reference in ended)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def close(self, *, at_once: bool) -> None:
+        import ray
+
+        actors = [*self._starting.values(), *self._idle.values(), *(actor for _, actor, _ in self._busy.values())]
+        for actor in actors:
+            ray.kill(actor)
+        ray.shutdown()
+
+    def _start(self) -> None:
+        import ray
+
+        actor = ray.remote(Worker).options(**self._options).remote(self._making)
+        self._starting[actor.where.remote()] = actor
+
+    def _ended(self, reference: Any) -> Outcome | None:
+        """What a worker answered: that it is there, or what became of its task."""
+        import ray
+
+        if reference in self._starting:
+            actor = self._starting.pop(reference)
+            try:
+                self._born += 1
+                self._idle[f"{self._born}@{ray.get(reference)}"] = actor
+                self._failed_starts = 0
+            except ray.exceptions.RayError as error:
+                self._start_failed(error)
+            return None
+        name, actor, task = self._busy.pop(reference)
+        try:
+            result = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            ray.kill(actor)
+            self._start()
+            return Outcome(name, task, Failure(f"its worker was lost ({_first_line(error)})"))
+        self._idle[name] = actor
+        return Outcome(name, task, result)
+
+    def _start_failed(self, error: Exception) -> None:
+        self._failed_starts += 1
+        if self._failed_starts > MOST_FAILED_STARTS * self.workers:
+            raise BatchError(
+                f"workers cannot be started ({_first_line(error)}): see that every machine has this lmaseg installed"
+            ) from error
+        time.sleep(1)
+        self._start()
+
+
+def _connect(resources: Resources) -> None:
+    os.environ.update(QUIET)
+    try:
+        import ray
+    except ImportError as error:
+        raise BackendError(
+            "more than one worker needs Ray: pip install 'lmaseg[cluster]', or use --workers 1"
+        ) from error
+    try:
+        if resources.address is None:
+            ray.init(
+                "local",
+                num_cpus=resources.workers,
+                include_dashboard=False,
+                object_store_memory=STORE_BYTES,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        else:
+            ray.init(resources.address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise BackendError(
+            f"there is no Ray cluster at {resources.address or 'this machine'} ({_first_line(error)}): "
+            "start one with ray start --head, or leave --address out"
+        ) from error
+
+
+def _gpus_of(resources: Resources, device: str) -> float:
+    import ray
+
+    if resources.gpus is not None:
+        return resources.gpus
+    wanted = device == "auto" or device.startswith("cuda")
+    return 1.0 if wanted and ray.cluster_resources().get("GPU", 0) else 0.0
+
+
+def _room_for(gpus: float, cpus: int) -> int:
+    """How many workers the cluster has room for."""
+    import ray
+
+    there = ray.cluster_resources()
+    return max(1, int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1) / cpus))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
