@@ -32,6 +32,9 @@ ELSEWHERE = {
     "rtsp://": "there is no such host; tests/test_video_inputs.py reads and loses connections",
     "--device cuda": "not every machine has a GPU",
     "torchrun": "tests/test_evaluate.py runs several processes",
+    "--workers 4": "Ray is started by the tests that are marked cluster",
+    "--address auto": "there is no cluster; tests/test_cluster.py starts one on this machine",
+    "--status": "there is no job; tests/test_batch.py asks for one's",
 }
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
     "train": "--size 64x96 --crop 64x64 --batch 1 --epochs 1 --epoch-steps 1 --no-bfloat16 --device cpu",
@@ -39,6 +42,7 @@ QUICK = {  # so that a few seconds suffice: what comes last on a command line ho
     "street": "--seconds 0.1 --height 64 --width 96",
     "run": "--size 48",
     "compare": "--size 48",
+    "batch": "--size 48",
     "eval": "--size 48",
 }
 
@@ -65,15 +69,8 @@ def words(command):
 
 
 def test_there_is_a_command_for_every_task():
-    assert {words(command)[0] for command in COMMANDS} >= {
-        "run",
-        "compare",
-        "eval",
-        "train",
-        "bench",
-        "convert",
-        "export",
-    }
+    """`lmaseg info` stands in the text."""
+    assert {words(command)[0] for command in COMMANDS} >= set(typer.main.get_command(app).commands) - {"info"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -130,6 +127,8 @@ def stand_ins(tmp_path_factory):
     shutil.copy(root / "drive.mp4", root / "a.mp4")
     (root / "run.toml").write_text("[run]\nlegend = true\n")
     write_video(root / "b.mkv")
+    (root / "videos").mkdir()
+    write_video(root / "videos" / "c.mp4")
     numbered = [f"A_{i:03d}" for i in range(0, 24, 2)]
     pictures(root / "frames", numbered)
     pictures(root / "images", numbered)
