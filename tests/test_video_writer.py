@@ -169,6 +169,7 @@ def test_broadcast_sound_is_copied_into_files(make_video, tmp_path):
         ("out.webm", {"codec": "h264"}, "webm file cannot hold h264: choose vp9 or av1"),
         ("out.mp4", {"crf": 99}, "crf of 99 is out of range"),
         ("out.mp4", {"size": (0, 48)}, "0x48"),
+        ("out.mp4", {"size": (96, 16), "codec": "av1"}, "takes pictures of 32 pixels a side or more, not 96x16"),
         ("there.mp4", {}, "already exists"),
         ("folder.mp4", {}, "is a folder"),
         ("in.mp4", {"copy_from": "in.mp4", "overwrite": True}, "is the source itself"),

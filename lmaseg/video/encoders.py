@@ -23,12 +23,15 @@ class Encoder:
     pixel_format: str = "yuv420p"
     any_size: bool = False
     """Takes odd widths and heights."""
+    smallest: int = 1
+    """Pixels a side it takes at least."""
 
 
 ENCODERS = {
     "h264": Encoder("libx264", {"preset": "veryfast"}, crf=20),
     "hevc": Encoder("libx265", {"preset": "veryfast", "x265-params": "log-level=none"}, crf=23),
-    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63), any_size=True),
+    # Below, its threads wait for each other for ever: at 96x16 or 24x96, for instance.
+    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63), any_size=True, smallest=32),
     "vp9": Encoder(
         "libvpx-vp9",
         {"deadline": "good", "cpu-used": "5", "row-mt": "1"},
