@@ -70,6 +70,13 @@ def test_colours_survive(tmp_path, name, codec):
             assert (context.colorspace, context.color_range) == (1, 1)  # BT.709, limited
 
 
+@pytest.mark.parametrize("count", range(1, 8))
+def test_very_short_videos_in_hevc(tmp_path, count):
+    pts = [53 + 64 * i for i in range(count)]
+    write(tmp_path / "out.mp4", pts, codec="hevc", time_base=Fraction(1, 1000), rate=15)
+    assert read(tmp_path / "out.mp4")[:2] == (list(range(count)), [Fraction(time, 1000) for time in pts])
+
+
 def test_untagged_high_definition_is_taken_for_bt709(tmp_path):
     image = np.full((720, 1280, 3), (200, 40, 60), np.uint8)
     with av.open(tmp_path / "in.mp4", "w") as container:
@@ -169,6 +176,7 @@ def test_broadcast_sound_is_copied_into_files(make_video, tmp_path):
         ("out.webm", {"codec": "h264"}, "webm file cannot hold h264: choose vp9 or av1"),
         ("out.mp4", {"crf": 99}, "crf of 99 is out of range"),
         ("out.mp4", {"size": (0, 48)}, "0x48"),
+        ("out.mp4", {"size": (96, 16), "codec": "av1"}, "takes pictures of 32 pixels a side or more, not 96x16"),
         ("there.mp4", {}, "already exists"),
         ("folder.mp4", {}, "is a folder"),
         ("in.mp4", {"copy_from": "in.mp4", "overwrite": True}, "is the source itself"),

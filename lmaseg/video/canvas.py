@@ -5,6 +5,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
+from lmaseg.errors import VideoError
 from lmaseg.video.encoders import Encoder
 
 
@@ -17,12 +18,20 @@ class Canvas:
     Args:
         width, height: of the images, in pixels.
 
+    Raises:
+        VideoError: the encoder does not take pictures that small.
+
     Attributes:
         width, height: of the frames, in pixels.
         warnings: a line on how the size changes, if it does.
     """
 
     def __init__(self, width: int, height: int, encoder: Encoder) -> None:
+        if min(width, height) < encoder.smallest:
+            raise VideoError(
+                f"{encoder.name} takes pictures of {encoder.smallest} pixels a side or more, not {width}x{height}: "
+                "choose another codec"
+            )
         pad = 0 if encoder.any_size else 1
         self.width, self.height = width + width % 2 * pad, height + height % 2 * pad
         self._right, self._below = self.width - width, self.height - height

@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
 
@@ -23,12 +25,15 @@ class Encoder:
     pixel_format: str = "yuv420p"
     any_size: bool = False
     """Takes odd widths and heights."""
+    smallest: int = 1
+    """Pixels a side it takes at least."""
 
 
 ENCODERS = {
     "h264": Encoder("libx264", {"preset": "veryfast"}, crf=20),
     "hevc": Encoder("libx265", {"preset": "veryfast", "x265-params": "log-level=none"}, crf=23),
-    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63), any_size=True),
+    # Below, its threads wait for each other for ever: at 96x16 or 24x96, for instance.
+    "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63), any_size=True, smallest=32),
     "vp9": Encoder(
         "libvpx-vp9",
         {"deadline": "good", "cpu-used": "5", "row-mt": "1"},
@@ -59,6 +64,7 @@ MUXERS = {
 }
 LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
 DEFAULT_RATE = Fraction(30)
+DAY = 86_400  # seconds
 FINEST_TIMESCALE = 2**31 - 1  # ticks a second in the field MP4 has for it
 FALLBACK_TIMESCALE = 90_000
 
@@ -142,6 +148,16 @@ def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
         # Edit lists, hence the times at which video and sound begin, count in this: exact for one, fine for the other.
         "movie_timescale": str(timescale * max(1, FALLBACK_TIMESCALE // timescale)),
     }
+
+
+def with_sound_dts(packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
+    """An encoder's last packets; x265 leaves the dts of a video shorter than its reordering uninitialised."""
+    shown = sorted(packet.pts or 0 for packet in packets)
+    if packets and abs((packets[0].dts or 0) - shown[0]) * packets[0].time_base > DAY:
+        late = max(first - (packet.pts or 0) for first, packet in zip(shown, packets, strict=True))
+        for first, packet in zip(shown, packets, strict=True):
+            packet.dts = first - late
+    return packets
 
 
 def _either(names: object) -> str:

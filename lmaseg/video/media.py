@@ -55,7 +55,10 @@ def video_stream(container: InputContainer, source: str | Path) -> VideoStream:
         raise VideoError(f"{name} has no video in it: give a file with a picture track")
     assert isinstance(stream, VideoStream)
     if stream.codec_context is None:
-        raise VideoError(f"{name} is coded in a way no decoder here reads: convert it first, to H.264 for instance")
+        raise VideoError(
+            f"{name} is coded in a way no decoder here reads, as some Dolby Vision is: "
+            "convert it first, to H.264 for instance"
+        )
     check_size(stream.codec_context.width, stream.codec_context.height, name)
     return stream
 

@@ -28,6 +28,7 @@ from lmaseg.video.encoders import (
     muxer_for,
     options_for,
     output_time_base,
+    with_sound_dts,
 )
 from lmaseg.video.media import reason
 from lmaseg.video.target import check_target
@@ -238,7 +239,7 @@ class VideoWriter:
 
     def _flush(self) -> None:
         """Encode what the encoder holds back."""
-        packets = self._stream.encode(None)
+        packets = with_sound_dts(self._stream.encode(None))
         if packets and packets[-1].pts is not None:
             # The MP4 muxer takes the last packet's end for the video's, and frames from there on are not shown.
             packets[-1].duration = max(packet.pts or 0 for packet in packets) - packets[-1].pts + self._usual_duration
@@ -270,7 +271,7 @@ class VideoWriter:
             self._container.mux(packet)
         except av.FFmpegError as error:
             # The muxer interleaves: what it refuses now is an older, copied packet, and this one is in its queue.
-            if self._copier is None or error.errno in DISK_ERRORS:
+            if self._copier is None or not self._copier.copies or error.errno in DISK_ERRORS:
                 raise
             line = f"parts of audio or subtitles: {reason(error)}"
             if line not in self.skipped_streams:
