@@ -12,7 +12,11 @@ from lmaseg.errors import BackendError, BatchError
 
 STORE_BYTES = 100 << 20  # tasks and their results are small: frames never pass through Ray
 MOST_FAILED_STARTS = 3  # of workers in a row, for each worker wanted
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "RAY_worker_niceness": "0",  # of 15 by default, at which anything else on the machine goes first
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ class RayExecutor(Executor):
 
 
 def _connect(resources: Resources) -> None:
-    os.environ.update(QUIET)
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:

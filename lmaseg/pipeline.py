@@ -205,7 +205,8 @@ class _Run:
 def _step_back() -> None:
     """Let the network go first: each of its steps waits for the slowest of its threads."""
     if sys.platform == "linux":  # elsewhere threads have no priorities of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, max(BEHIND, os.getpriority(os.PRIO_PROCESS, own)))  # forward needs rights
 
 
 def _never(frame: np.ndarray) -> bool:

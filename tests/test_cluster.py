@@ -18,7 +18,7 @@ from lmaseg.batch.manifest import records
 from lmaseg.cluster import Resources, executor_for
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 SMALL = ("--size", "32")
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
@@ -46,7 +46,7 @@ def start(*arguments):
 
 
 def finish(process):
-    said = process.communicate(timeout=250)[1]
+    said = process.communicate(timeout=600)[1]
     assert "Traceback" not in said
     return process.returncode, " ".join(said.split())
 

@@ -1,3 +1,5 @@
+import os
+import sys
 import threading
 from fractions import Fraction
 
@@ -8,6 +10,7 @@ import torch
 from lmaseg import CAMVID, Segmenter, VideoError, segment_video
 from lmaseg.maps import LabelMapWriter
 from lmaseg.models import ModelSpec, Preprocess, build
+from lmaseg.pipeline import _step_back
 from lmaseg.render import View
 from lmaseg.sinks import ClassShares, Labelled, LabelMaps, OverlayVideo, Sink
 from lmaseg.video import Frame, VideoReader, VideoWriter
@@ -146,6 +149,16 @@ def test_stop_ends_after_the_frame_in_hand(net):
     assert not last.finished
     assert 0 < last.frames == len(sink.labels) < 1900
     assert sink.closed_by not in ("end", "nothing")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+@pytest.mark.parametrize(("own", "asked"), [(0, 10), (5, 10), (15, 15)])
+def test_stages_step_back_and_never_forward(monkeypatch, own, asked):
+    seen = []
+    monkeypatch.setattr(os, "getpriority", lambda kind, thread: own)
+    monkeypatch.setattr(os, "setpriority", lambda kind, thread, niceness: seen.append(niceness))
+    _step_back()
+    assert seen == [asked]
 
 
 @pytest.mark.timeout(60)
