@@ -1,15 +1,13 @@
 """What `lmaseg batch` shows while it runs, and in the end."""
 
-import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from lmaseg.cli.console import PLAIN_INTERVAL, console, say
+from lmaseg.cli.console import LiveLine, console
 
 if TYPE_CHECKING:
     from lmaseg.batch.manifest import Past
@@ -18,12 +16,11 @@ if TYPE_CHECKING:
 MOST_ROWS = 20  # of a table of failures
 
 
-class BatchDisplay:
+class BatchDisplay(LiveLine):
     """A progress line of a job: chunks, frames per second over all workers, time left, failures."""
 
     def __init__(self) -> None:
-        self._last_line = time.monotonic()
-        self._bar = Bar(
+        bar = Bar(
             TextColumn("chunks"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -31,26 +28,16 @@ class BatchDisplay:
             console=console,
             transient=True,
             expand=True,
-            disable=not console.is_terminal,
+            disable=console.quiet or not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=None, told="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        super().__init__(bar)
+        self._task = bar.add_task("", total=None, told="")
 
     def update(self, progress: "BatchProgress") -> None:
         """Show where the job stands."""
         told = _told(progress)
         self._bar.update(self._task, completed=progress.chunks_done, total=progress.chunks or None, told=told)
-        if not console.is_terminal and time.monotonic() - self._last_line >= PLAIN_INTERVAL:
-            self._last_line = time.monotonic()
-            say(f"{progress.chunks_done} of {progress.chunks} chunks, {told}")
+        self._say_now_and_then(f"{progress.chunks_done} of {progress.chunks} chunks, {told}")
 
 
 def failures_table(failures: dict[str, str]) -> Table:

@@ -1,5 +1,6 @@
 """What the commands say to people: one console on stderr, and the display of a run."""
 
+import math
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -65,7 +66,35 @@ class _BarBelow(Bar):
         yield from super().get_renderables()
 
 
-class RunDisplay:
+class LiveLine:
+    """Base of what shows how far something is: a bar while it is entered, plain lines now and then without a terminal.
+
+    Args:
+        bar: what is shown on a terminal.
+        shown: whether to say plain lines.
+        at_once: whether to say the first of them without delay.
+    """
+
+    def __init__(self, bar: Bar, *, shown: bool = True, at_once: bool = False) -> None:
+        self._bar, self._shown = bar, shown
+        self._last_line = -math.inf if at_once else time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def _say_now_and_then(self, line: str) -> None:
+        if self._shown and not console.is_terminal and time.monotonic() - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = time.monotonic()
+            say(line)
+
+
+class RunDisplay(LiveLine):
     """A progress line: frames, percentage, frames per second, time left; plain lines without a terminal.
 
     Args:
@@ -75,11 +104,8 @@ class RunDisplay:
     """
 
     def __init__(self, description: str, *, shown: bool = True, preview: "Preview | None" = None) -> None:
-        self._description = description
-        self._shown = shown
-        self._last_line = time.monotonic()
-        self._preview = preview
-        self._bar = _BarBelow(
+        self._description, self._preview = description, preview
+        bar = _BarBelow(
             preview,
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -92,16 +118,8 @@ class RunDisplay:
             auto_refresh=preview is None,
             disable=console.quiet or not (console.is_terminal and shown),
         )
-        self._task = self._bar.add_task(description, total=None, rate="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        super().__init__(bar, shown=shown)
+        self._task = bar.add_task(description, total=None, rate="")
 
     def update(self, frames: int, total: int | None, seconds: float) -> None:
         """Show where the run stands."""
@@ -109,10 +127,7 @@ class RunDisplay:
         self._bar.update(self._task, completed=frames, total=total, rate=rate)
         if self._preview and self._preview.due():
             self._bar.refresh()
-        due = time.monotonic() - self._last_line >= PLAIN_INTERVAL
-        if self._shown and not console.is_terminal and due:
-            self._last_line = time.monotonic()
-            say(_plain_line(self._description, frames, total, seconds))
+        self._say_now_and_then(_plain_line(self._description, frames, total, seconds))
 
 
 def _plain_line(description: str, frames: int, total: int | None, seconds: float) -> str:

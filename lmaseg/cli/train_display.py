@@ -1,26 +1,22 @@
 """What `lmaseg train` shows while it runs: a bar on a terminal, a line now and then elsewhere."""
 
 import math
-import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from lmaseg.cli.console import PLAIN_INTERVAL, console, say
+from lmaseg.cli.console import LiveLine, console, say
 
 if TYPE_CHECKING:
     from lmaseg.models import ModelSpec
     from lmaseg.train import TrainProgress
 
 
-class TrainDisplay:
+class TrainDisplay(LiveLine):
     """The state of a run on stderr; nothing at all unless `shown`, which only one of many processes has set."""
 
     def __init__(self, *, shown: bool = True) -> None:
-        self._shown = shown
-        self._last_line = -math.inf
-        self._bar = Progress(
+        bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -29,16 +25,8 @@ class TrainDisplay:
             transient=True,
             disable=console.quiet or not (console.is_terminal and shown),
         )
-        self._task = self._bar.add_task("preparing", total=None, figures="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        super().__init__(bar, shown=shown, at_once=True)
+        self._task = bar.add_task("preparing", total=None, figures="")
 
     def reading(self, name: str, done: int, to_do: int) -> None:
         """Show how far a data set has been read."""
@@ -55,14 +43,10 @@ class TrainDisplay:
         self._bar.update(
             self._task, description="training", completed=progress.step, total=progress.steps, figures=figures
         )
-        if not self._shown:
-            return
-        if progress.scores:
+        if self._shown and progress.scores:
             scores = ", ".join(f"{name} {score:.4f}" for name, score in progress.scores.items())
             say(f"step {progress.step}, epoch {progress.epoch:.0f}: {scores}")
-        if not console.is_terminal and time.monotonic() - self._last_line >= PLAIN_INTERVAL:
-            self._last_line = time.monotonic()
-            say(f"step {progress.step} of {progress.steps}: {figures}")
+        self._say_now_and_then(f"step {progress.step} of {progress.steps}: {figures}")
 
 
 def _figures(progress: "TrainProgress") -> str:
