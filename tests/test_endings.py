@@ -195,7 +195,12 @@ def test_a_pipe_whose_reader_left_is_one_sentence(source, tmp_path, more):
 
 def start(source, *arguments, **options):
     command = [sys.executable, "-m", "lmaseg", "run", str(source), *map(str, arguments), *SMALL]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+    # Whatever runs the tests in the background may have Ctrl-C ignored, which children take over.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
