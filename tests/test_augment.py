@@ -6,7 +6,7 @@ from torch import Generator
 
 from lmaseg.datasets.augment import IGNORED, ClipAugmenter, sample_labels
 from lmaseg.datasets.camera import camera_path, random_views
-from lmaseg.datasets.photometry import Photometry, blur, blur_kernels, spoilt
+from lmaseg.datasets.photometry import Photometry, blur, blur_kernels
 
 PLAIN = {"scale": (1.0, 1.0), "rotation": 0.0, "colour": 0.0, "motion": 0.0}
 
@@ -106,31 +106,6 @@ def test_views_span_the_range_of_zoom():
     zoom = 1 / (views[:, 0, 0] * views[:, 1, 1]).abs().sqrt()
     assert 0.5 <= float(zoom.min()) < 0.55
     assert 1.8 < float(zoom.max()) <= 2.0
-
-
-def test_only_the_last_frame_of_the_share_asked_for_is_spoilt():
-    clips = torch.rand(40, 3, 3, 32, 48, generator=chance())
-    changed = spoilt(clips, 0.5, chance())
-    assert torch.equal(changed[:, :-1], clips[:, :-1])
-    different = (changed[:, -1] != clips[:, -1]).flatten(1).any(1)
-    assert 10 < different.sum() < 30
-    assert 0 <= changed.min() < changed.max() <= 1
-    assert torch.equal(changed, spoilt(clips, 0.5, chance()))
-    assert torch.equal(spoilt(clips[:, -1:], 1.0, chance()), clips[:, -1:])  # nothing to remember it by
-
-
-def test_spoilt_frames_have_patches_of_one_colour():
-    clips = torch.zeros(30, 2, 3, 40, 40)
-    clips[..., 20:] = 1  # whose mean is 0.5
-    grey = (spoilt(clips, 1.0, chance())[:, -1].mean(1) - 0.5).abs() < 0.02
-    assert 0.005 < grey[..., :16].float().mean() < 0.2  # away from the edge that is blurred
-
-
-def test_views_are_spoilt_after_all_else():
-    images, labels = coloured_clips()
-    plain, spoiling = (augment(images, labels, spoil=share)[0] for share in (0.0, 1.0))
-    assert torch.equal(plain[:, :-1], spoiling[:, :-1])
-    assert not torch.equal(plain[:, -1], spoiling[:, -1])
 
 
 class TestPhotometry:
