@@ -104,9 +104,6 @@ Motion = Annotated[float | None, typer.Option(min=0, help="Speed of the virtual 
 Distant = Annotated[
     float | None, typer.Option(help="Share of stills whose past is long before them: 0.1.", rich_help_panel=RECIPE)
 ]
-Spoil = Annotated[
-    float | None, typer.Option(help="Share of clips whose last frame is spoilt: 0.", rich_help_panel=RECIPE)
-]
 
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all chance: 0.", rich_help_panel=RUN)]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that draw streets.", rich_help_panel=RUN)]

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from lmaseg.datasets.camera import camera_path, parallax, random_views
-from lmaseg.datasets.photometry import Photometry, spoilt
+from lmaseg.datasets.photometry import Photometry
 
 IGNORED = 255
 """Marks pixels without a class in all label maps that training handles."""
@@ -24,7 +24,6 @@ class ClipAugmenter:
         rotation: largest roll, in degrees.
         colour: strength of `Photometry`.
         motion: speed of the virtual camera over stills.
-        spoil: share of the clips whose last frame is `spoilt`.
     """
 
     def __init__(
@@ -35,9 +34,8 @@ class ClipAugmenter:
         rotation: float = 4.0,
         colour: float = 1.0,
         motion: float = 1.0,
-        spoil: float = 0.0,
     ) -> None:
-        self.crop, self.scale, self.rotation, self.motion, self.spoil = crop, scale, rotation, motion, spoil
+        self.crop, self.scale, self.rotation, self.motion = crop, scale, rotation, motion
         self.photometry = Photometry(colour)
 
     def __call__(self, images: Tensor, labels: Tensor, still: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -57,10 +55,7 @@ class ClipAugmenter:
         views = F.grid_sample(
             images.flatten(0, 1).float(), grid.flatten(0, 1), padding_mode="reflection", align_corners=False
         ).view(clips, frames, 3, *self.crop)
-        views = self.photometry(views / 255, still, generator)
-        if self.spoil:
-            views = spoilt(views, self.spoil, generator)
-        return views, sample_labels(labels, grid[:, -1])
+        return self.photometry(views / 255, still, generator), sample_labels(labels, grid[:, -1])
 
     def _grid(
         self, clips: int, frames: int, size: torch.Size, still: Tensor, generator: Generator, device: torch.device

@@ -11,10 +11,6 @@ from lmaseg.datasets.camera import normal, uniform
 KERNEL = 7  # pixels; side of the blur kernels
 BLURRED = 0.3  # share of the clips, half of them by motion
 
-# Of spoilt frames: deviation of the strongest noise; how many patches, the largest as a share of the sides.
-SPOILING_NOISE = 0.12
-PATCHES, WIDEST_PATCH = 3, 0.3
-
 
 class Photometry:
     """Changes how clips were taken.
@@ -77,42 +73,6 @@ class Photometry:
         own = Generator(clips.device).manual_seed(seed)
         noise = torch.randn(clips.shape, generator=own, device=clips.device)
         return clips + noise * level.to(clips.device, non_blocking=True)
-
-
-def spoilt(clips: Tensor, share: float, generator: Generator) -> Tensor:
-    """Clips (B, T, 3, H, W), some with a last frame that is blurred, noisy and covered by grey patches.
-
-    What it does not show any more, the frames before it still do: it has to be remembered.
-
-    Args:
-        share: of the clips.
-        generator: on the CPU.
-    """
-    count, frames, _, height, width = clips.shape
-    kernels = blur_kernels(count, 1.0, generator)
-    levels = SPOILING_NOISE * torch.rand(count, 1, 1, 1, generator=generator)
-    boxes = torch.rand(count, PATCHES, 4, generator=generator)  # middle and size, across and down
-    chosen = (torch.rand(count, generator=generator) < share).nonzero()[:, 0]
-    seed = int(torch.randint(2**62, (), generator=generator))
-    if frames == 1 or not len(chosen):
-        return clips
-    where = chosen.to(clips.device, non_blocking=True)
-    last = blur(clips[where, -1:], kernels[chosen].to(clips.device))[:, 0]
-    covered = _patches(boxes[chosen].to(clips.device), height, width)[:, None]
-    last = torch.where(covered, last.mean((1, 2, 3), keepdim=True), last)
-    noise = torch.randn(last.shape, generator=Generator(clips.device).manual_seed(seed), device=clips.device)
-    spoilt_clips = clips.clone()
-    spoilt_clips[where, -1] = (last + noise * levels[chosen].to(clips.device)).clamp(0, 1)
-    return spoilt_clips
-
-
-def _patches(boxes: Tensor, height: int, width: int) -> Tensor:
-    """(B, N, 4) middles and sizes in [0, 1], across and down -> (B, height, width) bool: what they cover."""
-    x, y, across, down = (part[..., None, None] for part in boxes.unbind(-1))
-    columns = (torch.arange(width, device=boxes.device) + 0.5) / width
-    rows = ((torch.arange(height, device=boxes.device) + 0.5) / height)[:, None]
-    inside = ((columns - x).abs() < across * WIDEST_PATCH / 2) & ((rows - y).abs() < down * WIDEST_PATCH / 2)
-    return inside.any(1)
 
 
 def blur_kernels(count: int, strength: float, generator: Generator) -> Tensor:

@@ -49,7 +49,6 @@ class Learner:
             rotation=options.rotation,
             colour=options.colour,
             motion=options.motion,
-            spoil=options.spoil,
         )
         self._sampler = Sampler(
             mixture,

@@ -66,8 +66,6 @@ class TrainOptions:
     distant: float = 0.1
     """Share of the stills whose past are the frames before them in their folder instead, however far apart in time:
     memories of low frame rates and of missed cuts."""
-    spoil: float = 0.0
-    """Share of the clips whose last frame is blurred, noisy and partly covered: the network has to remember."""
 
     bfloat16: bool = True
     """Mixed precision by autocast."""
@@ -100,8 +98,8 @@ class TrainOptions:
             raise ValueError(f"the zoom must range from a positive number upwards, not from {self.scale}")
         if not 0 <= self.ema < 1 or not 0 <= self.ohem < 1:
             raise ValueError(f"ema and ohem lie in [0, 1), not at {self.ema} and {self.ohem}")
-        if not 0 <= self.distant <= 1 or not 0 <= self.spoil <= 1:
-            raise ValueError(f"the shares distant and spoil lie in [0, 1], not at {self.distant} and {self.spoil}")
+        if not 0 <= self.distant <= 1:
+            raise ValueError(f"the share of distant pasts lies in [0, 1], not at {self.distant}")
 
     @property
     def peak_rate(self) -> float:
