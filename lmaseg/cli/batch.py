@@ -28,6 +28,7 @@ from lmaseg.cli.run_options import (
     View,
     ViewName,
 )
+from lmaseg.errors import VideoError
 
 if TYPE_CHECKING:
     from lmaseg.batch.making import Making
@@ -190,7 +191,7 @@ def _work(
         finally:
             executor.close(at_once=at_once)
         complete = progress.sources_done == progress.sources
-        with suppress(OSError):  # on a full disk, what is said below is the better news
+        with suppress(VideoError):  # on a full disk, what is said below is the better news
             write_text(folder / REPORT, json.dumps(report_of(job, making, complete=complete), indent=2) + "\n")
     _summarise(job, folder, stopped=stop.is_set())
 
