@@ -177,6 +177,7 @@ def test_broadcast_sound_is_copied_into_files(make_video, tmp_path):
         ("out.mp4", {"crf": 99}, "crf of 99 is out of range"),
         ("out.mp4", {"size": (0, 48)}, "0x48"),
         ("out.mp4", {"size": (96, 16), "codec": "av1"}, "takes pictures of 32 pixels a side or more, not 96x16"),
+        ("out.mp4", {"size": (36, 30), "codec": "hevc"}, "takes pictures of 32 pixels a side or more, not 36x30"),
         ("there.mp4", {}, "already exists"),
         ("folder.mp4", {}, "is a folder"),
         ("in.mp4", {"copy_from": "in.mp4", "overwrite": True}, "is the source itself"),
@@ -259,7 +260,7 @@ def test_a_full_disk_is_a_sentence(tmp_path):
 
 def test_what_an_encoder_refuses_is_a_sentence_and_leaves_nothing(tmp_path):
     with pytest.raises(VideoError, match="try another codec or size"):
-        write(tmp_path / "out.mp4", size=(10, 12), codec="hevc")
+        write(tmp_path / "out.mp4", range(1), size=(17_000, 32), codec="h264")
     assert list(tmp_path.iterdir()) == []
 
 

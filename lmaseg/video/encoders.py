@@ -31,7 +31,8 @@ class Encoder:
 
 ENCODERS = {
     "h264": Encoder("libx264", {"preset": "veryfast"}, crf=20),
-    "hevc": Encoder("libx265", {"preset": "veryfast", "x265-params": "log-level=none"}, crf=23),
+    # Below, it writes beyond its memory: at 36x30 or 16x49, for instance.
+    "hevc": Encoder("libx265", {"preset": "veryfast", "x265-params": "log-level=none"}, crf=23, smallest=32),
     # Below, its threads wait for each other for ever: at 96x16 or 24x96, for instance.
     "av1": Encoder("libsvtav1", {"preset": "8"}, crf=30, best_to_worst=(0, 63), any_size=True, smallest=32),
     "vp9": Encoder(
