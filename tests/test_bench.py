@@ -92,7 +92,7 @@ def test_every_stage_is_there_and_they_add_up(report):
 def test_stages_count_the_arithmetic_of_the_network(report):
     flops = {stage.name: stage.flops for stage in report.stages.stages}
     cells = SIZE[0] * SIZE[1] // 64
-    assert flops["project"] == 2 * 9 * 128 * 160 * cells
+    assert flops["project"] == 2 * 9 * 128 * (16 + 16 + 64) * cells  # query, key and value: the fusion is residual
     assert flops["attend"] == 2 * 2 * 5**2 * 80 * cells
 
 
