@@ -4,6 +4,7 @@ Paul, Danelljan, Van Gool, Timofte, "Local Memory Attention for Fast Video Seman
 (arXiv 2101.01715).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -49,19 +50,20 @@ class Projections(nn.Module):
 
     def folded(self) -> nn.Module:
         """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value])
+        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value], Encoded)
 
 
 class _MergedProjections(nn.Module):
-    """The four convolutions of `Projections` as one, for inference."""
+    """The convolutions of projections as one, for inference; `encoded` puts features and their outputs together."""
 
-    def __init__(self, parts: list[nn.Conv2d]) -> None:
+    def __init__(self, parts: list[nn.Conv2d], encoded: Callable[..., Encoded]) -> None:
         super().__init__()
         self._channels = [part.out_channels for part in parts]
         self.conv = merge_convolutions(parts)
+        self._encoded = encoded
 
     def forward(self, features: Tensor) -> Encoded:
-        return Encoded(features, *self.conv(features).split(self._channels, dim=1))
+        return self._encoded(features, *self.conv(features).split(self._channels, dim=1))
 
 
 class FeatureProjections(nn.Module):
@@ -75,24 +77,15 @@ class FeatureProjections(nn.Module):
 
     def forward(self, features: Tensor) -> Encoded:
         query, key, value = self.query_key(features), self.memory_key(features), self.memory_value(features)
-        return Encoded(features, query, features, key, value)
+        return _querying_features(features, query, key, value)
 
     def folded(self) -> nn.Module:
         """The same as one convolution."""
-        return _MergedFeatureProjections([self.query_key, self.memory_key, self.memory_value])
+        return _MergedProjections([self.query_key, self.memory_key, self.memory_value], _querying_features)
 
 
-class _MergedFeatureProjections(nn.Module):
-    """The three convolutions of `FeatureProjections` as one, for inference."""
-
-    def __init__(self, parts: list[nn.Conv2d]) -> None:
-        super().__init__()
-        self._channels = [part.out_channels for part in parts]
-        self.conv = merge_convolutions(parts)
-
-    def forward(self, features: Tensor) -> Encoded:
-        query, key, value = self.conv(features).split(self._channels, dim=1)
-        return Encoded(features, query, features, key, value)
+def _querying_features(features: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Encoded:
+    return Encoded(features, query, features, key, value)
 
 
 class KeyProjections(nn.Module):
@@ -104,23 +97,15 @@ class KeyProjections(nn.Module):
         self.query_key = nn.Conv2d(channels, key_channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Encoded:
-        return Encoded(features, self.query_key(features), features, self.memory_key(features), features)
+        return _remembering_features(features, self.query_key(features), self.memory_key(features))
 
     def folded(self) -> nn.Module:
         """The same as one convolution."""
-        return _MergedKeyProjections(merge_convolutions([self.query_key, self.memory_key]))
+        return _MergedProjections([self.query_key, self.memory_key], _remembering_features)
 
 
-class _MergedKeyProjections(nn.Module):
-    """The two convolutions of `KeyProjections` as one, for inference."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.conv = conv
-
-    def forward(self, features: Tensor) -> Encoded:
-        query, key = self.conv(features).chunk(2, dim=1)
-        return Encoded(features, query, features, key, features)
+def _remembering_features(features: Tensor, query: Tensor, key: Tensor) -> Encoded:
+    return Encoded(features, query, features, key, features)
 
 
 class NoProjections(nn.Module):
