@@ -42,17 +42,11 @@ class Chunk:
     mode: Mode = Mode.SEEK
     attempt: int = 1
     """Outputs are named after it, so that a worker that was given up too early spoils nothing."""
-    needs_segmenter = True
 
     @property
     def is_whole(self) -> bool:
         """Whether it is all of its source."""
         return self.start is None and self.end is None
-
-    def run(self, segmenter: Segmenter | None = None) -> "ChunkResult":
-        """As `run_chunk`."""
-        assert segmenter is not None
-        return run_chunk(self, segmenter)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Executor(Protocol):
 
 
 class Worker:
-    """Does one task after the other; loads the network with the first that needs it."""
+    """Does one task after the other; loads the network with its first chunk."""
 
     def __init__(self, making: Making) -> None:
         self._making = making
@@ -81,12 +81,10 @@ class Worker:
     def run(self, task: Task) -> Any:
         """What the task returned, or a `Failure`: no exception leaves a worker."""
         try:
-            if task.needs_segmenter and self._segmenter is None:
-                self._segmenter = make_segmenter(self._making)
-            if isinstance(task, Chunk):
-                assert self._segmenter is not None
-                return run_chunk(task, self._segmenter, stop=self.stop, on_frames=self._count)
-            return task.run(self._segmenter)
+            if not isinstance(task, Chunk):
+                return task.run()
+            self._segmenter = self._segmenter or make_segmenter(self._making)
+            return run_chunk(task, self._segmenter, stop=self.stop, on_frames=self._count)
         except LmasegError as error:
             return Failure(str(error), _is_full(error))
         except Exception as error:

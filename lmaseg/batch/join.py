@@ -11,7 +11,6 @@ from lmaseg.batch.making import Making, make_writer, open_chunk
 from lmaseg.batch.sources import Source
 from lmaseg.errors import BatchError
 from lmaseg.images import is_image_source
-from lmaseg.stream import Segmenter
 from lmaseg.video.media import open_media, video_stream
 
 LABELS = "labels"  # the folder that label maps of all chunks are gathered in
@@ -46,9 +45,8 @@ class Join:
     making: Making
     folder: str
     pieces: tuple[Piece, ...]
-    needs_segmenter = False
 
-    def run(self, segmenter: Segmenter | None = None) -> Joined:
+    def run(self) -> Joined:
         """Publish the video and the label maps; the chunks' folder is left to the caller to remove.
 
         Raises:

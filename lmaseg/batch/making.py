@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import torch
 from lmaseg._version import __version__
 from lmaseg.batch.sources import Identity, Source
 from lmaseg.checkpoint import BUNDLED, load
-from lmaseg.images import ImageReader, open_source
+from lmaseg.images import ImageReader, open_source, writer_like
 from lmaseg.labels import LabelSet
 from lmaseg.render import VIEWS, View
 from lmaseg.stream import Segmenter
@@ -116,22 +115,7 @@ def make_writer(
     path: Path, reader: VideoReader | ImageReader, size: tuple[int, int], making: Making, *, copy_from: str | None
 ) -> VideoWriter:
     """A writer of (width, height) pictures: with the same settings for every chunk, so that they can be joined."""
-    return VideoWriter(
-        path,
-        width=size[0],
-        height=size[1],
-        time_base=reader.time_base,
-        rate=reader.rate,
-        sample_aspect_ratio=reader.sample_aspect_ratio,
-        codec=making.codec,
-        crf=making.crf,
-        copy_from=copy_from if isinstance(reader, VideoReader) else None,
-        overwrite=True,
-    )
-
-
-def absolute(path: str | os.PathLike[str]) -> str:
-    return os.path.abspath(os.path.expanduser(path))
+    return writer_like(reader, path, size=size, copy_from=copy_from, codec=making.codec, crf=making.crf, overwrite=True)
 
 
 def _digest(content: Any) -> str:

@@ -6,7 +6,6 @@ from enum import StrEnum
 
 from lmaseg.batch.making import Making, open_chunk
 from lmaseg.batch.sources import Identity, Source, identify
-from lmaseg.stream import Segmenter
 
 MOST_CHUNKS = 10_000  # of one source: what declares to be longer is cut into longer ones
 FROM_START = 4  # chunks at most where each decodes all that comes before it
@@ -63,7 +62,7 @@ class PlanTask:
     mode: Mode = Mode.SEEK
     known: Plan | None = None
 
-    def run(self, segmenter: Segmenter | None = None) -> Plan:
+    def run(self) -> Plan:
         """Raises BatchError or VideoError if the source cannot be read."""
         identity = identify(self.source)
         if self.known is not None and self.known.identity == identity:
@@ -77,8 +76,6 @@ class PlanTask:
         count = _count(duration, self.seconds, mode)
         seconds = duration / count if mode is Mode.START or count == MOST_CHUNKS else self.seconds
         return Plan(identity, mode, count, seconds, frames)
-
-    needs_segmenter = False
 
 
 def plan_from(record: dict[str, object]) -> Plan:

@@ -50,12 +50,17 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
         named += [(path, name) for text, name in _listed(listing) for path in _expanded(text)]
     sources: dict[str, Source] = {}
     for path, name in named:
-        absolute = os.path.abspath(os.path.expanduser(path))
-        sources.setdefault(absolute, Source(absolute, name or _stem(absolute)))
+        source = Source(absolute(path), name or _stem(absolute(path)))
+        sources.setdefault(source.path, source)
     if not sources:
         raise BatchError("no source is named: give videos, a pattern such as 'videos/*.mp4', or --list FILE")
     _check_names(sources.values())
     return list(sources.values())
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path that means the same in every working folder."""
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def identify(source: Source) -> Identity:

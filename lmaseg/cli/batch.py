@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmaseg.cli.batch_display import BatchDisplay, duration, failures_table, status_lines
-from lmaseg.cli.console import console, say
+from lmaseg.cli.console import complain, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, parse_time
 from lmaseg.cli.outputs import make_folder, write_text
-from lmaseg.cli.run import class_ids
+from lmaseg.cli.run import FAILED, class_ids
 from lmaseg.cli.run_job import Ids
 from lmaseg.cli.run_options import (
     Classes,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lmaseg.batch.sources import Source
     from lmaseg.cluster import Resources
 
-FAILED = 1
 WORK = "Work"
 REPORT = "report.json"
 EXAMPLES = """
@@ -135,8 +134,8 @@ def batch(
     if seconds <= 0:
         raise typer.BadParameter("a chunk must last longer than nothing: give --chunk 60, for instance")
 
-    from lmaseg.batch.making import Making, absolute
-    from lmaseg.batch.sources import find_sources
+    from lmaseg.batch.making import Making
+    from lmaseg.batch.sources import absolute, find_sources
     from lmaseg.cluster import Resources
 
     making = Making(
@@ -201,7 +200,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
     found = sum(state.found_done for state in job.states)
     for state in job.states:
         for warning in state.warnings:
-            say(f"{state.source.name}: {warning}", prefix="[yellow]warning:[/] ")
+            warn(f"{state.source.name}: {warning}")
     say(
         f"{progress.sources_done} of {progress.sources} sources done ({found} before), {progress.frames} frames in "
         f"{duration(progress.seconds)} -> {folder}"
@@ -213,7 +212,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
     if failures:
         console.print(failures_table(failures))
     if job.full:
-        say("the disk is full: make room, then give the same command again", prefix="[bold red]error:[/] ")
+        complain("the disk is full: make room, then give the same command again")
     if progress.sources_done < progress.sources:
         raise typer.Exit(FAILED)
 

@@ -1,7 +1,7 @@
 """`lmaseg compare`: a video with memory off and on side by side."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -84,9 +84,14 @@ def compare(
 
     segmenter = make_segmenter(weights, device, size, memory, batch, net, kind=ComparingSegmenter)
     _require_memory(segmenter)
-    reading: dict[str, Any] = {"start": start, "end": end, "stride": stride}
     with open_source(
-        source, warm_up=segmenter.memory.frames, deinterlace=deinterlace, strict=strict, **reading
+        source,
+        start=start,
+        end=end,
+        stride=stride,
+        warm_up=segmenter.memory.frames,
+        deinterlace=deinterlace,
+        strict=strict,
     ) as reader:
         writer = video_writer(
             output,

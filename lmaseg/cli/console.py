@@ -46,6 +46,11 @@ def detail(message: str) -> None:
         say(message)
 
 
+def warn(message: str) -> None:
+    """A line on what did not come through as it was."""
+    say(message, prefix="[yellow]warning:[/] ")
+
+
 def complain(message: str) -> None:
     """A line on what went wrong, said however quiet it is to be."""
     quiet, console.quiet = console.quiet, False

@@ -1,7 +1,8 @@
 """Outputs of commands: whether they may be written, and how they appear only when they are complete."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,26 +78,23 @@ def make_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file that appears under its name when it is complete.
-
-    Raises:
-        VideoError: it cannot be written.
-    """
-    part = part_path(path)
-    with writing(path):
+    """A text file that appears under its name when it is complete; VideoError if it cannot be written."""
+    with _appearing(path) as part:
         part.write_text(text)
-        part.replace(path)
 
 
 def write_picture(path: Path, picture: "Image") -> None:
-    """A picture that appears under its name when it is complete.
+    """A picture that appears under its name when it is complete; VideoError if it cannot be written."""
+    with _appearing(path) as part:
+        picture.save(part)
 
-    Raises:
-        VideoError: it cannot be written.
-    """
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """Where to write what then takes its name."""
     part = part_path(path)
     with writing(path):
-        picture.save(part)
+        yield part
         part.replace(path)
 
 

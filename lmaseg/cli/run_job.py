@@ -212,21 +212,11 @@ def video_writer(
 
     `options` are further arguments of `VideoWriter`: codec, crf, start, end, overwrite, keep.
     """
-    from lmaseg.video import VideoReader, VideoWriter
+    from lmaseg.images import writer_like
     from lmaseg.video.target import check_target
 
     check_target(path, source, options["overwrite"])
-    has_sound = isinstance(reader, VideoReader) and reader.repeatable
-    return VideoWriter(
-        path,
-        width=size[0],
-        height=size[1],
-        time_base=reader.time_base,
-        rate=reader.rate,
-        sample_aspect_ratio=reader.sample_aspect_ratio,
-        copy_from=source if has_sound else None,
-        **options,
-    )
+    return writer_like(reader, path, size=size, copy_from=source, **options)
 
 
 def _images(reader: "VideoReader | ImageReader") -> list[Path]:

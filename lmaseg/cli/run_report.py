@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmaseg._version import __version__
-from lmaseg.cli.console import say
+from lmaseg.cli.console import say, warn
 from lmaseg.cli.outputs import write_picture, write_text
 from lmaseg.paths import part_path
 
@@ -36,7 +36,7 @@ def summarise(
 ) -> None:
     """One line on what was done, or on what there is after an interruption; warnings above it."""
     for warning in warnings:
-        say(warning, prefix="[yellow]warning:[/] ")
+        warn(warning)
     if progress.stopped:
         kept = [part for part in map(part_path, outputs) if part.exists()]
         where = f"kept what there is as {' and '.join(map(str, kept))}" if kept else "nothing was written"
