@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from lmaseg import CAMVID
-from lmaseg.render import overlay
+from lmaseg.render import captioned, overlay
 from lmaseg.video import VideoReader
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -32,12 +32,7 @@ def panel(image, folder, number, title):
     marked = flickering(folder, number)
     drawn = overlay(image, label_map(folder, number), CAMVID, 0.7).copy()
     drawn[marked] = 255
-    shown = Image.fromarray(drawn)
-    pen, text = ImageDraw.Draw(shown, "RGBA"), f"{title}: {marked.mean():.1%} of the pixels flicker"
-    font = ImageFont.load_default(20)
-    pen.rectangle((0, 0, pen.textlength(text, font) + 20, 32), fill=(0, 0, 0, 170))
-    pen.text((10, 4), text, font=font, fill=(255, 255, 255, 255))
-    return np.asarray(shown)
+    return captioned(drawn, f"{title}: {marked.mean():.1%} of the pixels flicker")
 
 
 def main():
