@@ -305,6 +305,14 @@ class TestMixture:
         assert sum(sampler.drawn) == 1000
         assert 700 < sampler.drawn[0] < 800
 
+    def test_a_share_of_the_stills_has_a_distant_past(self):
+        def stills(distant):
+            sampler = Sampler(tiny_mixture(), batch=4, seed=0, distant=distant)
+            return torch.cat([sampler.draw(step, past=2).still for step in range(100)]).float().mean().item()
+
+        assert stills(0.0) == 1
+        assert stills(0.5) == pytest.approx(1 - 0.5 * 0.8, abs=0.1)  # two of the ten frames have no two before them
+
     def test_processes_share_a_draw(self):
         one = Sampler(tiny_mixture(), batch=10, seed=0)
         pair = [Sampler(tiny_mixture(), batch=5, seed=0, rank=rank, world=2) for rank in range(2)]
@@ -320,14 +328,6 @@ class NumberedClips(StreetClips):
     def draw(self, number):
         images = np.full((self.frames, *self.size, 3), number, np.uint8)
         return images, np.full((self.frames, *self.size), number % 11, np.uint8)
-
-    def test_a_share_of_the_stills_has_a_distant_past(self):
-        def stills(distant):
-            sampler = Sampler(tiny_mixture(), batch=4, seed=0, distant=distant)
-            return torch.cat([sampler.draw(step, past=2).still for step in range(100)]).float().mean().item()
-
-        assert stills(0.0) == 1
-        assert stills(0.5) == pytest.approx(1 - 0.5 * 0.8, abs=0.1)  # two of the ten frames have no two before them
 
 
 class TestStreetSource:
