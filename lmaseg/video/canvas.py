@@ -27,10 +27,10 @@ class Canvas:
     """
 
     def __init__(self, width: int, height: int, encoder: Encoder) -> None:
-        if min(width, height) < encoder.smallest:
+        if width < encoder.smallest[0] or height < encoder.smallest[1]:
+            least = "{}x{}".format(*encoder.smallest)
             raise VideoError(
-                f"{encoder.name} takes pictures of {encoder.smallest} pixels a side or more, not {width}x{height}: "
-                "choose another codec"
+                f"{encoder.name} takes pictures of {least} pixels or more, not {width}x{height}: choose another codec"
             )
         pad = 0 if encoder.any_size else 1
         self.width, self.height = width + width % 2 * pad, height + height % 2 * pad
