@@ -1,3 +1,4 @@
+import io
 import json
 import signal
 import subprocess
@@ -8,9 +9,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from lmaseg import CAMVID, CITYSCAPES, __version__
 from lmaseg.cli import main
+from lmaseg.cli.console import say
 from lmaseg.cli.options import parse_size, parse_time
 from lmaseg.video import VideoReader, VideoWriter
 
@@ -223,3 +226,15 @@ def test_times_as_ffmpeg_writes_them(text, seconds):
 def test_sizes():
     assert parse_size("360") == 360
     assert parse_size("360x640") == (360, 640)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_lines_break_between_words_on_a_terminal_and_nowhere_in_a_file(terminal, monkeypatch):
+    sentence = "eleven words that together take up more than one line here"
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=terminal, width=20)
+    monkeypatch.setattr(sys.modules["lmaseg.cli.console"], "console", console)
+    say(sentence)
+    lines = written.getvalue().splitlines()
+    assert (len(lines) > 1) == terminal
+    assert " ".join(line.rstrip() for line in lines) == sentence

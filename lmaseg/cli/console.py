@@ -36,8 +36,8 @@ PLAIN_INTERVAL = 5.0  # seconds between lines where there is no terminal to redr
 
 
 def say(message: str, *, prefix: str = "") -> None:
-    """One unwrapped line on stderr; `prefix` may carry markup, the message is taken as it is."""
-    console.print(prefix + escape(" ".join(message.split())), soft_wrap=True)
+    """One line on stderr, broken between words on a terminal; `prefix` may carry markup, the message is taken as is."""
+    console.print(prefix + escape(" ".join(message.split())), soft_wrap=not console.is_terminal)
 
 
 def detail(message: str) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -74,6 +73,8 @@ def _show_checkpoint(weights: Path, as_json: bool) -> None:
     console = Console(highlight=False, markup=False)
     console.print(table)
     if path == BUNDLED:
+        from rich.markdown import Markdown  # a tenth of a second of the start of every other command
+
         console.print(Markdown(path.with_name("README.md").read_text()))
 
 
