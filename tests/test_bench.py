@@ -1,6 +1,7 @@
 """Benchmarks: contenders timed in turn, counted floors, rivals that compute the same, and a report that adds up."""
 
 import sys
+import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -175,9 +176,16 @@ def test_contenders_run_in_turn():
     assert times.of("a").repeats == LEAST_REPEATS
 
 
-def test_time_is_per_frame_and_lasts_as_asked():
-    import time
+def test_long_contenders_run_once_in_their_turn(monkeypatch):
+    monkeypatch.setattr("lmaseg.bench.timing.LONG", 0.05)
+    calls = []
+    slow = Contender("slow", lambda: (time.sleep(0.06), calls.append("s")))
+    fast = Contender("fast", lambda: calls.append("f"))
+    Stopwatch(torch.device("cpu"), 0).race([slow, fast])
+    assert "".join(calls) == "sf" + "sff" * LEAST_REPEATS
 
+
+def test_time_is_per_frame_and_lasts_as_asked():
     began = time.perf_counter()
     contenders = [Contender("one", lambda: time.sleep(0.01)), Contender("ten", lambda: time.sleep(0.01), frames=10)]
     times = Stopwatch(torch.device("cpu"), 0.4).race(contenders)
