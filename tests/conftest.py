@@ -1,12 +1,24 @@
-"""Fixtures for tests that need media."""
+"""Fixtures for tests that need media, and how tests share the processor."""
 
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests at a time as cores: more threads would be in the way
 
 import pytest
 import torch
 from media import write_video
 
+MOST_WORKERS = 4  # each holds torch and a network or two
+
 SHARED = Path(__file__).parents[2] / "shared"  # real and broken files, where the checkout has them beside it
+
+
+def pytest_xdist_auto_num_workers():
+    """As many tests at a time as there are cores to run on, but a few at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
 
 
 @pytest.fixture

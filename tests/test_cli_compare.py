@@ -78,6 +78,13 @@ def test_outputs_that_exist(clip, tmp_path, capsys):
     assert (tmp_path / "cmp.mp4").read_text() == "precious"
 
 
+def test_the_source_is_not_written_over(clip, capsys):
+    before = clip.read_bytes()
+    assert run_cli("compare", clip, "-o", clip, "-y", *SMALL) == 1
+    assert "is the source itself" in said(capsys)
+    assert clip.read_bytes() == before
+
+
 def test_weights_without_memory(clip, tmp_path, capsys):
     single = build(ModelSpec("erfnet", 11), CAMVID, Preprocess(size=(64, 96)))
     save(single, tmp_path / "single.safetensors", about={})

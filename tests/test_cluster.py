@@ -18,7 +18,7 @@ from lmaseg.batch.manifest import records
 from lmaseg.cluster import Resources, executor_for
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), pytest.mark.xdist_group("ray")]  # one after the other
 
 SMALL = ("--size", "32")
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}

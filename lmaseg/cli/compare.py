@@ -1,15 +1,16 @@
 """`lmaseg compare`: a video with memory off and on side by side."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lmaseg.cli.console import say
-from lmaseg.cli.interrupt import INTERRUPTED
+from lmaseg.cli.interrupt import INTERRUPTED, unless_interrupted
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import PICTURE, Batch, Device, Memory, Net, Size, Weights, end_time
-from lmaseg.cli.outputs import Overwrite, may_replace
+from lmaseg.cli.outputs import Overwrite, check_apart, may_replace
 from lmaseg.cli.run_job import segment, video_writer
 from lmaseg.cli.run_options import (
     Codec,
@@ -78,13 +79,15 @@ def compare(
     if memory == 0:
         raise typer.BadParameter("this compares no memory with some: leave out --memory 0")
     replace = may_replace([output], overwrite)
+    check_apart([output], [source])
 
     from lmaseg.comparison import ComparingSegmenter, ComparisonVideo
     from lmaseg.images import open_source
 
     segmenter = make_segmenter(weights, device, size, memory, batch, net, kind=ComparingSegmenter)
     _require_memory(segmenter)
-    with open_source(
+    opening = partial(
+        open_source,
         source,
         start=start,
         end=end,
@@ -92,7 +95,8 @@ def compare(
         warm_up=segmenter.memory.frames,
         deinterlace=deinterlace,
         strict=strict,
-    ) as reader:
+    )
+    with unless_interrupted(opening) as reader:
         writer = video_writer(
             output,
             source,
