@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Generator
+from torch.nn import functional as F
 
 from lmaseg.datasets.augment import IGNORED, ClipAugmenter, sample_labels
 from lmaseg.datasets.camera import camera_path, random_views
@@ -27,9 +28,13 @@ def coloured_clips(clips=4, frames=3, height=48, width=64):
     return images[:, None].expand(-1, frames, -1, -1, -1), (blocks / 16).to(torch.uint8)
 
 
-def augment(images, labels, *, still=True, seed=0, crop=(48, 64), **settings):
+def views(images, labels, *, still=True, seed=0, crop=(48, 64), **settings):
     stills = torch.full((len(images),), still)
     return ClipAugmenter(crop=crop, **PLAIN | settings)(images, labels, stills, chance(seed))
+
+
+def augment(images, labels, **settings):
+    return views(images, labels, **settings)[:2]
 
 
 def test_a_view_of_everything_is_the_picture_or_its_mirror_image():
@@ -54,6 +59,24 @@ def test_labels_follow_their_pixels():
     assert (ids == (shown / 16).round().long())[seen & flat].float().mean() > 0.999
     assert (seen & flat).float().mean() > 0.4
     assert not seen.all()  # a view of a zoom of 0.5 is larger than the picture
+
+
+def test_what_the_frame_before_shows_is_found_in_the_last():
+    images, labels = coloured_clips(clips=16)
+    seen = views(images, labels, scale=(0.7, 1.5), rotation=10.0, motion=3.0)
+    inside = (seen.forth.abs() < 0.95).all(-1)
+    smooth = seen.images[:, :, :2]  # the third channel has steps
+    found = F.grid_sample(smooth[:, -1], seen.forth, align_corners=False)
+    mirrored_in = sample_labels(labels, seen.forth) != IGNORED
+    different = ((found - smooth[:, -2]).abs().amax(1) * 255)[inside & mirrored_in]
+    unmoved = ((smooth[:, -1] - smooth[:, -2]).abs().amax(1) * 255)[inside & mirrored_in]
+    assert different.quantile(0.9) < 0.5 < 2 < unmoved.quantile(0.5)
+
+
+def test_of_a_real_clip_no_place_is_known_twice():
+    images, labels = coloured_clips()
+    assert (views(images, labels, still=False).forth.abs() > 1).all()
+    assert views(images[:, -1:], labels).forth is None
 
 
 def test_a_view_that_fits_stays_inside_the_picture():

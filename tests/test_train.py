@@ -40,7 +40,7 @@ from lmaseg.train import (
     train,
 )
 from lmaseg.train.learner import Learner
-from lmaseg.train.losses import IGNORED, class_weights, lovasz_softmax, segmentation_loss, total_loss
+from lmaseg.train.losses import IGNORED, class_weights, lovasz_softmax, segmentation_loss, total_loss, unsteadiness
 from lmaseg.train.sampler import Sampler
 from lmaseg.train.schedule import rate_factor
 
@@ -127,6 +127,7 @@ class TestOptions:
             ({"scale": (2.0, 1.0)}, "zoom"),
             ({"ema": 1.0}, "ema"),
             ({"seed": -1}, "seed"),
+            ({"steady": -1.0}, "steadiness"),
         ],
     )
     def test_wrong_settings_are_named(self, wrong, message):
@@ -207,6 +208,39 @@ class TestLoss:
 
     def test_without_a_label_there_is_no_lovasz_loss(self):
         assert lovasz_softmax(torch.randn(1, 3, 8, 8), torch.full((1, 8, 8), IGNORED)) == 0
+
+    def test_two_frames_that_agree_on_every_place_are_steady(self):
+        logits, labels = self.case()
+        forth = F.affine_grid(
+            torch.tensor([[[1.0, 0.0, 2 / 8], [0.0, 1.0, 0.0]]]).repeat(2, 1, 1), logits.shape, align_corners=False
+        )
+        before = logits.roll(-1, dims=3)  # what it shows at x, the last frame shows at x + 1
+        labels[..., -1] = IGNORED
+        assert unsteadiness(logits, before, labels, forth, self.weights) < 1e-6
+        assert unsteadiness(logits, logits, labels, forth, self.weights) > 0.01
+        assert unsteadiness(logits, -before, labels, forth, self.weights) > 0.01
+
+    def test_the_frame_that_is_right_does_not_learn_from_the_other(self):
+        labels = torch.zeros(1, 8, 8, dtype=torch.long)
+        forth = F.affine_grid(torch.eye(2, 3)[None], [1, 1, 8, 8], align_corners=False)
+        right, wrong = torch.zeros(2, 1, 3, 8, 8).unbind(0)
+        right[:, 0] = 3
+        right.requires_grad_()
+        wrong.requires_grad_()
+        for pair in ((right, wrong), (wrong, right)):
+            kept, drawn = torch.autograd.grad(unsteadiness(*pair, labels, forth, self.weights), (right, wrong))
+            assert not kept.any()
+            assert (drawn[:, 0] < 0).all()
+
+    def test_unsteadiness_counts_labelled_places_only(self):
+        logits, labels = self.case()
+        forth = F.affine_grid(torch.eye(2, 3).repeat(2, 1, 1), logits.shape, align_corners=False)
+        known = labels != IGNORED
+        distances = (logits.softmax(1) - logits.flip(1).softmax(1)).square().sum(1)[known]
+        share = self.weights[labels[known]]
+        expected = (distances * share).sum() / share.sum()
+        torch.testing.assert_close(unsteadiness(logits, logits.flip(1), labels, forth, self.weights), expected)
+        assert unsteadiness(logits, logits.flip(1), torch.full_like(labels, IGNORED), forth, self.weights) == 0
 
     def test_rare_classes_weigh_more(self):
         frequencies = torch.tensor([0.9, 0.1, 0.0])
@@ -411,6 +445,17 @@ class TestStages:
         changed = self.changed("joint")
         assert {name.split(".")[0] for name in changed} == {"encoder", "decoder", "projections", "fusion"}
         assert not any("running" in name for name in changed)
+
+    @pytest.mark.parametrize("stage", ["memory", "joint"])
+    @pytest.mark.parametrize(("past", "counts"), [(1, False), (2, True)])
+    def test_the_frame_before_counts_once_it_has_a_past(self, stage, past, counts):
+        def loss(steady):
+            learner = Learner(tiny_net(), tiny_mixture(), options(stage=stage, past=past, distant=0, steady=steady))
+            learner.prepare(None)
+            learner.take_step()
+            return learner.mean_loss()
+
+        assert (loss(5.0) > loss(1.0) > loss(0.0)) == counts
 
     @pytest.mark.parametrize("stage", ["base", "memory", "joint"])
     def test_the_average_follows(self, stage):

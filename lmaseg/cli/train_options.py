@@ -92,6 +92,10 @@ Decay = Annotated[float | None, typer.Option(min=0, help="AdamW's: 0.01.", rich_
 Ema = Annotated[float | None, typer.Option(help="Decay of the weights' average: 0.998.", rich_help_panel=RECIPE)]
 Ohem = Annotated[float | None, typer.Option(help="Learn from pixels less sure than this.", rich_help_panel=RECIPE)]
 Lovasz = Annotated[float | None, typer.Option(min=0, help="Weight of the Lovasz loss: 0.", rich_help_panel=RECIPE)]
+Steady = Annotated[
+    float | None,
+    typer.Option(min=0, help="Weight of the difference between successive frames: 40.", rich_help_panel=RECIPE),
+]
 Auxiliary = Annotated[float | None, typer.Option(min=0, help="Weight of the second loss: 0.4.", rich_help_panel=RECIPE)]
 ClassWeights = Annotated[bool | None, typer.Option(help="Weigh rare classes more.", rich_help_panel=RECIPE)]
 Dropout = Annotated[float | None, typer.Option(min=0, max=1, help="Cap on dropout.", rich_help_panel=RECIPE)]

@@ -4,6 +4,8 @@ Stills become clips seen by a virtual camera that pans, zooms, rolls and shakes 
 labelled one. All positions are in pixels from the middle of a picture until they are handed to `grid_sample`.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -13,6 +15,22 @@ from lmaseg.datasets.photometry import Photometry
 
 IGNORED = 255
 """Marks pixels without a class in all label maps that training handles."""
+
+
+OUTSIDE = 2.0
+"""A coordinate that `grid_sample` takes to lie outside of a picture."""
+
+
+class Views(NamedTuple):
+    """What training sees of a batch of clips."""
+
+    images: Tensor
+    """(B, T, 3, h, w) float32 RGB in [0, 1]."""
+    labels: Tensor
+    """(B, h, w) int64 class ids of the last frames, 255 where the view leaves the picture."""
+    forth: Tensor | None
+    """(B, h, w, 2), where what the frame before the last shows is seen in the last one, as `grid_sample` wants it;
+    outside for clips that are no stills, where this is not known. None for clips of one frame."""
 
 
 class ClipAugmenter:
@@ -38,7 +56,7 @@ class ClipAugmenter:
         self.crop, self.scale, self.rotation, self.motion = crop, scale, rotation, motion
         self.photometry = Photometry(colour)
 
-    def __call__(self, images: Tensor, labels: Tensor, still: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, still: Tensor, generator: Generator) -> Views:
         """Draw one view of each clip.
 
         Args:
@@ -46,33 +64,42 @@ class ClipAugmenter:
             labels: (B, H, W) uint8 class ids of the last frames; 255 marks unlabelled pixels.
             still: (B,) bool on the CPU: clips that repeat one frame, for the virtual camera to move over.
             generator: on the CPU; the only source of chance.
-
-        Returns:
-            (B, T, 3, h, w) float32 RGB in [0, 1] and (B, h, w) int64 class ids, 255 where the view leaves the picture.
         """
         clips, frames = images.shape[:2]
-        grid = self._grid(clips, frames, images.shape[-2:], still, generator, images.device)  # (B, T, h, w, 2)
+        grid, last = self._grid(clips, frames, images.shape[-2:], still, generator, images.device)
         views = F.grid_sample(
             images.flatten(0, 1).float(), grid.flatten(0, 1), padding_mode="reflection", align_corners=False
         ).view(clips, frames, 3, *self.crop)
-        return self.photometry(views / 255, still, generator), sample_labels(labels, grid[:, -1])
+        forth = None
+        if frames > 1:
+            known = still.to(grid.device, non_blocking=True)[:, None, None, None]
+            forth = seen_through(last, grid[:, -2]).where(known, OUTSIDE)
+        return Views(self.photometry(views / 255, still, generator), sample_labels(labels, grid[:, -1]), forth)
 
     def _grid(
         self, clips: int, frames: int, size: torch.Size, still: Tensor, generator: Generator, device: torch.device
-    ) -> Tensor:
-        """Where every pixel of the views lies in the pictures: (B, T, h, w, 2) as `grid_sample` wants it."""
+    ) -> tuple[Tensor, Tensor]:
+        """Where every pixel of the views lies in the pictures, (B, T, h, w, 2) as `grid_sample` wants it.
+
+        And the transforms (B, 2, 3) of which the last frames' places come, in the same coordinates.
+        """
         views = random_views(clips, size, self.crop, scale=self.scale, rotation=self.rotation, generator=generator)
         speed = self.motion * still
         path = camera_path(frames, self.crop, speed=speed, generator=generator)
         into = torch.diag(torch.tensor([2 / size[1], 2 / size[0], 1.0]))
         out_of = torch.diag(torch.tensor([self.crop[1] / 2, self.crop[0] / 2, 1.0]))
-        theta = (into @ views[:, None] @ path @ out_of)[..., :2, :]  # (B, T, 2, 3)
+        theta = (into @ views[:, None] @ path @ out_of)[..., :2, :].to(device, non_blocking=True)  # (B, T, 2, 3)
         shape = [clips * frames, 3, *self.crop]
-        grid = F.affine_grid(theta.flatten(0, 1).to(device, non_blocking=True), shape, align_corners=False)
+        grid = F.affine_grid(theta.flatten(0, 1), shape, align_corners=False)
         grid = grid.view(clips, frames, *self.crop, 2)
         if frames > 1:
             grid = grid + parallax(frames, self.crop, speed=speed, generator=generator, device=device)
-        return grid
+        return grid, theta[:, -1]
+
+
+def seen_through(theta: Tensor, places: Tensor) -> Tensor:
+    """Where (B, h, w, 2) places in pictures are seen in the views that the transforms (B, 2, 3) make of them."""
+    return torch.einsum("bij,bhwj->bhwi", theta[..., :2].inverse(), places - theta[:, None, None, :, 2])
 
 
 def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:

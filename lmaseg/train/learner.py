@@ -9,18 +9,19 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lmaseg.datasets.augment import ClipAugmenter
+from lmaseg.datasets.augment import ClipAugmenter, Views, sample_labels
 from lmaseg.models import LocalMemoryNet, Preprocess
 from lmaseg.train.average import MovingAverage
-from lmaseg.train.losses import class_weights, total_loss
+from lmaseg.train.losses import class_weights, total_loss, unsteadiness
 from lmaseg.train.network import cap_dropout
 from lmaseg.train.options import TrainOptions
 from lmaseg.train.sampler import Sampler, step_generator, step_seed
 from lmaseg.train.schedule import rate_factor
 from lmaseg.train.sources import Mixture
-from lmaseg.train.stages import STAGES
+from lmaseg.train.stages import STAGES, Outputs
 
 PAST_STREAM = -1000 + 1  # below all of the sampler's
+BEFORE = 0.5  # share of the frame before the last in the loss
 
 
 class Learner:
@@ -39,7 +40,7 @@ class Learner:
             cap_dropout(net, options.dropout)
         self._net = net.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = MovingAverage(self._net, options.ema)
-        self._stage = STAGES[options.stage](self._net).to(self._device).train()
+        self._stage = STAGES[options.stage](self._net, two=options.steady > 0).to(self._device).train()
         self._parameters = [parameter for parameter in self._stage.parameters() if parameter.requires_grad]
         self._optimizer = _optimizer(self._parameters, options, self._device)
         self._model = self._for_many_processes(self._compiled())
@@ -104,11 +105,10 @@ class Learner:
         generator = step_generator(options.seed, step, self.rank)
         self._mixture.advance(step)
         batch = self._sampler.draw(step, self._past(step))
-        clips, labels = self._augment(batch.images, batch.labels, batch.still, generator)
+        views = self._augment(batch.images, batch.labels, batch.still, generator)
         with self._precision():
-            outputs = self._model(normalised(clips, self._preprocess))
-        shares = self._stage.outputs_at(options.auxiliary)
-        loss = total_loss(outputs, labels, self._weights, shares, ohem=options.ohem, lovasz=options.lovasz)
+            outputs = self._model(normalised(views.images, self._preprocess))
+        loss = self._loss(outputs, views)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._parameters, options.clip_norm)
@@ -116,8 +116,18 @@ class Learner:
         self._optimizer.step()
         self.average.update(step)
         self._losses.append(loss.detach())
-        self._images += clips.shape[0] * clips.shape[1] * self.world
+        self._images += views.images.shape[0] * views.images.shape[1] * self.world
         self.step += 1
+
+    def _loss(self, outputs: Outputs, views: Views) -> Tensor:
+        options, weights = self._options, self._weights
+        losses = {"ohem": options.ohem, "lovasz": options.lovasz}
+        loss = total_loss(outputs.last, views.labels, weights, self._stage.outputs_at(options.auxiliary), **losses)
+        if outputs.before is None or views.forth is None:
+            return loss
+        labels = sample_labels(views.labels, views.forth)  # of what both frames show
+        loss = loss + BEFORE * total_loss([outputs.before], labels, weights, [1.0], **losses)
+        return loss + options.steady * unsteadiness(outputs.last[0], outputs.before, labels, views.forth, weights)
 
     def mean_loss(self) -> float:
         """Of the steps since it was last asked for; the only moment at which a GPU is waited for."""

@@ -49,6 +49,9 @@ class TrainOptions:
     pixels in any case); 0 learns from all."""
     lovasz: float = 0.0
     """Weight of the Lovasz loss, which follows the mean IoU, beside the cross entropy's; 0 leaves it out."""
+    steady: float = 40.0
+    """Weight of the difference between what a frame and the one before it say of the same places, in clips made of
+    stills; 0 leaves it out, and with it the loss of the frame before. The base stage has none."""
     auxiliary: float = 0.4
     """Weight of the second loss: of a head on the encoder's features in the base stage, of the single-frame logits in
     the joint one."""
@@ -98,6 +101,8 @@ class TrainOptions:
             raise ValueError(f"the zoom must range from a positive number upwards, not from {self.scale}")
         if not 0 <= self.ema < 1 or not 0 <= self.ohem < 1:
             raise ValueError(f"ema and ohem lie in [0, 1), not at {self.ema} and {self.ohem}")
+        if self.steady < 0:
+            raise ValueError(f"the weight of steadiness is a number from 0, not {self.steady}")
         if not 0 <= self.distant <= 1:
             raise ValueError(f"the share of distant pasts lies in [0, 1], not at {self.distant}")
 

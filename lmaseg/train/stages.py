@@ -1,5 +1,7 @@
 """What each stage trains and how its step runs: one small module per stage, chosen once."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -8,30 +10,52 @@ from lmaseg.models.lma import Encoded
 from lmaseg.train.losses import AuxiliaryHead
 
 
+class Outputs(NamedTuple):
+    """What a stage makes of a batch of clips."""
+
+    last: list[Tensor]
+    """(B, classes, ., .) logits of the last frame, the main ones first."""
+    before: Tensor | None = None
+    """Those of the frame before it, given the frames before that; None where there are none, or no one asked."""
+
+
 class Stage(nn.Module):
-    """Clips (B, T, 3, H, W), preprocessed, in the order of time -> logits of the last frame, the main ones first.
+    """Clips (B, T, 3, H, W), preprocessed, in the order of time -> `Outputs`.
 
     A stage holds the whole network; what it does not train is frozen.
+
+    Args:
+        net: the network.
+        two: whether the frame before the last is of interest, too.
     """
 
+    def __init__(self, net: LocalMemoryNet, *, two: bool = False) -> None:
+        super().__init__()
+        self.net, self.two = net, two
+
     def outputs_at(self, auxiliary: float) -> list[float]:
-        """The share of each output in the loss."""
+        """The share in the loss of each output of the last frame."""
         raise NotImplementedError
+
+    def decode_before(self, encoded: Encoded, frames: int) -> Tensor | None:
+        """`Outputs.before` of encoded clips of so many frames."""
+        if not self.two or frames < 3:
+            return None
+        return self.net.decode(*split_clips(encoded, frames, ago=1))
 
 
 class BaseStage(Stage):
     """Encoder and decoder on single frames, with an auxiliary head."""
 
-    def __init__(self, net: LocalMemoryNet) -> None:
-        super().__init__()
-        self.net = net
+    def __init__(self, net: LocalMemoryNet, *, two: bool = False) -> None:
+        super().__init__(net)
         self.auxiliary = AuxiliaryHead(int(net.encoder.channels), net.spec.classes)  # type: ignore[arg-type]
         for part in (net.projections, net.fusion):
             part.requires_grad_(False)
 
-    def forward(self, clips: Tensor) -> list[Tensor]:
+    def forward(self, clips: Tensor) -> Outputs:
         features = self.net.encoder(_frames(clips[:, -1:]))
-        return [self.net.decoder(features), self.auxiliary(features)]
+        return Outputs([self.net.decoder(features), self.auxiliary(features)])
 
     def outputs_at(self, auxiliary: float) -> list[float]:
         return [1.0, auxiliary]
@@ -40,9 +64,8 @@ class BaseStage(Stage):
 class MemoryStage(Stage):
     """Projections and fusion; encoder and decoder stay as they are, batch-norm statistics included."""
 
-    def __init__(self, net: LocalMemoryNet) -> None:
-        super().__init__()
-        self.net = net
+    def __init__(self, net: LocalMemoryNet, *, two: bool = False) -> None:
+        super().__init__(net, two=two)
         for part in (net.encoder, net.decoder):
             part.requires_grad_(False)
 
@@ -52,11 +75,11 @@ class MemoryStage(Stage):
         self.net.decoder.eval()
         return self
 
-    def forward(self, clips: Tensor) -> list[Tensor]:
+    def forward(self, clips: Tensor) -> Outputs:
         with torch.no_grad():
             features = self.net.encoder(_frames(clips))
-        last, keys, values = split_clips(self.net.projections(features), clips.shape[1])
-        return [self.net.decode(last, keys, values)]
+        encoded, frames = self.net.projections(features), clips.shape[1]
+        return Outputs([self.net.decode(*split_clips(encoded, frames))], self.decode_before(encoded, frames))
 
     def outputs_at(self, auxiliary: float) -> list[float]:
         return [1.0]
@@ -68,10 +91,6 @@ class JointStage(Stage):
     Batch-norm statistics stay: the decoder reads two kinds of features, whose mixed statistics would fit neither.
     """
 
-    def __init__(self, net: LocalMemoryNet) -> None:
-        super().__init__()
-        self.net = net
-
     def train(self, mode: bool = True) -> "JointStage":
         super().train(mode)
         for module in self.modules():
@@ -79,9 +98,11 @@ class JointStage(Stage):
                 module.eval()
         return self
 
-    def forward(self, clips: Tensor) -> list[Tensor]:
-        last, keys, values = split_clips(self.net.projections(self.net.encoder(_frames(clips))), clips.shape[1])
-        return [self.net.decode(last, keys, values), self.net.decode(last)]
+    def forward(self, clips: Tensor) -> Outputs:
+        encoded, frames = self.net.projections(self.net.encoder(_frames(clips))), clips.shape[1]
+        last, keys, values = split_clips(encoded, frames)
+        logits = [self.net.decode(last, keys, values), self.net.decode(last)]
+        return Outputs(logits, self.decode_before(encoded, frames))
 
     def outputs_at(self, auxiliary: float) -> list[float]:
         return [1.0, auxiliary]
@@ -102,12 +123,13 @@ def _clips(parts: Tensor, frames: int) -> Tensor:
     return parts.reshape(-1, frames, *parts.shape[1:])
 
 
-def split_clips(encoded: Encoded, frames: int) -> tuple[Encoded, Tensor, Tensor]:
-    """Encoded (B * T, ., h, w) frames -> the clips' last frames, and keys and values of those before them.
+def split_clips(encoded: Encoded, frames: int, ago: int = 0) -> tuple[Encoded, Tensor, Tensor]:
+    """Encoded (B * T, ., h, w) frames -> the clips' frames `ago` before the last, and keys and values before those.
 
     In float32: dot products of half precision are too coarse for a softmax over hundreds of neighbours.
     """
+    at = frames - 1 - ago
     features = _clips(encoded.features, frames)
     query, query_value, keys, values = (_clips(part.float(), frames) for part in encoded[1:])
-    last = Encoded(features[:, -1], query[:, -1], query_value[:, -1], keys[:, -1], values[:, -1])
-    return last, keys[:, :-1], values[:, :-1]
+    frame = Encoded(features[:, at], query[:, at], query_value[:, at], keys[:, at], values[:, at])
+    return frame, keys[:, :at], values[:, :at]
