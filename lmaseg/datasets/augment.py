@@ -99,7 +99,8 @@ class ClipAugmenter:
 
 def seen_through(theta: Tensor, places: Tensor) -> Tensor:
     """Where (B, h, w, 2) places in pictures are seen in the views that the transforms (B, 2, 3) make of them."""
-    return torch.einsum("bij,bhwj->bhwi", theta[..., :2].inverse(), places - theta[:, None, None, :, 2])
+    back = torch.linalg.inv_ex(theta[..., :2]).inverse  # unlike inv(), does not make a GPU wait
+    return torch.einsum("bij,bhwj->bhwi", back, places - theta[:, None, None, :, 2])
 
 
 def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
