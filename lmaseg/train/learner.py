@@ -127,7 +127,7 @@ class Learner:
             return loss
         labels = sample_labels(views.labels, views.forth)  # of what both frames show
         loss = loss + BEFORE * total_loss([outputs.before], labels, weights, [1.0], **losses)
-        return loss + options.steady * unsteadiness(outputs.last[0], outputs.before, labels, views.forth, weights)
+        return loss + options.steady * unsteadiness(outputs.last[0], outputs.before, labels, views.forth)
 
     def mean_loss(self) -> float:
         """Of the steps since it was last asked for; the only moment at which a GPU is waited for."""

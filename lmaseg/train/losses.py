@@ -63,30 +63,29 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     return (losses * present).sum() / present.sum().clamp(min=1)
 
 
-def unsteadiness(last: Tensor, before: Tensor, labels: Tensor, forth: Tensor, weights: Tensor) -> Tensor:
+def unsteadiness(last: Tensor, before: Tensor, labels: Tensor, forth: Tensor) -> Tensor:
     """By how much two frames of a clip differ in what they say of the same places.
 
-    The squared distance of the class probabilities: its mean, weighted by class, over the labelled places that both
-    frames show. Only the frame that gives the true class less learns from it: were both drawn to each other, what is
-    thin and flickers most would be steadied by never being seen at all.
+    The squared distance of the class probabilities, averaged over the labelled places that both frames show. Only the
+    frame that gives the true class less learns from it: were both drawn to each other, what is thin and flickers most
+    would be steadied by never being seen at all.
 
     Args:
         last, before: (B, classes, h, w) logits of the last frame and of the one before.
         labels: (B, h, w) int64 class ids of the frame before, `IGNORED` where the last one does not show the place.
         forth: (B, h, w, 2) as in `lmaseg.datasets.augment.Views`.
-        weights: (classes,) float32.
 
     Returns:
         A scalar in [0, 2], 0 if nothing is labelled.
     """
     one = F.grid_sample(last.float().softmax(1), forth, padding_mode="border", align_corners=False)
     other = before.float().softmax(1)
-    truth = labels.clamp(max=len(weights) - 1)
-    first_is_better = one.gather(1, truth[:, None]) > other.gather(1, truth[:, None])  # (B, 1, h, w)
+    truth = labels.clamp(max=one.shape[1] - 1)[:, None]
+    first_is_better = one.gather(1, truth) > other.gather(1, truth)  # (B, 1, h, w)
     better, worse = torch.where(first_is_better, one, other), torch.where(first_is_better, other, one)
     distances = (worse - better.detach()).square().sum(1)  # (B, h, w)
-    counted = weights[truth] * (labels != IGNORED)
-    return (distances * counted).sum() / counted.sum().clamp(min=1e-6)
+    counted = labels != IGNORED
+    return (distances * counted).sum() / counted.sum().clamp(min=1)
 
 
 def _jaccard_steps(truth: Tensor) -> Tensor:
