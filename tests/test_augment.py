@@ -67,9 +67,9 @@ def test_what_the_frame_before_shows_is_found_in_the_last():
     inside = (seen.forth.abs() < 0.95).all(-1)
     smooth = seen.images[:, :, :2]  # the third channel has steps
     found = F.grid_sample(smooth[:, -1], seen.forth, align_corners=False)
-    mirrored_in = sample_labels(labels, seen.forth) != IGNORED
-    different = ((found - smooth[:, -2]).abs().amax(1) * 255)[inside & mirrored_in]
-    unmoved = ((smooth[:, -1] - smooth[:, -2]).abs().amax(1) * 255)[inside & mirrored_in]
+    labelled = sample_labels(labels, seen.forth) != IGNORED
+    different = ((found - smooth[:, -2]).abs().amax(1) * 255)[inside & labelled]
+    unmoved = ((smooth[:, -1] - smooth[:, -2]).abs().amax(1) * 255)[inside & labelled]
     assert different.quantile(0.9) < 0.5 < 2 < unmoved.quantile(0.5)
 
 

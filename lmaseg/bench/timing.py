@@ -60,8 +60,8 @@ class Stopwatch:
     def race(self, contenders: Sequence[Contender]) -> Times:
         """Run every contender in turn, repeat by repeat, until the time is up but at least `LEAST_REPEATS` times.
 
-        All but the long ones run twice in their turn and the second run counts: streaming finds its own data in the
-        caches, not that of another contender.
+        All but the long ones and those that wait run twice in their turn and the second run counts: streaming finds its
+        own data in the caches, not that of another contender.
         """
         samples: dict[str, list[float]] = {contender.name: [] for contender in contenders}
         first = {contender.name: self._wall(contender.call) for contender in contenders}

@@ -26,7 +26,7 @@ class Stage(nn.Module):
 
     Args:
         net: the network.
-        two: whether the frame before the last is of interest, too.
+        two: whether the frame before the last is of interest, too, to the stages that see it.
     """
 
     def __init__(self, net: LocalMemoryNet, *, two: bool = False) -> None:
@@ -48,7 +48,7 @@ class BaseStage(Stage):
     """Encoder and decoder on single frames, with an auxiliary head."""
 
     def __init__(self, net: LocalMemoryNet, *, two: bool = False) -> None:
-        super().__init__(net)
+        super().__init__(net, two=two)
         self.auxiliary = AuxiliaryHead(int(net.encoder.channels), net.spec.classes)  # type: ignore[arg-type]
         for part in (net.projections, net.fusion):
             part.requires_grad_(False)
