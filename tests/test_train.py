@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from lmaseg import checkpoint
+from lmaseg import attach, checkpoint
 from lmaseg.cli.train import train as train_command
 from lmaseg.datasets.clip import Clip, ClipFrame
 from lmaseg.datasets.folder import class_id_encoding, folder_clips
@@ -375,11 +375,18 @@ class TestNetwork:
         assert torch.equal(residual.projections.query_key.weight, residual.projections.memory_key.weight)
         assert adapted_network(residual, window=5).projections is residual.projections
 
+    def test_features_in_a_carrier_are_adapted_alike(self):
+        net = attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, fusion="residual")
+        assert adapted_network(net, window=5).projections is net.projections
+        other = adapted_network(net, fusion="sigmoid")
+        queries, keys = other.projections.projections.query_key, other.projections.projections.memory_key
+        assert torch.equal(queries.weight, keys.weight)
+
 
 class TestStages:
-    def changed(self, stage):
+    def changed(self, stage, make=tiny_net):
         """The parts of the network that a few steps of a stage change, and their buffers."""
-        net = tiny_net()
+        net = make()
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         learner = Learner(net, tiny_mixture(past=4), options(stage=stage, learning_rate=0.1))
         learner.prepare(None)
@@ -390,6 +397,14 @@ class TestStages:
     def test_base_trains_the_single_frame_network(self):
         parts = {name.split(".")[0] for name in self.changed("base")}
         assert parts == {"encoder", "decoder"}
+
+    @pytest.mark.parametrize("stage", ["base", "memory", "joint"])
+    def test_features_in_a_carrier_are_trained_alike(self, stage):
+        def carrying():
+            return attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, window=3)
+
+        parts = {name.split(".")[0] for name in self.changed(stage)}
+        assert {name.split(".")[0] for name in self.changed(stage, carrying)} == parts
 
     def test_memory_leaves_the_base_as_it_is(self):
         changed = self.changed("memory")
