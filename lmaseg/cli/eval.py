@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
 lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
-lmaseg eval --folder images/ labels/ --plot iou.png   your own frames
-lmaseg eval --folder images/ labels/ --classes camvid  labelled with other classes
+lmaseg eval --folder images/ labels/ --classes camvid  your own frames
 """
 
 
