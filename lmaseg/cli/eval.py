@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
 lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
-lmaseg eval --folder images/ labels/ --classes camvid  your own frames
+lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
 
 
