@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmaseg.errors import BatchError
-from lmaseg.images import SUFFIXES, ImageReader, is_image_source
+from lmaseg.images import ImageReader, is_image_source
+from lmaseg.pictures import SUFFIXES
 
 HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
 COLUMNS = ("source", "path", "video")  # what the first column of a CSV may be called, in lower case

@@ -17,8 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
+from lmaseg.pictures import MOST_PIXELS
 from lmaseg.video.inputs import display_name, is_endless, is_remote
-from lmaseg.video.media import MOST_PIXELS, TIMEOUT, decoder_for, open_media, reason, start_of, video_stream
+from lmaseg.video.media import TIMEOUT, decoder_for, open_media, reason, start_of, video_stream
 
 MOST_THREADS = 8  # decoding gains little beyond, and every thread holds frames of its own
 DEFAULT_RATE = Fraction(30)

@@ -13,10 +13,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
+from lmaseg.pictures import check_size
 from lmaseg.video.inputs import camera_device, display_name, is_camera, is_standard_input, is_url
 
 TIMEOUT = (10.0, 10.0)  # seconds to wait for an address or camera to open, and for its next packet
-MOST_PIXELS, LONGEST_SIDE = 2**27, 16384  # 16384x8192; what declares more is damaged or malicious
 PIPE_REMEDY = "pipe MKV or MPEG-TS, and give an MP4 whose index is at its end by name"
 LOCAL = {"protocol_whitelist": "file,crypto,data"}  # a playlist among files must not reach for the network
 HTTP = {"reconnect": "1", "reconnect_delay_max": "4"}  # resumes at the byte where it broke off
@@ -72,19 +72,6 @@ def decoder_for(stream: VideoStream) -> VideoCodecContext:
     transparent = CodecContext.create(name, "r")
     assert isinstance(transparent, VideoCodecContext)
     return transparent
-
-
-def check_size(width: int, height: int, name: str | Path) -> None:
-    """Refuse pictures that would take gigabytes each.
-
-    Raises:
-        VideoError: a side or an area beyond bounds.
-    """
-    if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
-        raise VideoError(
-            f"{name} is {width}x{height} pixels, beyond {LONGEST_SIDE} a side or {MOST_PIXELS // 10**6} million in all:"
-            " scale it down first"
-        )
 
 
 def start_of(container: InputContainer) -> Fraction:
