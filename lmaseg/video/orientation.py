@@ -1,9 +1,14 @@
 """Turning pictures upright by the display matrix a camera wrote into its file."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
+from av.filter import Graph
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
+
+LAST_KIND = 64  # FFmpeg 8 has about 30 kinds of data beside a frame
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ def orientation_of(frame: VideoFrame) -> Orientation | None:
 
     The matrix (a b u / c d v / x y w, ISO 14496-12) sends pixel (p, q) to (a p + c q, b p + d q), q counting down.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = _side_data(frame).get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation()
     a, b, _, c, d = (int(entry) for entry in np.frombuffer(matrix, np.int32)[:5])  # type: ignore[call-overload]
@@ -39,3 +44,19 @@ def orientation_of(frame: VideoFrame) -> Orientation | None:
     if b and c and not a and not d:
         return Orientation(True, flipped_x=c < 0, flipped_y=b < 0)
     return None
+
+
+def _side_data(frame: VideoFrame) -> SideDataContainer:
+    """What comes with a frame; without the kinds that PyAV has no name for, at which it would give up on all of it."""
+    try:
+        return frame.side_data
+    except ValueError:
+        pass
+    graph = Graph()
+    size = {"width": frame.width, "height": frame.height}
+    source = graph.add_buffer(format=frame.format, time_base=frame.time_base or Fraction(1), **size)
+    unnamed = range(max(kind.value for kind in Type) + 1, LAST_KIND)
+    removed = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in unnamed]
+    graph.link_nodes(source, *removed, graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull().side_data
