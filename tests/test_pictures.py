@@ -11,7 +11,7 @@ from PIL import Image, features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from lmaseg.datasets.folder import folder_clips
-from lmaseg.errors import DatasetError
+from lmaseg.errors import DatasetError, VideoError
 from lmaseg.images import ImageReader, open_source
 from lmaseg.labels import CAMVID, CITYSCAPES
 from lmaseg.pictures import pages_of, read_rgb
@@ -280,3 +280,60 @@ def test_labels_as_annotation_tools_write_them(tmp_path, labels, kind):
 def test_a_frame_without_labels_among_coloured_ones_is_unlabelled(tmp_path):
     (clip,) = folder_clips(*saved_label(tmp_path, Image.new("RGB", SIZE)), CITYSCAPES)
     assert (clip.label(0) == 255).all()
+
+
+def box(kind, *content):
+    data = b"".join(content)
+    return struct.pack(">I", len(data) + 8) + kind + data
+
+
+def inner(data, kind):
+    """The content of the first box of a kind, wherever in a file."""
+    at = data.index(kind) - 4
+    return data[at + 8 : at + struct.unpack_from(">I", data, at)[0]]
+
+
+def grid(tile, size, columns):
+    """An AVIF of `columns` times a tile of `size` pixels side by side, laid out as `avifenc --grid` does."""
+    coded = inner(tile, b"mdat")
+    width, height = size
+    numbers = range(2, 2 + columns)
+    items = [(1, b"grid"), *((number, b"av01") for number in numbers)]
+    infe = [box(b"infe", b"\2\0\0\0", struct.pack(">HH", item, 0), kind, b"\0") for item, kind in items]
+    sizes = [box(b"ispe", bytes(4), struct.pack(">II", across, height)) for across in (columns * width, width)]
+    ipco = box(b"ipco", *sizes, box(b"av1C", inner(tile, b"av1C")), box(b"pixi", b"\0\0\0\0\3\10\10\10"))
+    of_tiles = b"".join(struct.pack(">HBBBB", number, 3, 2, 0x83, 4) for number in numbers)
+    ipma = box(b"ipma", bytes(4), struct.pack(">I", 1 + columns), struct.pack(">HBBB", 1, 2, 1, 4), of_tiles)
+    layout = struct.pack(">BBBBHH", 0, 0, 0, columns - 1, columns * width, height)
+
+    def meta(begin):
+        where = [struct.pack(">HHHHII", 1, 1, 0, 1, 0, len(layout))]
+        where += [struct.pack(">HHHHII", number, 0, 0, 1, begin, len(coded)) for number in numbers]
+        return box(
+            b"meta",
+            bytes(4),
+            box(b"hdlr", bytes(8), b"pict", bytes(13)),
+            box(b"pitm", bytes(4), struct.pack(">H", 1)),
+            box(b"iloc", b"\1\0\0\0\x44\0", struct.pack(">H", 1 + columns), *where),
+            box(b"iinf", bytes(4), struct.pack(">H", len(items)), *infe),
+            box(b"iref", bytes(4), box(b"dimg", struct.pack(f">HH{columns}H", 1, columns, *numbers))),
+            box(b"iprp", ipco, ipma),
+            box(b"idat", layout),
+        )
+
+    kind = box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
+    return kind + meta(len(kind) + len(meta(0)) + 8) + box(b"mdat", coded)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_a_picture_in_tiles_is_whole_or_refused(tmp_path):
+    tile = tmp_path / "tile.avif"
+    Image.fromarray(scene(size=(64, 64))).save(tile, quality=100)
+    for name in ("grid.avif", "grid.heic"):
+        (tmp_path / name).write_bytes(grid(tile.read_bytes(), (64, 64), 3))
+    with open_source(tmp_path / "grid.avif") as reader:
+        (frame,) = reader
+    assert (reader.width, reader.height) == (192, 64)
+    assert np.abs(frame.image.astype(int) - np.tile(read_rgb(tile), (1, 3, 1))).mean() < 2  # chroma crosses the seams
+    with pytest.raises(VideoError, match=r"grid\.heic is a picture in 3 tiles.*convert it to JPEG or PNG first"):
+        open_source(tmp_path / "grid.heic")

@@ -66,7 +66,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     console.verbose = console.quiet = False
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
-        warnings.showwarning = lambda message, *_: warn(str(message))  # type: ignore[assignment]
+        warnings.showwarning = lambda message, *_: warn(str(message))
         try:
             code = app(args=arguments, prog_name="lmaseg", standalone_mode=False)
         except LmasegError as error:

@@ -47,9 +47,12 @@ def video_stream(container: InputContainer, source: str | Path) -> VideoStream:
     """The main video stream of an open file.
 
     Raises:
-        VideoError: it has none (a cover picture is not a video), no decoder for it is built in, or it is too large.
+        VideoError: it has none (a cover picture is not a video), no decoder for it is built in, it is too large, or in
+            tiles.
     """
     name = display_name(source)
+    if (tiles := sum(bool(part.disposition & Disposition.dependent) for part in container.streams.video)) > 1:
+        raise VideoError(f"{name} is a picture in {tiles} tiles, as phones store HEIC: convert it to JPEG or PNG first")
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
         raise VideoError(f"{name} has no video in it: give a file with a picture track")

@@ -5,10 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
-LAST_KIND = 64  # FFmpeg 8 has about 30 kinds of data beside a frame
+UNNAMED = range(
+    28, 64
+)  # numbers of the kinds of data beside a frame that PyAV 18 has no names for; FFmpeg 8 ends at 33
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def orientation_of(frame: VideoFrame) -> Orientation | None:
 
     The matrix (a b u / c d v / x y w, ISO 14496-12) sends pixel (p, q) to (a p + c q, b p + d q), q counting down.
     """
-    matrix = _side_data(frame).get("DISPLAYMATRIX")
+    matrix = _with_known_data(frame).side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation()
     a, b, _, c, d = (int(entry) for entry in np.frombuffer(matrix, np.int32)[:5])  # type: ignore[call-overload]
@@ -46,17 +47,16 @@ def orientation_of(frame: VideoFrame) -> Orientation | None:
     return None
 
 
-def _side_data(frame: VideoFrame) -> SideDataContainer:
-    """What comes with a frame; without the kinds that PyAV has no name for, at which it would give up on all of it."""
+def _with_known_data(frame: VideoFrame) -> VideoFrame:
+    """The frame without data beside it that PyAV has no name for: at one of those it gives up on all others, too."""
     try:
-        return frame.side_data
+        len(frame.side_data)
+        return frame
     except ValueError:
-        pass
-    graph = Graph()
-    size = {"width": frame.width, "height": frame.height}
-    source = graph.add_buffer(format=frame.format, time_base=frame.time_base or Fraction(1), **size)
-    unnamed = range(max(kind.value for kind in Type) + 1, LAST_KIND)
-    removed = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in unnamed]
+        graph = Graph()
+    time_base = frame.time_base or Fraction(1)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+    removed = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in UNNAMED]
     graph.link_nodes(source, *removed, graph.add("buffersink")).configure()
     graph.vpush(frame)
-    return graph.vpull().side_data
+    return graph.vpull()
