@@ -208,6 +208,13 @@ def test_a_file_gives_options_and_the_command_line_wins(tmp_path, capsys):
     assert "split" not in settings
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_as_windows_writes_it(clip, tmp_path, capsys, encoding):
+    (tmp_path / "run.toml").write_text("memory = 3\n", encoding=encoding)
+    assert run_cli("run", clip, "-o", tmp_path / "o.mp4", "--config", tmp_path / "run.toml", "--print-config") == 0
+    assert tomllib.loads(capsys.readouterr().out)["run"]["memory"] == 3
+
+
 def test_a_command_s_own_table_wins_over_what_is_for_all(tmp_path, capsys):
     file = config(tmp_path, "memory = 1\n[run]\nmemory = 2\n")
     assert printed(capsys, "run", "--config", file)["run"]["memory"] == 2

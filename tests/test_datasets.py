@@ -197,6 +197,33 @@ class TestFolder:
         )
 
 
+SECOND = 1403636579
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "step"),
+    [
+        (lambda second, nano: f"{second}{nano:09d}", 18, 2),
+        (lambda second, nano: f"cam0_{second}{nano // 1000:06d}", 30, 1),
+        (lambda second, nano: f"{second}.{nano // 1000:06d}", 29.7, 1),
+        (lambda second, nano: f"{second}_{nano}", 10, 3),  # nobody padded the nanoseconds
+        (lambda second, nano: f"left-{second}-{nano // 10**6:03d}", 15, 2),
+        (lambda second, nano: f"{second + nano // 10**9}", 1, 30),
+    ],
+)
+def test_times_as_names_are_one_clip(tmp_path: Path, name: Callable[[int, int], str], rate: float, step: int) -> None:
+    rng = np.random.default_rng(0)
+    times = [round(number * 10**9 / rate + rng.integers(10**5)) for number in range(40) if number not in (7, 8)]
+    times += [time + 3600 * 10**9 for time in times[:5]]
+    names = [name(SECOND + time // 10**9, time % 10**9) for time in times]
+    for each in names:
+        write_image(tmp_path / f"i/{each}.png")
+        write_ids(tmp_path / f"l/{each}.png", 1)
+    clips = folder_clips(tmp_path / "i", tmp_path / "l", CAMVID)
+    assert [[frame.name for frame in clip.frames] for clip in clips] == [names[:38], names[38:]]
+    assert {clip.step for clip in clips} == {step}
+
+
 class TestClip:
     def test_frames_may_come_from_functions(self) -> None:
         image = np.zeros((2, 3, 3), np.uint8)

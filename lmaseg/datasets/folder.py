@@ -1,7 +1,8 @@
 """A folder of images and a folder of label maps with matching stems, ids as they are."""
 
+import re
 from collections import defaultdict
-from itertools import groupby, zip_longest
+from itertools import groupby, pairwise, zip_longest
 from pathlib import Path
 
 from lmaseg.datasets.clip import (
@@ -20,6 +21,9 @@ from lmaseg.errors import DatasetError, VideoError
 from lmaseg.labels import CITYSCAPES, LabelSet
 from lmaseg.pictures import SUFFIXES, Page, Picture, pages_of
 
+STAMP = re.compile(r"(?P<before>|.*\D)(?P<seconds>1\d{9})(?P<mark>[._-]?)(?P<part>\d{1,9})?", re.ASCII | re.DOTALL)
+NANOSECONDS = 10**9
+GAP_SECONDS, GAP_FRAMES = 0.5, 10  # a step in time longer than both means that frames between are missing
 LABEL_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
@@ -77,17 +81,45 @@ def _check_stems(
 
 
 def clips_of_frames(frames: list[ClipFrame], labels: LabelSet, encoding: LabelEncoding) -> list[Clip]:
-    """Frames with numbers in their names -> clips in the order of sequence and number, cut at gaps and new sizes."""
+    """Frames with numbers in their names -> clips in the order of sequence and number, cut at gaps and new sizes.
+
+    Where names are times since 1970, as robots and phones store frames, it is gaps in time that cut.
+    """
     sequences: dict[str, list[tuple[int, ClipFrame]]] = defaultdict(list)
+    stamped: dict[str, list[tuple[re.Match[str], ClipFrame]]] = defaultdict(list)
     for frame in frames:
-        sequence, number = sequence_key(frame.name)
-        sequences[sequence].append((number or 0, frame))
+        if stamp := STAMP.fullmatch(frame.name):
+            stamped[stamp["before"]].append((stamp, frame))
+        else:
+            sequence, number = sequence_key(frame.name)
+            sequences[sequence].append((number or 0, frame))
     for numbered in sequences.values():
         numbered.sort(key=lambda item: (item[0], item[1].name))
     step = usual_step([number for number, _ in numbered] for numbered in sequences.values())
-    runs = [run for _, numbered in sorted(sequences.items()) for run in split_at_gaps(numbered, step)]
-    alike = [tuple(same) for run in runs for _, same in groupby((frame for _, frame in run), _size_of)]
-    return [Clip(frames[0].name, frames, labels, encoding, step) for frames in alike]
+    runs = [(step, run) for _, numbered in sorted(sequences.items()) for run in split_at_gaps(numbered, step)]
+    runs += [run for _, timed in sorted(stamped.items()) for run in _split_by_time(timed)]
+    alike = [(step, tuple(same)) for step, run in runs for _, same in groupby((frame for _, frame in run), _size_of)]
+    return [Clip(frames[0].name, frames, labels, encoding, step) for step, frames in alike]
+
+
+def _split_by_time(stamped: list[tuple[re.Match[str], ClipFrame]]) -> list[tuple[int, list[tuple[int, ClipFrame]]]]:
+    """Frames by their stamps, cut where more than `GAP_SECONDS` and `GAP_FRAMES` are missing, each run with its step.
+
+    A step is counted in frames of 30 a second, as where frames are numbered.
+    """
+    widest = max(len(stamp["part"] or "") for stamp, _ in stamped)
+    digits = next((digits for digits in (3, 6) if widest <= digits), 9)  # of a whole number after the seconds
+    timed = []
+    for stamp, frame in stamped:
+        part = stamp["part"] or ""
+        part = part.rjust(digits, "0") if stamp["mark"] in ("_", "-") else part
+        timed.append((int(stamp["seconds"] + part.ljust(9, "0")), frame))
+    timed.sort(key=lambda item: item[0])
+    usual = sorted(after - before for (before, _), (after, _) in pairwise(timed))[(len(timed) - 1) // 2 :][:1] or [1]
+    longest = max(GAP_SECONDS * NANOSECONDS, GAP_FRAMES * usual[0])
+    step = max(1, round(usual[0] * 30 / NANOSECONDS))
+    cuts = [i for i, ((before, _), (after, _)) in enumerate(pairwise(timed), 1) if after - before > longest]
+    return [(step, timed[first:last]) for first, last in pairwise([0, *cuts, len(timed)])]
 
 
 def _size_of(frame: ClipFrame) -> tuple[int, int] | None:
