@@ -102,7 +102,10 @@ def run(
     require_png(plot)
     end = end_time(start, duration, end)
     wanted = Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report, plot=plot)
-    jobs = _jobs(sources, output, wanted)
+    from lmaseg.images import gathered
+
+    sources = gathered(sources)
+    jobs = _jobs(sources, output, replace(wanted, source=sources[0]))
     check_apart([path for job in jobs for path in job.files], [source for source in sources if source != "-"])
 
     from lmaseg.render import VIEWS
@@ -161,6 +164,7 @@ def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
 
     One alone goes to the outputs named, several to files named after them in folders.
     """
+    from lmaseg.images import name_of
     from lmaseg.video import SUFFIXES
 
     is_video = output.suffix.lower() in SUFFIXES
@@ -168,7 +172,7 @@ def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
         return [_one_job(output, is_video, wanted)]
     if output == PIPE or is_video or wanted.lines or wanted.report or wanted.plot:
         raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report or --plot")
-    stems = [Path(source).stem for source in sources]
+    stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
