@@ -17,7 +17,7 @@ from lmaseg.bench.report import NetworkFigures, Stage, StageFigures, Variant
 from lmaseg.bench.timing import Call, Contender, Stopwatch, peak_memory, recorded
 from lmaseg.bench.workload import Straightforward, Workload, full_memory, look_back
 from lmaseg.models import Encoded, LocalMemoryNet, fold
-from lmaseg.models.lma import NoProjections
+from lmaseg.models.projections import NoProjections
 from lmaseg.render import View
 from lmaseg.stream import labels_at, preprocess
 
