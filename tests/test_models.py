@@ -135,7 +135,7 @@ class TestBlend:
         assert torch.allclose(fusion(features, attended), features, atol=1e-5)
 
     def test_an_untrained_memory_steadies_labels(self):
-        """Frames that differ by noise alone, segmented by the bundled network with a memory it was never trained for."""
+        """Frames that differ by noise alone, seen by the bundled network with a memory it was never trained for."""
         single = lmaseg.load()
         single = build(ModelSpec("erfnet", 11), CAMVID, single.preprocess)
         trained = lmaseg.load().state_dict()

@@ -59,12 +59,11 @@ from lmaseg.cli.train_options import (
     Stage,
     StageOption,
     Steady,
-    Street,
     Val,
+    ValClasses,
     ValFolder,
     WarmUp,
     Window,
-    Workers,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = """
-lmaseg train --camvid CamVid --street 16 -o runs/base
+lmaseg train --camvid CamVid -o runs/base
 lmaseg train --stage memory --init runs/base/best.safetensors \\
     --camvid CamVid -o runs/memory
 lmaseg train --folder images/ labels/ --classes camvid -o runs/mine
@@ -88,11 +87,11 @@ def train(
     camvid: CamVid = None,
     cityscapes: Cityscapes = None,
     folder: Folder = None,
-    street: Street = 0,
     mix: Mix = None,
     hold_out: HoldOut = None,
     val: Val = True,
     val_folder: ValFolder = None,
+    val_classes: ValClasses = None,
     stage: StageOption = Stage.BASE,
     init: Init = None,
     resume: Resume = False,
@@ -124,7 +123,6 @@ def train(
     distant: Distant = None,
     seed: Seed = None,
     device: Device = "auto",
-    workers: Workers = 0,
     validate_every: Every = None,
     save_minutes: SaveMinutes = None,
     minutes: Minutes = None,
@@ -148,9 +146,9 @@ def _train(
     """Put together what the command line names, and train; returns where that ended."""
     from lmaseg import train as library
     from lmaseg.evaluate import process_group
+    from lmaseg.labels import label_set
 
     sets = {name: settings[name] for name in ("camvid", "cityscapes")}
-    drawn = {name: settings[name] for name in ("street", "workers")} | {"rank": _rank()}
     with process_group(settings["device"]) as device:
         _tune(device)
         if _rank() == 0:
@@ -160,9 +158,14 @@ def _train(
         clips, held = training_clips(
             net.labels, options.past_frames, folder=settings["folder"], hold_out=settings["hold_out"], **sets
         )
-        mixture = make_mixture(net, options, clips, mix=settings["mix"] or {}, on_frame=display.reading, **drawn)
+        mixture = make_mixture(net, options, clips, mix=settings["mix"] or {}, on_frame=display.reading)
         to_score = validation_clips(
-            net, options, folder=settings["val_folder"], held_out=held, **(sets if settings["val"] else {})
+            net,
+            options,
+            folder=settings["val_folder"],
+            folder_labels=label_set(settings["val_classes"]) if settings["val_classes"] else net.labels,
+            held_out=held,
+            **(sets if settings["val"] else {}),
         )
         display.introduce(net.spec, mixture.describe())
         for progress in library.train(
@@ -233,7 +236,7 @@ def _label_set(settings: dict[str, Any]) -> "LabelSet":
     from lmaseg.labels import CAMVID, CITYSCAPES
 
     wanted = settings["classes"]
-    if wanted is None and settings["cityscapes"] and not (settings["camvid"] or settings["street"]):
+    if wanted is None and settings["cityscapes"] and not settings["camvid"]:
         wanted = Classes.CITYSCAPES
     return CITYSCAPES if wanted is Classes.CITYSCAPES else CAMVID
 

@@ -43,10 +43,6 @@ Folder = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="IMAGES LABELS", help="Your own: images, and PNG class ids.", rich_help_panel=DATA),
 ]
-Street = Annotated[
-    int,
-    typer.Option(min=0, help="Procedural street clips to hold; new ones replace them.", rich_help_panel=DATA),
-]
 Mix = Annotated[
     Any,
     typer.Option(parser=parse_mix, metavar="NAME=WEIGHT,...", help="Shares of the sources.", rich_help_panel=DATA),
@@ -60,6 +56,14 @@ ValFolder = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="IMAGES LABELS", help="Validate with this, too.", rich_help_panel=DATA),
 ]
+ValClasses = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES|FILE.toml",
+        help="What the label maps of --val-folder mean, as --classes does; default: the network's classes.",
+        rich_help_panel=DATA,
+    ),
+]
 StageOption = Annotated[Stage, typer.Option(help="What is trained.", rich_help_panel=START)]
 Init = Annotated[Path | None, typer.Option(help="Start from this checkpoint.", rich_help_panel=START)]
 Resume = Annotated[bool, typer.Option(help="Go on with the run in --out, if there is one.", rich_help_panel=START)]
@@ -72,7 +76,7 @@ Size = Annotated[
 ]
 Window = Annotated[int | None, typer.Option(help="Attention window, odd, in cells of 8 pixels.", rich_help_panel=START)]
 Memory = Annotated[int | None, typer.Option(min=1, help="Past frames the network remembers.", rich_help_panel=START)]
-Fusion = Annotated[str | None, typer.Option(help="Of a fresh memory: blend, sigmoid-do1, sigmoid, residual.", rich_help_panel=START)]
+Fusion = Annotated[str | None, typer.Option(help="blend, sigmoid-do1, sigmoid or residual.", rich_help_panel=START)]
 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Default: 100.", rich_help_panel=RECIPE)]
 EpochSteps = Annotated[
@@ -110,7 +114,6 @@ Distant = Annotated[
 ]
 
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all chance: 0.", rich_help_panel=RUN)]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that draw streets.", rich_help_panel=RUN)]
 Minutes = Annotated[float | None, typer.Option(help="Stop after this long, to resume later.", rich_help_panel=RUN)]
 Every = Annotated[int | None, typer.Option(min=1, help="Epochs between validations: 10.", rich_help_panel=RUN)]
 SaveMinutes = Annotated[float | None, typer.Option(min=0, help="Between saves of the state: 2.", rich_help_panel=RUN)]
