@@ -8,13 +8,18 @@ from torch.nn import functional as F
 
 import lmaseg
 from lmaseg import CAMVID, CITYSCAPES
-from lmaseg.models import BACKBONES, ModelSpec, Preprocess, build, with_memory
+from lmaseg.models import BACKBONES, ModelSpec, Preprocess, build, lean, with_memory
 from lmaseg.models.halves import Carrier, FirstHalf
 
 
 class TestErfnet(NetworkTests):
     def make(self):
         return build(with_memory(ModelSpec("erfnet", 11), 128), CAMVID, Preprocess())
+
+
+class TestLean(NetworkTests):
+    def make(self):
+        return build(with_memory(ModelSpec("lean", 19), lean.Encoder.channels), CITYSCAPES, Preprocess())
 
 
 class TestPspnet50(NetworkTests):
