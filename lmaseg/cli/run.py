@@ -1,6 +1,5 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lmaseg.cli.console import complain, console, say
+from lmaseg.cli.console import complain, complain_unexpected, console, say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, end_time
@@ -104,8 +103,6 @@ def run(
     end = end_time(start, duration, end)
     wanted = Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report, plot=plot)
     jobs = _jobs(sources, output, wanted)
-
-    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
     check_apart([path for job in jobs for path in job.files], [source for source in sources if source != "-"])
 
     from lmaseg.render import VIEWS
@@ -143,10 +140,13 @@ def _run_all(jobs: list[Job], settings: Settings) -> None:
     for job in jobs:
         try:
             stopped = run_job(job, settings)
-        except LmasegError as error:
+        except Exception as error:
             if len(jobs) == 1:
                 raise
-            complain(str(error))
+            if isinstance(error, LmasegError):
+                complain(str(error))
+            else:
+                complain_unexpected(error)
             failed += 1
             continue
         if stopped:
