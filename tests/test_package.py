@@ -16,7 +16,7 @@ GUIDE = Path(__file__).parents[1] / "assets" / "guides" / "contributing.md"
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
     {"_version", "errors", "labels", "paths"},
-    {"kernels", "attention", "video", "images", "maps", "render", "metrics", "stages"},
+    {"kernels", "attention", "pictures", "video", "images", "maps", "render", "metrics", "stages"},
     {"models", "datasets", "sinks"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
@@ -26,7 +26,8 @@ LAYERS = [
 MAY = {
     "labels": {"errors"},
     "paths": {"errors"},
-    "images": {"video"},
+    "images": {"pictures", "video"},
+    "video": {"pictures"},
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
