@@ -48,7 +48,7 @@ lmaseg batch --status out/                            how far it is
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SOURCE",
+        metavar="SOURCE...",
         help="Videos, quoted patterns of them, folders or quoted patterns of images.",
         show_default=False,
     ),

@@ -17,7 +17,9 @@ lmaseg convert erfnet_lma.pth -o net.safetensors --memory-frames 4
 
 Weights = Annotated[
     Path,
-    typer.Argument(help="A .pth file: LMANet with ERFNet or PSPNet, ERFNet's own weights, or semseg's PSPNet."),
+    typer.Argument(
+        metavar="PATH", help="A .pth file: LMANet with ERFNet or PSPNet, ERFNet's own weights, or semseg's PSPNet."
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")]
 MemoryFrames = Annotated[int, typer.Option(min=1, help="Past frames LMANet's memory holds.", rich_help_panel=NETWORK)]

@@ -22,7 +22,7 @@ class ViewName(StrEnum):
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE",
+        metavar="SOURCE...",
         help="Videos, folders of images, quoted globs such as 'frames/*.png', addresses (rtsp://, https://), a camera "
         "(camera:0), or - for standard input.",
     ),
