@@ -1,6 +1,6 @@
 """Label sets: what the class ids mean, how they are drawn and how they map to Cityscapes train ids."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 Color = tuple[int, int, int]
 
@@ -153,34 +153,3 @@ CITYSCAPES_CATEGORIES = (
 def categories(labels: LabelSet) -> tuple[str | None, ...]:
     """The Cityscapes category of each class of a label set; None for a class without a train id."""
     return tuple(CITYSCAPES_CATEGORIES[i] if i < len(CITYSCAPES_CATEGORIES) else None for i in labels.train_ids)
-
-
-# By train id. No two are closer than 11 in OKLab (x 100), where the official person and rider are 8 apart, fence and
-# pole 6; none is darker than 53, where the official truck is 18.
-SCREEN_COLORS: tuple[Color, ...] = (
-    (165, 95, 220),  # road
-    (255, 125, 230),  # sidewalk
-    (200, 135, 110),  # building
-    (125, 125, 165),  # wall
-    (250, 190, 160),  # fence
-    (245, 245, 235),  # pole
-    (255, 150, 0),  # traffic light
-    (255, 220, 0),  # traffic sign
-    (45, 185, 75),  # vegetation
-    (165, 250, 110),  # terrain
-    (120, 195, 255),  # sky
-    (255, 30, 50),  # person
-    (0, 240, 205),  # rider
-    (40, 110, 255),  # car
-    (0, 165, 205),  # truck
-    (0, 125, 120),  # bus
-    (140, 140, 0),  # train
-    (120, 40, 250),  # motorcycle
-    (205, 40, 135),  # bicycle
-)
-
-
-def for_screens(labels: LabelSet) -> LabelSet:
-    """A label set in brighter colours that are easier to tell apart; those that are not Cityscapes' own stay."""
-    brighter = dict(zip(CITYSCAPES.colors, SCREEN_COLORS, strict=True))
-    return replace(labels, colors=tuple(brighter.get(color, color) for color in labels.colors))

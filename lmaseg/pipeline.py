@@ -12,9 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+from lmaseg.cuts import CutDetector
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
-from lmaseg.stream import CutDetector, Pending, Segmenter
+from lmaseg.stream import Pending, Segmenter
 from lmaseg.video import Frame
 
 
@@ -78,7 +79,8 @@ def segment_video(
     >>> import lmaseg
     >>> from fractions import Fraction
     >>> from lmaseg.maps import LabelMapWriter
-    >>> from lmaseg.sinks import LabelMaps
+    >>> from lmaseg.cuts import CutDetector
+from lmaseg.sinks import LabelMaps
     >>> from lmaseg.video import VideoReader, VideoWriter
     >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
     ...     for pts in range(3):
@@ -169,7 +171,7 @@ class _Run:
 
     def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[Item]) -> None:
         began = time.perf_counter()
-        labels, *others = pending.result(), pending.confidence(), pending.alone()
+        labels, *others = pending.result(), pending.confidence(), pending.alone(), pending.drawn()
         self._model_seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:

@@ -27,6 +27,8 @@ class Labelled(NamedTuple):
     """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
     alone: np.ndarray | None = None
     """(H, W) uint8 class ids of the frame without its past, where the segmenter tells them."""
+    drawn: np.ndarray | None = None
+    """(H, W) uint8 class ids with smooth edges, to draw, where the segmenter tells them."""
 
 
 class Sink:
@@ -63,7 +65,8 @@ class OverlayVideo(Sink):
         self._writer, self._view = writer, view
 
     def write(self, seen: Labelled) -> None:
-        self._writer.write(self._view(seen.frame.image, seen.labels), seen.frame.pts)
+        labels = seen.labels if seen.drawn is None else seen.drawn
+        self._writer.write(self._view(seen.frame.image, labels), seen.frame.pts)
 
     def skip(self, frame: Frame) -> None:
         self._writer.skip(frame.pts)

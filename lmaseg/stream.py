@@ -31,10 +31,12 @@ class Segmenter:
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
             rounding.
         confidence: whether to tell the probability of each pixel's class, too.
+        drawn: whether to tell labels to draw, too: their edges are smooth.
+        min_confidence: probability below which a pixel is left unlabelled: its class id is `UNSURE`.
 
     Raises:
         ValueError: a size under 32 or over 8192 pixels, a negative memory, one for a
-            network that has none, or a batch under 1.
+            network that has none, a batch under 1, or a min_confidence that is no probability.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Segmenter:
         dtype: torch.dtype | None = None,
         batch: int = 1,
         confidence: bool = False,
+        drawn: bool = False,
+        min_confidence: float = 0.0,
     ) -> None:
         for side in (size,) if isinstance(size, int) else size or ():
             if not SMALLEST <= side <= LONGEST:
@@ -53,6 +57,8 @@ class Segmenter:
                 )
         if memory and not net.spec.has_memory:
             raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"a least confidence of {min_confidence:g} is not between 0 and 1: give a probability")
         weight = next(net.parameters())
         self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
         self.net, self.batch = net, batch
@@ -61,9 +67,7 @@ class Segmenter:
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
         self._size = size
-        self._decide: Callable[[Tensor, int, int], Decided] = (
-            labels_and_confidence_at if confidence else _labels_alone_at
-        )
+        self._confidence, self._drawn, self._min_confidence = confidence, drawn, min_confidence
         self._graph: _Graph | None = None
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -124,12 +128,20 @@ class Segmenter:
 
     def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> "Decided":
         """What is decided of encoded frames, in the light of their past, at their own size."""
-        return self._decide(self._folded.decode(group, past.keys, past.values)[..., : working[0], : working[1]], *size)
+        logits = self._folded.decode(group, past.keys, past.values)[..., : working[0], : working[1]]
+        decided = decide(logits, *size, confidence=self._confidence, min_confidence=self._min_confidence)
+        if self._drawn:
+            smooth = smoothed(logits, working)
+            decided[DRAWN] = decide(smooth, *size, min_confidence=self._min_confidence)[LABELS]
+        return decided
 
 
 Decided = dict[str, Tensor]
-"""LABELS (N, H, W) uint8; if wanted, CONFIDENCE (N, H, W) float32 in them, and ALONE, labels of frames without past."""
-LABELS, CONFIDENCE, ALONE = "labels", "confidence", "alone"
+"""LABELS (N, H, W) uint8; if wanted, CONFIDENCE (N, H, W) float32 in them, DRAWN, labels with smooth edges, and ALONE,
+labels of frames without past."""
+LABELS, CONFIDENCE, DRAWN, ALONE = "labels", "confidence", "drawn", "alone"
+UNSURE = 255
+"""The class id of a pixel that is left unlabelled."""
 
 
 class Pending:
@@ -154,6 +166,10 @@ class Pending:
     def confidence(self) -> np.ndarray | None:
         """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
         return self._part(CONFIDENCE)
+
+    def drawn(self) -> np.ndarray | None:
+        """Class ids (N, H, W) uint8 with smooth edges, if the segmenter tells them."""
+        return self._part(DRAWN)
 
     def alone(self) -> np.ndarray | None:
         """Class ids (N, H, W) uint8 of each frame without its past, if the segmenter tells them."""
@@ -249,52 +265,29 @@ def labels_at(logits: Tensor, height: int, width: int) -> Tensor:
     return logits.argmax(1).to(torch.uint8)
 
 
-def labels_and_confidence_at(logits: Tensor, height: int, width: int) -> Decided:
+def labels_and_confidence_at(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """As `labels_at`, with the (B, height, width) float32 probabilities of the classes decided for."""
     if logits.shape[-2:] != (height, width):
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     confidence, labels = logits.float().softmax(1).max(1)
-    return {LABELS: labels.to(torch.uint8), CONFIDENCE: confidence}
+    return labels.to(torch.uint8), confidence
 
 
-def _labels_alone_at(logits: Tensor, height: int, width: int) -> Decided:
-    return {LABELS: labels_at(logits, height, width)}
+def decide(
+    logits: Tensor, height: int, width: int, *, confidence: bool = False, min_confidence: float = 0.0
+) -> Decided:
+    """LABELS of (B, classes, h, w) logits, `UNSURE` below a probability, and if wanted CONFIDENCE."""
+    if not (confidence or min_confidence):
+        return {LABELS: labels_at(logits, height, width)}
+    labels, chances = labels_and_confidence_at(logits, height, width)
+    decided = {LABELS: labels.masked_fill(chances < min_confidence, UNSURE)}
+    return {**decided, CONFIDENCE: chances} if confidence else decided
 
 
-class CutDetector:
-    """Tells whether a frame opens a new shot, from that frame and the one before it alone."""
+def smoothed(logits: Tensor, working: Sequence[int]) -> Tensor:
+    """(B, classes, h, w) logits at half their height and width, if they have as many rows and columns as the frame.
 
-    GRID = 24  # thumbnail side: coarse enough that driving hardly changes it
-    THRESHOLD = 0.2  # measured: neighbouring frames of driving stay under 0.1, of a fire under 0.16; cuts are over 0.25
-
-    def __init__(self) -> None:
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __call__(self, frame: np.ndarray) -> bool:
-        """True when (H, W, 3) uint8 RGB shows another scene than the frame before it; False for the first frame."""
-        thumbnail = _thumbnail(frame, self.GRID)
-        current = thumbnail, _histogram(thumbnail)
-        last, self._last = self._last, current
-        return last is not None and self.distance(last, current) > self.THRESHOLD
-
-    @staticmethod
-    def distance(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
-        """0 (the same) .. 1: the geometric mean of how far layout and colours of two thumbnails differ."""
-        layout = np.abs(a[0] - b[0]).mean() / 128
-        colours = np.abs(a[1] - b[1]).sum() / 2
-        return float(np.sqrt(layout * colours))
-
-
-def _thumbnail(frame: np.ndarray, grid: int) -> np.ndarray:
-    """(grid, grid, 3) float32 means over blocks, sampled sparsely so that large frames cost no more than small ones."""
-    rows = np.linspace(0, frame.shape[0] - 1, grid * 4).astype(int)
-    columns = np.linspace(0, frame.shape[1] - 1, grid * 4).astype(int)
-    samples = frame[rows][:, columns].astype(np.float32)
-    return samples.reshape(grid, 4, grid, 4, 3).mean((1, 3))
-
-
-def _histogram(thumbnail: np.ndarray) -> np.ndarray:
-    """Share of cells per colour, 4 levels a channel: (64,) float32 summing to 1."""
-    levels = (thumbnail / 64).astype(int).clip(0, 3)
-    codes = levels[..., 0] * 16 + levels[..., 1] * 4 + levels[..., 2]
-    return np.bincount(codes.ravel(), minlength=64).astype(np.float32) / codes.size
+    Where a network decides for every pixel by a transposed convolution, neighbours come of different weights, which
+    combs the edges. The mean of two by two pixels does not have that pattern, and interpolates to smooth edges.
+    """
+    return F.avg_pool2d(logits, 2, ceil_mode=True) if logits.shape[-2] >= working[0] else logits

@@ -14,7 +14,7 @@ PACKAGE = Path(lmaseg.__file__).parent
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
     {"_version", "errors", "labels", "paths"},
-    {"kernels", "attention", "video", "images", "maps", "render", "metrics", "stages"},
+    {"kernels", "attention", "video", "images", "maps", "render", "metrics", "stages", "cuts", "coco", "zones"},
     {"models", "datasets", "sinks"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},

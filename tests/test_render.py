@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from lmaseg import CAMVID, CITYSCAPES, LabelSet
-from lmaseg.labels import for_screens
-from lmaseg.render import CORNERS, KEPT, VIEWS, Legend, color_map, edges, indexed, overlay
+from lmaseg.render import CORNERS, KEPT, VIEWS, Legend, color_map, edges, for_screens, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
 IMAGE = np.array([[[0, 0, 0], [255, 255, 255]], [[10, 200, 30], [90, 90, 90]]], np.uint8)

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lmaseg import coco
+
+mask = pytest.importorskip("pycocotools.mask")
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 70)), elements=st.sampled_from([0, 1, 2, 255])))
+def test_annotations_are_what_pycocotools_makes_of_the_masks(labels):
+    found = list(coco.annotations(labels, 3, image_id=5))
+    assert [annotation["category_id"] - 1 for annotation in found] == sorted(set(labels.ravel().tolist()) - {255})
+    for annotation in found:
+        truth = mask.encode(np.asfortranarray(labels == annotation["category_id"] - 1))
+        assert annotation["segmentation"] == {"size": truth["size"], "counts": truth["counts"].decode()}
+        assert annotation["area"] == mask.area(truth)
+        assert annotation["bbox"] == mask.toBbox(truth).tolist()
+
+
+def test_long_runs_are_packed_as_pycocotools_does():
+    labels = np.zeros((1100, 2000), np.uint8)
+    labels[3:1090, 100:1900] = 1
+    labels[500, 700] = 2
+    for annotation in coco.annotations(labels, 3, image_id=1):
+        truth = mask.encode(np.asfortranarray(labels == annotation["category_id"] - 1))
+        assert annotation["segmentation"]["counts"] == truth["counts"].decode()
+
+
+def test_ids_of_annotations_are_unique_and_not_0():
+    labels = np.arange(3, dtype=np.uint8)[None]
+    ids = [annotation["id"] for image in (1, 2, 3) for annotation in coco.annotations(labels, 3, image)]
+    assert ids == list(range(1, 10))
