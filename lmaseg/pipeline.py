@@ -66,32 +66,32 @@ def segment_video(
 ) -> Iterator[Progress]:
     """Segment every frame of an open source into every sink, yielding progress about ten times a second.
 
-    Decoding, the network, and drawing and writing run on a thread each. Frames marked `warm_up` fill the memory and
-    go no further; a gap in the source, and a cut unless `reset_at_cuts` is off, empties the memory.
+        Decoding, the network, and drawing and writing run on a thread each. Frames marked `warm_up` fill the memory and
+        go no further; a gap in the source, and a cut unless `reset_at_cuts` is off, empties the memory.
 
-    Args:
-        stop: when set, the run ends after the frame in hand; the sinks close what they have under `.part` names.
-        done: frames that the sinks hold from a run that was cut short: they only warm up the memory.
+        Args:
+            stop: when set, the run ends after the frame in hand; the sinks close what they have under `.part` names.
+            done: frames that the sinks hold from a run that was cut short: they only warm up the memory.
 
-    Raises:
-        Whatever the first stage to fail raised, after all stages have ended.
+        Raises:
+            Whatever the first stage to fail raised, after all stages have ended.
 
-    >>> import lmaseg
-    >>> from fractions import Fraction
-    >>> from lmaseg.maps import LabelMapWriter
-    >>> from lmaseg.cuts import CutDetector
-from lmaseg.sinks import LabelMaps
-    >>> from lmaseg.video import VideoReader, VideoWriter
-    >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
-    ...     for pts in range(3):
-    ...         writer.write(np.full((64, 96, 3), 80 * pts, np.uint8), pts)
-    >>> segmenter, as_they_are = lmaseg.Segmenter(lmaseg.load()), np.arange(256, dtype=np.uint8)
-    >>> with VideoReader("in.mp4") as reader:
-    ...     maps = LabelMaps(LabelMapWriter("maps", segmenter.net.labels), as_they_are)
-    ...     for progress in segment_video(reader, segmenter, [maps]):
-    ...         seconds_left = progress.total and progress.seconds * (progress.total / max(1, progress.frames) - 1)
-    >>> progress.frames, progress.finished
-    (3, True)
+        >>> import lmaseg
+        >>> from fractions import Fraction
+        >>> from lmaseg.maps import LabelMapWriter
+        >>> from lmaseg.cuts import CutDetector
+    from lmaseg.sinks import LabelMaps
+        >>> from lmaseg.video import VideoReader, VideoWriter
+        >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
+        ...     for pts in range(3):
+        ...         writer.write(np.full((64, 96, 3), 80 * pts, np.uint8), pts)
+        >>> segmenter, as_they_are = lmaseg.Segmenter(lmaseg.load()), np.arange(256, dtype=np.uint8)
+        >>> with VideoReader("in.mp4") as reader:
+        ...     maps = LabelMaps(LabelMapWriter("maps", segmenter.net.labels), as_they_are)
+        ...     for progress in segment_video(reader, segmenter, [maps]):
+        ...         seconds_left = progress.total and progress.seconds * (progress.total / max(1, progress.frames) - 1)
+        >>> progress.frames, progress.finished
+        (3, True)
     """
     run = _Run(reader, segmenter, sinks, stop or threading.Event(), reset_at_cuts, done)
     stages = Stages()
