@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from lmaseg import CAMVID, CITYSCAPES, LabelSet
+from lmaseg.cli.preview import oklab
 from lmaseg.render import CORNERS, KEPT, VIEWS, Legend, color_map, edges, for_screens, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
@@ -91,7 +92,7 @@ def test_outlines_have_each_sides_colour_and_leave_out_what_is_not_drawn():
 
 
 def test_screen_colours_can_be_told_apart_and_are_not_dark():
-    colors = in_oklab(np.array(for_screens(CITYSCAPES).colors))
+    colors = oklab(np.array(for_screens(CITYSCAPES).colors))
     distances = np.linalg.norm(colors[:, None] - colors, axis=-1)
     assert distances[~np.eye(len(colors), dtype=bool)].min() > 11
     assert colors[:, 0].min() > 50
@@ -101,15 +102,6 @@ def test_screen_colours_can_be_told_apart_and_are_not_dark():
 def test_colours_that_are_not_those_of_cityscapes_stay_on_screens():
     own = LabelSet("own", ("car", "gravel"), (CITYSCAPES.colors[13], (1, 2, 3)), (13, 255))
     assert for_screens(own).colors == (for_screens(CITYSCAPES).colors[13], (1, 2, 3))
-
-
-def in_oklab(colors):
-    """(N, 3) uint8 sRGB -> (N, 3) lightness, green to red, blue to yellow, times 100 (Ottosson 2020)."""
-    levels = colors / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    to_cones = [[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], [0.08830, 0.28172, 0.62998]]
-    to_lab = [[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]]
-    return 100 * np.cbrt(linear @ np.transpose(to_cones)) @ np.transpose(to_lab)
 
 
 def shown_colors(picture):
