@@ -14,8 +14,6 @@ from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory
 from lmaseg.models.cut import OnFrom, UpTo
 from lmaseg.models.halves import (
     Carrier,
-    CarryingFusion,
-    CarryingProjections,
     FirstHalf,
     SecondHalf,
     WholeDecoder,
@@ -85,13 +83,13 @@ def attach(
         if figure not in (None, getattr(found, name)):
             raise ValueError(f"the network has {name}={getattr(found, name)}, not {figure}")
     spec = ModelSpec(builder, found.classes, memory_frames, window, key_channels, value_channels, fusion)
-    projections, fuse = build_memory(spec, found.channels)
+    projections, fuse = build_memory(spec, first)
     weight = next(network.parameters(), torch.empty(0))
     net = LocalMemoryNet(
         first,
         second,
-        CarryingProjections(projections).to(weight),
-        CarryingFusion(fuse).to(weight),
+        projections.to(weight),
+        fuse.to(weight),
         spec=spec,
         labels=labels or numbered_labels(found.classes),
         preprocess=preprocess or Preprocess(),

@@ -88,7 +88,7 @@ def test_help_does_not_wait_for_torch():
 
 
 def test_networks_and_datasets_do_not_need_av():
-    loaded = modules_after("import lmaseg.checkpoint, lmaseg.stream, lmaseg.datasets.street")
+    loaded = modules_after("import lmaseg.checkpoint, lmaseg.stream, lmaseg.datasets.folder")
     assert "av" not in loaded
 
 
