@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lmaseg.errors import NoFrameError, VideoError
-from lmaseg.video import Frame, VideoReader, VideoWriter
+from lmaseg.video import Frame, VideoReader
 from lmaseg.video.media import TIMEOUT, check_size
 from lmaseg.video.span import Span
 
@@ -66,33 +66,6 @@ def open_source(
         live=live,
         seek=seek,
         timeout=timeout,
-    )
-
-
-def writer_like(
-    reader: "VideoReader | ImageReader",
-    path: Path,
-    *,
-    size: tuple[int, int],
-    copy_from: str | Path | None,
-    **options: Any,
-) -> VideoWriter:
-    """A writer for frames of (width, height) pixels at the times of a reader's frames.
-
-    Args:
-        copy_from: as in `VideoWriter`, which gets it where there is sound that can be read again.
-        options: further arguments of `VideoWriter`: codec, crf, start, end, overwrite, keep.
-    """
-    has_sound = isinstance(reader, VideoReader) and reader.repeatable
-    return VideoWriter(
-        path,
-        width=size[0],
-        height=size[1],
-        time_base=reader.time_base,
-        rate=reader.rate,
-        sample_aspect_ratio=reader.sample_aspect_ratio,
-        copy_from=copy_from if has_sound else None,
-        **options,
     )
 
 

@@ -1,7 +1,8 @@
 """Streaming: one frame in, one label map out, with constant memory."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,15 @@ class Segmenter:
             self._graph = _Graph(pixels.to(self.device), self._label)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells the network's weights from others."""
+        told = hashlib.sha256()
+        for name, tensor in sorted(self.net.state_dict().items()):
+            told.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return told.hexdigest()
 
     def reset(self) -> None:
         """Forget the past: the next frame opens a new shot."""

@@ -15,12 +15,10 @@ import typer.main
 from media import write_video
 from PIL import Image
 from test_cli import run_cli
-from test_cli_bench import no_compiler
 from test_convert import erfnet_weights
 from test_export import readme_block
 
 from lmaseg import checkpoint
-from lmaseg.bench import growth, rivals
 from lmaseg.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +37,6 @@ ELSEWHERE = {
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
     "train": "--size 64x96 --crop 64x64 --batch 1 --epochs 1 --epoch-steps 1 --no-bfloat16 --device cpu",
     "bench": "--size 64x96 --memory 1 --window 3 --seconds 0",
-    "street": "--seconds 0.1 --height 64 --width 96",
     "run": "--size 48",
     "compare": "--size 48",
     "batch": "--size 48",
@@ -158,10 +155,8 @@ def test_the_command_runs(command, stand_ins, tmp_path, monkeypatch, capfdbinary
     monkeypatch.chdir(tmp_path)
     if "my_net" in command:
         make_attached(tmp_path, monkeypatch)
-    name, arguments = words(command.replace("--street 16", "--street 1"))
+    name, arguments = words(command)
     (output,) = [arguments[i + 1] for i, each in enumerate(arguments) if each == "-o"] or [None]
-    if name == "bench":
-        skip_what_takes_minutes(monkeypatch)
     remove(output)  # other commands read it
     before = set(tmp_path.rglob("*"))
     assert run_cli(name, *arguments, *QUICK.get(name, "").split()) == 0, capfdbinary.readouterr().err.decode()
@@ -181,13 +176,6 @@ def remove(output):
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
-
-
-def skip_what_takes_minutes(monkeypatch):
-    """Of a benchmark: the rival that is compiled, and most of the growth."""
-    monkeypatch.setattr(rivals, "tiled_flex", lambda *arguments, **options: no_compiler)
-    for name, values in (("MEMORIES", (0, 1)), ("WINDOWS", (3,)), ("SCALES", (1.0,))):
-        monkeypatch.setattr(growth, name, values)
 
 
 def test_what_is_run_elsewhere_is_still_in_the_readme():

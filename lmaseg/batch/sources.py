@@ -1,22 +1,20 @@
-"""The sources of a job: found by name, and told from others that take their names later."""
+"""The sources of a batch, and what their outputs are called."""
 
 import csv
 import glob
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmaseg.errors import BatchError
-from lmaseg.images import SUFFIXES, ImageReader, is_image_source
+from lmaseg.images import SUFFIXES
 
-HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
 COLUMNS = ("source", "path", "video")  # what the first column of a CSV may be called, in lower case
 
 
 @dataclass(frozen=True)
-class Source:
+class NamedSource:
     """A video, or a folder or pattern of images, and what its outputs are called."""
 
     path: str
@@ -24,17 +22,7 @@ class Source:
     name: str
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What tells a source from another under its name."""
-
-    size: int
-    """Bytes."""
-    head: str
-    """SHA-256 of its first MiB; of images, of all their names and sizes."""
-
-
-def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[Source]:
+def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[NamedSource]:
     """The sources that arguments and a list name, in that order, each once.
 
     Args:
@@ -48,9 +36,9 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
     named = [(path, "") for argument in arguments for path in _expanded(argument)]
     if listing is not None:
         named += [(path, name) for text, name in _listed(listing) for path in _expanded(text)]
-    sources: dict[str, Source] = {}
+    sources: dict[str, NamedSource] = {}
     for path, name in named:
-        source = Source(absolute(path), name or _stem(absolute(path)))
+        source = NamedSource(absolute(path), name or _stem(absolute(path)))
         sources.setdefault(source.path, source)
     if not sources:
         raise BatchError("no source is named: give videos, a pattern such as 'videos/*.mp4', or --list FILE")
@@ -61,25 +49,6 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
 def absolute(path: str | os.PathLike[str]) -> str:
     """A path that means the same in every working folder."""
     return os.path.abspath(os.path.expanduser(path))
-
-
-def identify(source: Source) -> Identity:
-    """What tells the source from others, read from its head alone.
-
-    Raises:
-        BatchError: it cannot be read.
-        VideoError: its images cannot be.
-    """
-    if is_image_source(source.path):
-        paths = ImageReader(source.path).paths
-        sizes = [path.stat().st_size for path in paths]
-        listing = "\n".join(f"{path.name} {size}" for path, size in zip(paths, sizes, strict=True))
-        return Identity(sum(sizes), hashlib.sha256(listing.encode()).hexdigest())
-    try:
-        with open(source.path, "rb") as stream:
-            return Identity(os.fstat(stream.fileno()).st_size, hashlib.sha256(stream.read(HEAD)).hexdigest())
-    except OSError as error:
-        raise BatchError(f"{source.path} cannot be read ({error.strerror}): see that every worker can") from error
 
 
 def _expanded(argument: str) -> list[str]:
@@ -118,7 +87,7 @@ def _stem(path: str) -> str:
     return parts.parent.name if glob.has_magic(parts.name) and not parts.exists() else parts.stem
 
 
-def _check_names(sources: Iterable[Source]) -> None:
+def _check_names(sources: Iterable[NamedSource]) -> None:
     paths: dict[str, str] = {}
     for source in sources:
         if not source.name or source.name.startswith(".") or Path(source.name).name != source.name:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
@@ -126,6 +126,8 @@ def _optional(kind: Any) -> bool:
 
 def _basic(kind: Any) -> Any:
     """The TOML type for an annotation; paths and choices are written as text."""
+    if get_origin(kind) is Literal:
+        return str
     return str if isinstance(kind, type) and issubclass(kind, Path | Enum) else kind
 
 
@@ -157,4 +159,6 @@ def _plain(value: Any) -> Any:
         return ",".join(f"{name}={weight:g}" for name, weight in value.items())
     if isinstance(value, tuple) and all(isinstance(side, int) for side in value):  # HxW
         return "x".join(map(str, value))
+    if isinstance(value, tuple) and all(isinstance(name, str) for name in value):  # NAME,...
+        return ",".join(value)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 from av.codec.context import CodecContext
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -85,6 +85,12 @@ def check_size(width: int, height: int, name: str | Path) -> None:
             f"{name} is {width}x{height} pixels, beyond {LONGEST_SIDE} a side or {MOST_PIXELS // 10**6} million in all:"
             " scale it down first"
         )
+
+
+def stream_name(stream: Stream) -> str:
+    """What messages call a stream."""
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
+    return f"{stream.type} stream {stream.index} ({codec})"
 
 
 def start_of(container: InputContainer) -> Fraction:
