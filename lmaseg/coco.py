@@ -4,13 +4,18 @@ The form is that of COCO-Stuff's annotations: https://github.com/nightrome/cocos
 https://github.com/cocodataset/cocoapi says how run lengths are packed into text.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from lmaseg._version import __version__
 from lmaseg.labels import LabelSet
+from lmaseg.sinks import Labelled, LineFile, Sink
+from lmaseg.video import Frame
 
 MORE = 32  # added to five bits where more of the number follow
 FIRST_LETTER = 48
@@ -76,11 +81,59 @@ def _box(first: np.ndarray, last: np.ndarray, height: int) -> list[int]:
     return [left, top, right - left + 1, bottom - top + 1]
 
 
-def categories(label_set: LabelSet) -> list[dict[str, Any]]:
-    """The classes as COCO's categories: class ids plus 1, as many tools take 0 for the background."""
-    return [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(label_set.names, 1)]
+class CocoFile(Sink):
+    """A JSON file in COCO's form: an image per frame, an annotation per class in it.
 
+    Written line by line as the frames come, so that a long video takes no more memory than a short one but for its
+    frames' names. Categories are class ids plus 1, as many tools take 0 for the background.
 
-def about() -> dict[str, str]:
-    """What the file says of itself."""
-    return {"description": f"label maps by lmaseg {__version__}"}
+    Args:
+        output: where it appears when it is complete.
+        label_set: names the classes.
+        keep: frames that the file's part holds from a run that was cut short.
+        files: the names of image files by those of frames; other frames are called NAME.png, as label maps are.
+    """
+
+    def __init__(
+        self, output: Path, label_set: LabelSet, *, keep: int = 0, files: Mapping[str, str] | None = None
+    ) -> None:
+        self._file = LineFile(output, keep=keep)
+        super().__init__(self._file)
+        self._label_set, self._files = label_set, files or {}
+        self._images: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._any = any(line.rstrip().endswith("}") for line in self._file.kept)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                self._file.write_text(f'],\n"images": {json.dumps(self._images)}}}')
+            except BaseException as failed:
+                super().__exit__(type(failed), failed, failed.__traceback__)
+                raise
+        super().__exit__(kind, error, traceback)
+
+    def write(self, seen: Labelled) -> None:
+        begun = "" if self._images else self._beginning()
+        self.skip(seen.frame)
+        found = annotations(seen.labels, len(self._label_set), image_id=len(self._images))
+        line = ", ".join(map(json.dumps, found))
+        comma = "," if self._any and line else ""
+        self._any = self._any or bool(line)
+        self._file.write_text(begun + comma + line)
+
+    def skip(self, frame: Frame) -> None:
+        height, width = frame.image.shape[:2]
+        name = self._files.get(frame.name, f"{frame.name}.png")
+        image = {"id": len(self._images) + 1, "file_name": name, "width": width, "height": height}
+        self._images.append({**image, "seconds": round(float(frame.time), 6)})
+
+    def _beginning(self) -> str:
+        info = {"description": f"label maps by lmaseg {__version__}"}
+        categories = [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(self._label_set.names, 1)]
+        return f'{{"info": {json.dumps(info)}, "categories": {json.dumps(categories)}, "annotations": ['

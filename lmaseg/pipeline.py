@@ -163,7 +163,7 @@ class Labelling:
 
     def _finished(self, frames: list[Frame], pending: Pending) -> Iterator[Item]:
         began = time.perf_counter()
-        labels, *others = pending.result(), pending.confidence(), pending.alone(), pending.drawn()
+        labels, *others = pending.result(), pending.confidence(), pending.alone(), pending.smooth()
         self.seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:

@@ -11,7 +11,6 @@ from lmaseg.labels import CITYSCAPES, Color, LabelSet
 LEGEND_LINE = 1 / 32  # of the picture's shorter side
 LISTED = 1 / 1000  # of a frame's pixels: what a class covers at least to stand in the legend
 KEPT = 30  # frames that a class which is gone stays in the legend
-CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
 OUTLINE = 1 / 500  # of the picture's shorter side
 CAPTION_LINE = 1 / 18  # of the picture's height
 LEGEND_SHADE = 160  # of 255: how dark the legend's background is
@@ -109,7 +108,7 @@ class View:
         opacity: of the colours, from 0 to 1.
         classes: ids of the classes to draw; None draws all.
         outline: opacity along the edges of regions; None draws no outlines.
-        legend: the corner in which to name the classes that are there, one of `CORNERS`; None names none.
+        legend: the corner in which to name the classes that are there, top-left or another; None names none.
     """
 
     def __init__(
@@ -174,7 +173,7 @@ class Legend:
     Args:
         label_set: names and colours of the classes.
         classes: ids of those that may be listed.
-        corner: one of `CORNERS`.
+        corner: top-left, top-right, bottom-left or bottom-right.
     """
 
     def __init__(self, label_set: LabelSet, classes: Sequence[int], corner: str) -> None:
@@ -206,15 +205,16 @@ class Legend:
     def _draw(self, width: int, height: int, listed: list[int]) -> Image.Image:
         if not listed:
             return Image.new("RGBA", (1, 1))
-        names, colors = ([of[i] for i in listed] for of in (self._label_set.names, self._label_set.colors))
+        names = [self._label_set.names[i] for i in listed]
         line = max(9, min(round(min(width, height) * LEGEND_LINE), height // (len(listed) + 1)))
         font = ImageFont.load_default(0.75 * line)
         longest = max(font.getlength(name) for name in names)
         panel = Image.new("RGBA", (round(2 * line + longest), line * len(listed) + line // 2), (0, 0, 0, LEGEND_SHADE))
         draw = ImageDraw.Draw(panel)
-        for i, (name, color) in enumerate(zip(names, colors, strict=True)):
+        for i, (name, number) in enumerate(zip(names, listed, strict=True)):
+            color = (*self._label_set.colors[number], 255)
             top = line // 4 + i * line
-            draw.rectangle((line // 3, top + line // 6, line * 1.2, top + line - line // 6), fill=(*color, 255))
+            draw.rectangle((line // 3, top + line // 6, line * 1.2, top + line - line // 6), fill=color)
             draw.text((1.6 * line, top + line / 2), name, font=font, fill=(255, 255, 255, 255), anchor="lm")
         return panel
 

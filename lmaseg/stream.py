@@ -32,7 +32,7 @@ class Segmenter:
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
             rounding.
         confidence: whether to tell the probability of each pixel's class, too.
-        drawn: whether to tell labels to draw, too: their edges are smooth.
+        smooth: whether to tell labels with smooth edges, too, which are nicer to look at.
         min_confidence: probability below which a pixel is left unlabelled: its class id is `UNSURE`.
 
     Raises:
@@ -48,7 +48,7 @@ class Segmenter:
         dtype: torch.dtype | None = None,
         batch: int = 1,
         confidence: bool = False,
-        drawn: bool = False,
+        smooth: bool = False,
         min_confidence: float = 0.0,
     ) -> None:
         for side in (size,) if isinstance(size, int) else size or ():
@@ -68,7 +68,7 @@ class Segmenter:
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
         self._size = size
-        self._confidence, self._drawn, self._min_confidence = confidence, drawn, min_confidence
+        self._confidence, self._smooth, self._min_confidence = confidence, smooth, min_confidence
         self._graph: _Graph | None = None
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -140,16 +140,15 @@ class Segmenter:
         """What is decided of encoded frames, in the light of their past, at their own size."""
         logits = self._folded.decode(group, past.keys, past.values)[..., : working[0], : working[1]]
         decided = decide(logits, *size, confidence=self._confidence, min_confidence=self._min_confidence)
-        if self._drawn:
-            smooth = smoothed(logits, working)
-            decided[DRAWN] = decide(smooth, *size, min_confidence=self._min_confidence)[LABELS]
+        if self._smooth:
+            decided[SMOOTH] = decide(smoothed(logits, working), *size, min_confidence=self._min_confidence)[LABELS]
         return decided
 
 
 Decided = dict[str, Tensor]
-"""LABELS (N, H, W) uint8; if wanted, CONFIDENCE (N, H, W) float32 in them, DRAWN, labels with smooth edges, and ALONE,
+"""LABELS (N, H, W) uint8; if wanted, CONFIDENCE (N, H, W) float32 in them, SMOOTH, labels with smooth edges, and ALONE,
 labels of frames without past."""
-LABELS, CONFIDENCE, DRAWN, ALONE = "labels", "confidence", "drawn", "alone"
+LABELS, CONFIDENCE, SMOOTH, ALONE = "labels", "confidence", "smooth", "alone"
 UNSURE = 255
 """The class id of a pixel that is left unlabelled."""
 
@@ -177,9 +176,9 @@ class Pending:
         """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
         return self._part(CONFIDENCE)
 
-    def drawn(self) -> np.ndarray | None:
+    def smooth(self) -> np.ndarray | None:
         """Class ids (N, H, W) uint8 with smooth edges, if the segmenter tells them."""
-        return self._part(DRAWN)
+        return self._part(SMOOTH)
 
     def alone(self) -> np.ndarray | None:
         """Class ids (N, H, W) uint8 of each frame without its past, if the segmenter tells them."""

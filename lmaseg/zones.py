@@ -1,7 +1,7 @@
-"""Named parts of the picture, and how many pixels of each class lie in them."""
+"""Named parts of the picture."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def _is_point(corner: Any) -> bool:
 
 
 class Zones:
-    """Counts the pixels of each class in named polygons; zones may overlap and reach beyond the picture.
+    """Takes the labels in named polygons out of label maps; zones may overlap and reach beyond the picture.
 
     Args:
         polygons: by name.
@@ -62,13 +62,16 @@ class Zones:
                 f"the zone {outside[0]!r} lies outside of the pictures, which are {width}x{height} pixels: move it"
             )
 
-    def pixels(self, labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-        """By zone, (classes,) int64 numbers of pixels in (height, width) uint8 class ids."""
+    @property
+    def names(self) -> list[str]:
+        """Of the zones."""
+        return list(self._places)
+
+    def parts(self, labels: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Each zone's name and (1, pixels) of its labels, of (height, width) labels."""
         flat = labels.reshape(-1)
-        return {
-            name: np.bincount(flat[places], minlength=classes)[:classes].astype(np.int64)
-            for name, places in self._places.items()
-        }
+        for name, places in self._places.items():
+            yield name, flat[places][None]
 
 
 def _places(corners: Polygon, width: int, height: int) -> np.ndarray:

@@ -6,9 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from lmaseg.shares_plot import HEIGHT as AREA_HEIGHT
-from lmaseg.shares_plot import LEFT, TOP, shares_plot
-from lmaseg.shares_plot import WIDTH as AREA_WIDTH
 from media import write_video
 from PIL import Image
 from rich.console import Console
@@ -19,6 +16,9 @@ from lmaseg.cli import preview as preview_module
 from lmaseg.cli.console import RunDisplay, console
 from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks, oklab
 from lmaseg.render import for_screens, overlay
+from lmaseg.shares_plot import HEIGHT as AREA_HEIGHT
+from lmaseg.shares_plot import LEFT, TOP, shares_plot
+from lmaseg.shares_plot import WIDTH as AREA_WIDTH
 from lmaseg.sinks import Labelled
 from lmaseg.video import Frame
 
@@ -224,7 +224,7 @@ def test_plots_that_cannot_be_drawn(tmp_path, capsys):
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--plot", tmp_path / "shares.svg", *SMALL) == 2
     assert "--plot draws a PNG picture" in capsys.readouterr().err
     assert run_cli("run", clip, clip, "-o", tmp_path / "out", "--plot", tmp_path / "shares.png", *SMALL) == 2
-    assert "no --json, --report or --plot" in " ".join(capsys.readouterr().err.split())
+    assert "no --json, --report, --plot or --coco" in " ".join(capsys.readouterr().err.split())
     (tmp_path / "shares.png").write_text("precious")
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--plot", tmp_path / "shares.png", *SMALL) == 1
     assert (tmp_path / "shares.png").read_text() == "precious"

@@ -1,10 +1,14 @@
+import json
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lmaseg import coco
+from lmaseg import LabelSet, coco, sinks
+from lmaseg.video import Frame
 
 mask = pytest.importorskip("pycocotools.mask")
 
@@ -34,3 +38,33 @@ def test_ids_of_annotations_are_unique_and_not_0():
     labels = np.arange(3, dtype=np.uint8)[None]
     ids = [annotation["id"] for image in (1, 2, 3) for annotation in coco.annotations(labels, 3, image)]
     assert ids == list(range(1, 10))
+
+
+def frames(count):
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        labels = np.full((6, 8), 255, np.uint8) if i == 1 else rng.integers(0, 3, (6, 8), dtype=np.uint8)
+        yield sinks.Labelled(Frame(np.zeros((6, 8, 3), np.uint8), i, Fraction(1, 10), f"{i:06d}"), labels)
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_a_file_is_gone_on_with(tmp_path, keep):
+    """After its first frame, after one without annotations, and after more."""
+    label_set = LabelSet("three", ("a", "b", "c"), ((0, 0, 0),) * 3, (255,) * 3)
+    with coco.CocoFile(tmp_path / "whole.json", label_set) as whole:
+        for seen in frames(5):
+            whole.write(seen)
+    cut = coco.CocoFile(tmp_path / "cut.json", label_set)
+    cut.__enter__()
+    for seen in frames(4):
+        cut.write(seen)
+    cut.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert not (tmp_path / "cut.json").exists()
+    with coco.CocoFile(tmp_path / "cut.json", label_set, keep=keep) as again:
+        for i, seen in enumerate(frames(5)):
+            if i < keep:
+                again.skip(seen.frame)
+            else:
+                again.write(seen)
+    assert json.loads((tmp_path / "cut.json").read_text()) == json.loads((tmp_path / "whole.json").read_text())
+    assert len(json.loads((tmp_path / "whole.json").read_text())["images"]) == 5

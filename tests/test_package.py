@@ -14,11 +14,24 @@ PACKAGE = Path(lmaseg.__file__).parent
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
     {"_version", "errors", "labels", "paths", "lock", "job"},
-    {"kernels", "attention", "video", "images", "maps", "render", "shares_plot", "metrics", "stages", "cuts", "coco", "zones"},
-    {"models", "datasets", "sinks", "unfinished"},
+    {"kernels", "attention", "video", "images", "maps", "render", "shares_plot", "metrics", "stages", "cuts", "zones"},
+    {"models", "datasets", "sinks", "coco", "unfinished"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "comparison", "report", "outputs", "segmentation", "environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
+    {
+        "pipeline",
+        "comparison",
+        "report",
+        "outputs",
+        "segmentation",
+        "environment",
+        "evaluate",
+        "train",
+        "bench",
+        "export",
+        "batch",
+        "cluster",
+    },
     {"cli"},
 ]
 MAY = {
@@ -29,6 +42,7 @@ MAY = {
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
+    "coco": {"sinks"},
     "outputs": {"comparison"},
     "segmentation": {"comparison", "outputs", "pipeline", "report"},
     "bench": {"environment", "pipeline"},

@@ -1,9 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from lmaseg import CAMVID, CITYSCAPES, LabelSet
 from lmaseg.cli.preview import oklab
-from lmaseg.render import CORNERS, KEPT, VIEWS, Legend, color_map, edges, for_screens, indexed, overlay
+from lmaseg.job import Corner
+from lmaseg.render import KEPT, VIEWS, Legend, color_map, edges, for_screens, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
 IMAGE = np.array([[[0, 0, 0], [255, 255, 255]], [[10, 200, 30], [90, 90, 90]]], np.uint8)
@@ -108,7 +111,7 @@ def shown_colors(picture):
     return {tuple(color) for color in picture.reshape(-1, 3).tolist()}
 
 
-@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("corner", get_args(Corner))
 @pytest.mark.parametrize("height", [120, 360, 1080])
 def test_the_legend_names_the_classes_that_are_there_in_its_corner(height, corner):
     picture = np.full((height, 2 * height, 3), 255, np.uint8)

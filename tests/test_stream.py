@@ -114,7 +114,7 @@ def test_unsure_pixels_are_left_unlabelled(net):
     telling = Segmenter(net, memory=0, confidence=True).submit([noise(0)])
     labels, confidence = telling.result(), telling.confidence()
     least = float(np.median(confidence))
-    for options in ({}, {"drawn": True}, {"confidence": True}):
+    for options in ({}, {"smooth": True}, {"confidence": True}):
         pending = Segmenter(net, memory=0, min_confidence=least, **options).submit([noise(0)])
         assert (pending.result() == np.where(confidence < least, UNSURE, labels)).all()
     assert (Segmenter(net, memory=0, min_confidence=1.0)(noise(0)) == UNSURE).all()
@@ -123,17 +123,17 @@ def test_unsure_pixels_are_left_unlabelled(net):
             Segmenter(net, min_confidence=wrong)
 
 
-def test_drawn_labels_have_smooth_edges_and_leave_the_others_as_they_are():
-    plain, drawing = (Segmenter(lmaseg.load(), memory=0, drawn=drawn) for drawn in (False, True))
-    assert plain.submit([noise(0)]).drawn() is None
+def test_smooth_labels_have_smooth_edges_and_leave_the_others_as_they_are():
+    plain, smoothing = (Segmenter(lmaseg.load(), memory=0, smooth=smooth) for smooth in (False, True))
+    assert plain.submit([noise(0)]).smooth() is None
     with VideoReader(Path(__file__).parents[1] / "assets" / "street.mp4", start=3, end=3.02) as reader:
         (frame,) = (frame.image for frame in reader)
-    pending = drawing.submit([frame])
-    labels, drawn = pending.result()[0], pending.drawn()[0]
+    pending = smoothing.submit([frame])
+    labels, smooth = pending.result()[0], pending.smooth()[0]
     assert (plain(frame) == labels).all()
-    assert (drawn == labels).mean() > 0.98  # the same regions
-    assert outline_length(drawn) < 0.9 * outline_length(labels)
-    assert lonely_pixels(drawn) < 0.2 * lonely_pixels(labels)
+    assert (smooth == labels).mean() > 0.98  # the same regions
+    assert outline_length(smooth) < 0.9 * outline_length(labels)
+    assert lonely_pixels(smooth) < 0.2 * lonely_pixels(labels)
 
 
 def outline_length(labels):

@@ -19,7 +19,10 @@ def write_source(path, *, tags, chapters=2, attachment=False, subtitles=None):
         names = ("One", "Two")[:chapters]
         half = {"time_base": Fraction(1, 1000)}
         container.set_chapters(
-            [{**half, "id": i, "start": 500 * i, "end": 500 * i + 500, "metadata": {"title": n}} for i, n in enumerate(names)]
+            [
+                {**half, "id": i, "start": 500 * i, "end": 500 * i + 500, "metadata": {"title": n}}
+                for i, n in enumerate(names)
+            ]
         )
         video = container.add_stream("libx264", RATE, width=64, height=48, pix_fmt="yuv420p")
         video.metadata.update(title="Front", language="deu")
@@ -93,8 +96,12 @@ def test_only_the_chapters_of_the_part_taken_are_kept(tmp_path):
 def test_a_stream_that_cannot_be_copied_is_told_with_what_would_hold_it(tmp_path):
     source = write_source(tmp_path / "source.mkv", tags={}, attachment=True)
     lines = write_like(source, tmp_path / "out.webm")
-    assert any("audio stream 1 (aac)" in line and "a name in .mp4, .mov or .mkv would hold it" in line for line in lines)
+    assert any(
+        "audio stream 1 (aac)" in line and "a name in .mp4, .mov or .mkv would hold it" in line for line in lines
+    )
     assert any("attachment stream 2" in line and "a name in .mkv would hold it" in line for line in lines)
     assert not write_like(source, tmp_path / "out.mkv")
     with av.open(str(tmp_path / "out.mkv")) as written:
-        assert [stream.metadata["FILENAME".lower()] for stream in written.streams if stream.type == "attachment"] == ["letters.ttf"]
+        assert [stream.metadata["FILENAME".lower()] for stream in written.streams if stream.type == "attachment"] == [
+            "letters.ttf"
+        ]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lmaseg.errors import VideoError
+from lmaseg.sinks import pixels_of
 from lmaseg.zones import Zones, read_zones
 
 LEFT = [(0, 0), (3, 0), (3, 5), (0, 5)]
@@ -14,9 +15,8 @@ def test_pixels_are_counted_in_each_zone():
     labels[:, 2:] = 1
     labels[0, 0] = 255
     zones = Zones({"left": LEFT, "all": [(-5, -5), (50, -5), (50, 50), (-5, 50)]}, 10, 6)
-    found = zones.pixels(labels, 2)
-    assert found["left"].tolist() == [11, 12]
-    assert found["all"].tolist() == [11, 48]
+    found = {name: pixels_of(part, 2).tolist() for name, part in zones.parts(labels)}
+    assert found == {"left": [11, 12, 1], "all": [11, 48, 1]}
 
 
 def test_a_zone_outside_of_the_picture_is_refused():

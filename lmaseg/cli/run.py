@@ -12,7 +12,7 @@ import typer
 
 from lmaseg.cli.console import STARTED, RunDisplay, complain, console, detail, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
-from lmaseg.cli.job_options import NETWORK, READING, Duration, JobMaker, JobOptions
+from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import OUTPUT, end_time
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FAILED = 1
 EXAMPLES = """
 lmaseg run drive.mp4 -o out.mp4                       a video, overlaid
+lmaseg run drive.mp4 -o out.mp4 --legend top-left     with the classes' names
 lmaseg run drive.mp4 -o out.mp4 --labels masks/       and label maps
 lmaseg run drive.mp4 -o masks/ --ids train            label maps only
 lmaseg run drive.mp4 -o part.mp4 -ss 1:30 -t 20       20 s from 1:30
@@ -72,8 +73,8 @@ Resume = Annotated[
 ]
 Options = JobOptions(
     (
-        *("maps", "confidence", "ids", "lines", "report", "plot", "codec", "crf"),
-        *("view", "opacity", "classes", "legend"),
+        *("maps", "confidence", "ids", "lines", "report", "plot", "coco", "zones", "codec", "crf"),
+        *LOOK,
         *(*READING, "live", *NETWORK),
     )
 )
@@ -90,10 +91,13 @@ def run(
     overwrite: Overwrite = None,
 ) -> None:
     """Segment videos, streams or images into overlaid videos and label maps."""
-    jobs = _jobs(sources, output, pipe, duration, job)
+    try:
+        jobs = _jobs(sources, output, pipe, duration, job)
+        check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     require_png(jobs[0].plot)
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
-    _check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
     segmenter = make_segmenter(jobs[0])
     make_preview = _preview_maker(jobs[0], segmenter) if preview else lambda: None
     failed = 0
@@ -187,13 +191,6 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
 
 
-def _check_apart(outputs: list[Path], inputs: list[str]) -> None:
-    try:
-        check_apart(outputs, inputs)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
     """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
     from lmaseg.video import SUFFIXES
@@ -203,8 +200,8 @@ def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: Job
     first = replace(first, end=end_time(first.start, duration, first.end))
     if len(sources) == 1:
         return [_one_job(first, output, pipe, is_video)]
-    if output == PIPE or is_video or first.lines or first.report or first.plot:
-        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report or --plot")
+    if output == PIPE or is_video or any((first.lines, first.report, first.plot, first.coco)):
+        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report, --plot or --coco")
     stems = [Path(source).stem for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
@@ -247,7 +244,7 @@ def _preview_maker(job: Job, segmenter: "Segmenter") -> "Callable[[], PreviewSin
         say("no preview, as this terminal shows less than 256 colours: set TERM=xterm-256color if it shows more")
         return lambda: None
     from lmaseg.cli.preview import Preview
-    from lmaseg.outputs import drawn
+    from lmaseg.outputs import drawn, shown
 
     label_set = segmenter.net.labels
-    return partial(Preview, label_set, opacity=job.opacity, classes=drawn(job, label_set))
+    return partial(Preview, shown(job, label_set), opacity=job.opacity, classes=drawn(job, label_set))

@@ -77,6 +77,7 @@ def _missing(wanted: Mapping[str, str], metadata: Mapping[str, str]) -> list[str
 
 def _chapters(source: InputContainer, span: Span) -> Iterator[Any]:
     for chapter in source.chapters():
-        start, end = (Fraction(chapter[side]) * chapter["time_base"] for side in ("start", "end"))
+        time_base = chapter["time_base"] or Fraction(1)
+        start, end = chapter["start"] * time_base, chapter["end"] * time_base
         if not (span.is_before(end) or span.is_past(start)):
             yield chapter
