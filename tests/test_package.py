@@ -18,7 +18,8 @@ LAYERS = [
     {"models", "datasets", "sinks", "unfinished"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "comparison", "report", "outputs", "segmentation", "environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
+    {"comparison", "pipeline", "outputs", "report", "segmentation"},
+    {"environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
 ]
 MAY = {
@@ -31,8 +32,7 @@ MAY = {
     "convert": {"checkpoint"},
     "outputs": {"comparison"},
     "segmentation": {"comparison", "outputs", "pipeline", "report"},
-    "bench": {"environment", "pipeline"},
-    "batch": {"outputs", "segmentation"},
+    "bench": {"environment"},
     "cluster": {"batch"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
