@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmaseg.batch.executor import Executor, Failure, InProcess, Outcome, Task, Worker
+from lmaseg.batch.executor import Executor, Failure, InProcess, Outcome, Task
+from lmaseg.batch.package import FOLDER, Package, own_package
 from lmaseg.errors import BackendError, BatchError
 
 STORE_BYTES = 100 << 20  # tasks and their results are small: frames never pass through Ray
@@ -108,7 +109,7 @@ class RayExecutor(Executor):
     def _start(self) -> None:
         import ray
 
-        actor = ray.remote(Worker).options(**self._options).remote(*self._arguments)
+        actor = ray.remote(worker_class()).options(**self._options).remote(str(FOLDER.parent), *self._arguments)
         self._starting[actor.where.remote()] = actor
 
     def _ended(self, reference: Any) -> Outcome | None:
@@ -118,9 +119,11 @@ class RayExecutor(Executor):
         if reference in self._starting:
             actor = self._starting.pop(reference)
             try:
+                where, package = ray.get(reference)
                 self._born += 1
-                self._idle[f"{self._born}@{ray.get(reference)}"] = actor
                 self._failed_starts = 0
+                require_same(where, package)
+                self._idle[f"{self._born}@{where}"] = actor
             except ray.exceptions.RayError as error:
                 self._start_failed(error)
             return None
@@ -142,6 +145,48 @@ class RayExecutor(Executor):
             ) from error
         time.sleep(1)
         self._start()
+
+
+def worker_class() -> type:
+    """A `Worker` that computes with the driver's lmaseg wherever that lies on its machine.
+
+    Made here, so that Ray hands over the class itself instead of the name of a module: by that, a worker would import
+    whatever lmaseg comes first for it, such as the source tree in the folder where the batch was started.
+    """
+
+    class PinnedWorker:
+        def __init__(self, parent: str, threads: int | None, module_folder: str | None) -> None:
+            import sys
+            from pathlib import Path
+
+            if Path(parent, "lmaseg").is_dir():
+                sys.path.insert(0, parent)
+            from lmaseg.batch.executor import Worker
+
+            self._worker = Worker(threads, module_folder)
+
+        def where(self) -> tuple[str, Any]:
+            from lmaseg.batch.package import own_package
+
+            return self._worker.where(), own_package()
+
+        def run(self, task: Any) -> Any:
+            return self._worker.run(task)
+
+    return PinnedWorker
+
+
+def require_same(where: str, package: Package) -> None:
+    """Refuse a worker that would compute with another lmaseg than this process.
+
+    Raises:
+        BatchError: says in what they differ.
+    """
+    difference = own_package().difference(package)
+    if difference:
+        raise BatchError(
+            f"the worker {where} would compute otherwise ({difference}): install the same lmaseg everywhere"
+        )
 
 
 def _connect(resources: Resources) -> None:

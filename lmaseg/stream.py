@@ -83,7 +83,7 @@ class Segmenter:
         return rounded[0], rounded[1]
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB."""
+        """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB; ValueError for anything else."""
         return self.submit([frame]).result()[0]
 
     @torch.inference_mode()
@@ -96,13 +96,19 @@ class Segmenter:
 
         Returns:
             Their labels to come.
+
+        Raises:
+            ValueError: no frames, more than `batch`, other pictures than these, or resets that are not as many.
         """
         resets = resets or [False] * len(frames)
+        _check_frames(frames, resets, self.batch)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
+        if self._graph and not self._graph.belongs_to(pixels, self.memory):
+            self._graph = None
         if self._graph and self._graph.fits(pixels, self.memory, resets):
             return Pending(self._graph.replay(pixels))
         if _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
-            self._graph = _Graph(pixels.to(self.device), self._label)
+            self._graph = _Graph(pixels.to(self.device), self._label, self.memory)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
 
@@ -201,10 +207,13 @@ class _Graph:
     Args:
         pixels: (N, H, W, 3) uint8 on the device; later batches are copied into it.
         label: the work; run before on such a batch, so that all tuning is done.
+        memory: whose storage the work reads and writes.
     """
 
-    def __init__(self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided]) -> None:
-        self._pixels = pixels
+    def __init__(
+        self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided], memory: FeatureMemory
+    ) -> None:
+        self._pixels, self._storage = pixels, memory.storage
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._decided = label(pixels, [False] * len(pixels))
@@ -216,6 +225,11 @@ class _Graph:
         """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
         return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
 
+    def belongs_to(self, pixels: Tensor, memory: FeatureMemory) -> bool:
+        """Whether the addresses in it are still the memory's: pictures of another size make it move."""
+        same = all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
+        return same and pixels.shape[1:] == self._pixels.shape[1:]
+
     def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
         """Whether a batch is like the recorded one."""
         return pixels.shape == self._pixels.shape and memory.settled and not any(resets)
@@ -225,6 +239,26 @@ class _Graph:
         self._pixels.copy_(pixels, non_blocking=True)
         self._graph.replay()
         return self._decided
+
+
+def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], batch: int) -> None:
+    """Refuse what a network would take for something else, or not at all."""
+    if not 1 <= len(frames) <= batch or len(resets) != len(frames):
+        raise ValueError(
+            f"{len(frames)} frames with {len(resets)} resets were handed over at once: give 1 to {batch} frames, which "
+            "is the segmenter's batch, and as many resets or none"
+        )
+    for frame in frames:
+        if not isinstance(frame, np.ndarray):
+            raise ValueError(
+                f"a frame is an array, not a {type(frame).__name__}: lmaseg.segment reads videos and images by name"
+            )
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ValueError(
+                f"a frame is (height, width, 3) uint8 RGB, not {frame.shape} {frame.dtype}: convert it first"
+            )
+        if frame.shape != frames[0].shape:
+            raise ValueError(f"frames of {frames[0].shape} and {frame.shape} cannot be labelled at once: give one size")
 
 
 def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:

@@ -18,20 +18,8 @@ LAYERS = [
     {"models", "datasets", "sinks", "coco", "unfinished"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {
-        "pipeline",
-        "comparison",
-        "report",
-        "outputs",
-        "segmentation",
-        "environment",
-        "evaluate",
-        "train",
-        "bench",
-        "export",
-        "batch",
-        "cluster",
-    },
+    {"comparison", "pipeline", "outputs", "report", "segmentation"},
+    {"environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
 ]
 MAY = {
@@ -45,8 +33,7 @@ MAY = {
     "coco": {"sinks"},
     "outputs": {"comparison"},
     "segmentation": {"comparison", "outputs", "pipeline", "report"},
-    "bench": {"environment", "pipeline"},
-    "batch": {"outputs", "segmentation"},
+    "bench": {"environment"},
     "cluster": {"batch"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}

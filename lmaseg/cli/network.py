@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lmaseg.cli.console import STARTED, detail
+from lmaseg.cli.console import STARTED, detail, warn
 
 if TYPE_CHECKING:
     from lmaseg.job import Job
@@ -22,7 +22,20 @@ def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMe
 
     if net:
         find_modules_here()
+    warn_of_overlooked_kernels()
     return load(weights, device, net)
+
+
+def warn_of_overlooked_kernels() -> None:
+    """Say so where the C kernels that were installed are not those of the lmaseg that runs."""
+    from lmaseg import kernels
+
+    overlooked = kernels.overlooked()
+    if overlooked:
+        warn(
+            f"no C kernels, although {overlooked} has some: this lmaseg was imported from {kernels.FOLDER.parent}. "
+            "Run the command lmaseg, or python from another folder"
+        )
 
 
 def find_modules_here() -> None:
@@ -44,6 +57,7 @@ def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
         segmenter = segmentation.make_segmenter(job)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    warn_of_overlooked_kernels()
     if describe:
         _describe(segmenter, job.weights)
     return segmenter
