@@ -72,8 +72,8 @@ def test_titles_chapters_and_languages_are_kept(tmp_path, origin, suffix):
         video, sound = (lower(stream.metadata) for stream in written.streams if stream.type in ("video", "audio"))
     assert (sound["language"], sound.get("title", sound.get("name"))) == ("fra", "Microphone")
     assert video.get("title", video.get("name")) == "Front"
-    if suffix == ".mov" or origin == ".mov":  # which has no language for a picture
-        assert all("language" in line for line in warnings)
+    if ".mov" in (suffix, origin):  # which knows the languages of the Macintosh only
+        assert warnings in ([], ["not kept: the video stream's language"])
     else:
         assert video["language"] == "deu"
         assert not warnings

@@ -40,6 +40,8 @@ class About:
     def of(cls, source: InputContainer, copies: Mapping[int, Stream], span: Span) -> "About":
         """What is to be kept of a source, given the output's streams by their index in the source."""
         streams = {copy.index: _kept(source.streams[index].metadata) for index, copy in copies.items()}
+        for tags in streams.values():
+            tags.pop("creation_time", None)  # that of the file
         return cls(_kept(source.metadata), streams, [*_chapters(source, span)])
 
     def write(self, output: OutputContainer) -> None:
@@ -60,6 +62,13 @@ class About:
             if len(written.chapters()) < len(self.chapters):
                 gone.append("chapters")
         return gone
+
+
+def is_told_otherwise(stream: Stream) -> bool:
+    """Whether a stream is what MP4 and MOV make of chapters, or of a time code that a tag tells, too."""
+    if stream.type != "data":
+        return False
+    return "timecode" in stream.metadata or (bool(stream.container.chapters()) and not stream.disposition)
 
 
 def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
