@@ -23,6 +23,7 @@ LAYERS = [
     {"cli"},
 ]
 MAY = {
+    "labels": {"errors"},
     "paths": {"errors"},
     "lock": {"errors", "paths"},
     "job": {"_version"},
