@@ -104,7 +104,7 @@ class MapWriter:
         for file in stale:
             file.unlink()
         if len(others) > len(stale):
-            self.warnings.append(f"{self.folder} holds {len(others) - len(stale)} files of others, which were left")
+            self.warnings.append(f"{self.folder} holds {len(others) - len(stale)} other files, which were left")
 
     def _is_map(self, file: Path) -> bool:
         """Whether a PNG is of the kind that is written here, rather than somebody's picture."""

@@ -63,9 +63,10 @@ def segment(source: str | Path, *, segmenter: Segmenter | None = None, **setting
         VideoError, CheckpointError, BackendError: as the frames are asked for.
         TypeError, ValueError: settings that there are not, or that the network cannot work with.
 
-    >>> import lmaseg
-    >>> for result in lmaseg.segment("in.mp4", size=64):
-    ...     road = result.shares["road"]
+    For example:
+
+        for result in lmaseg.segment("drive.mp4", start=60):
+            print(float(result.time), result.shares["road"])
     """
     return _results(Job(str(source), **settings), segmenter)
 
@@ -102,10 +103,10 @@ def run(
         VideoError, CheckpointError, BackendError: the source cannot be read, or an output cannot be written.
         TypeError, ValueError: settings that there are not, or that the network cannot work with.
 
-    >>> import lmaseg
-    >>> report = lmaseg.run("in.mp4", video="out.mp4", maps="masks", size=64)
-    >>> report.complete
-    True
+    For example:
+
+        report = lmaseg.run("drive.mp4", video="out.mp4", maps="masks")
+        print(report.frames, report.shares["road"])
     """
     return run_job(Job(str(source), **settings), segmenter=segmenter, overwrite=overwrite, resume=resume)
 

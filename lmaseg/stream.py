@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmaseg.kernels import upsample
+from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH, Decided, decide, smoothed
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
 from lmaseg.models.memory import Past
 
@@ -125,7 +125,7 @@ class Segmenter:
         """Forget the past: the next frame opens a new shot."""
         self.memory.clear()
 
-    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> "Decided":
+    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> Decided:
         """(N, H, W, 3) uint8 -> what `_decide` makes of their logits."""
         height, width = pixels.shape[1:3]
         prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
@@ -142,21 +142,16 @@ class Segmenter:
                 done += past.frames
         return {name: torch.cat([part[name] for part in decided]) for name in decided[0]}
 
-    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> "Decided":
+    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> Decided:
         """What is decided of encoded frames, in the light of their past, at their own size."""
-        logits = self._folded.decode(group, past.keys, past.values)[..., : working[0], : working[1]]
+        rows, columns = (-(-side // self.net.logit_stride) for side in working)
+        logits = self._folded.decode(group, past.keys, past.values)[..., :rows, :columns]
         decided = decide(logits, *size, confidence=self._confidence, min_confidence=self._min_confidence)
         if self._smooth:
-            decided[SMOOTH] = decide(smoothed(logits, working), *size, min_confidence=self._min_confidence)[LABELS]
+            combed = self.net.logit_stride == 1  # coarser logits are smooth when they are interpolated
+            own = decide(smoothed(logits), *size, min_confidence=self._min_confidence) if combed else decided
+            decided[SMOOTH] = own[LABELS]
         return decided
-
-
-Decided = dict[str, Tensor]
-"""LABELS (N, H, W) uint8; if wanted, CONFIDENCE (N, H, W) float32 in them, SMOOTH, labels with smooth edges, and ALONE,
-labels of frames without past."""
-LABELS, CONFIDENCE, SMOOTH, ALONE = "labels", "confidence", "smooth", "alone"
-UNSURE = 255
-"""The class id of a pixel that is left unlabelled."""
 
 
 class Pending:
@@ -297,40 +292,3 @@ def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtyp
 def _per_channel(values: tuple[float, float, float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, 3, 1, 1), made once: a CUDA graph cannot record a transfer from ordinary memory."""
     return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)
-
-
-def labels_at(logits: Tensor, height: int, width: int) -> Tensor:
-    """(B, classes, h, w) logits -> (B, height, width) uint8 class ids: interpolated first, then decided."""
-    if upsample.fits(logits):
-        return upsample.upsample_argmax(logits, height, width)
-    if logits.shape[-2:] != (height, width):
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    return logits.argmax(1).to(torch.uint8)
-
-
-def labels_and_confidence_at(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """As `labels_at`, with the (B, height, width) float32 probabilities of the classes decided for."""
-    if logits.shape[-2:] != (height, width):
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    confidence, labels = logits.float().softmax(1).max(1)
-    return labels.to(torch.uint8), confidence
-
-
-def decide(
-    logits: Tensor, height: int, width: int, *, confidence: bool = False, min_confidence: float = 0.0
-) -> Decided:
-    """LABELS of (B, classes, h, w) logits, `UNSURE` below a probability, and if wanted CONFIDENCE."""
-    if not (confidence or min_confidence):
-        return {LABELS: labels_at(logits, height, width)}
-    labels, chances = labels_and_confidence_at(logits, height, width)
-    decided = {LABELS: labels.masked_fill(chances < min_confidence, UNSURE)}
-    return {**decided, CONFIDENCE: chances} if confidence else decided
-
-
-def smoothed(logits: Tensor, working: Sequence[int]) -> Tensor:
-    """(B, classes, h, w) logits at half their height and width, if they have as many rows and columns as the frame.
-
-    Where a network decides for every pixel by a transposed convolution, neighbours come of different weights, which
-    combs the edges. The mean of two by two pixels does not have that pattern, and interpolates to smooth edges.
-    """
-    return F.avg_pool2d(logits, 2, ceil_mode=True) if logits.shape[-2] >= working[0] else logits

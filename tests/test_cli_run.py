@@ -254,7 +254,7 @@ def test_a_killed_run_is_resumed_to_the_same_result(tmp_path):
     folder.mkdir()
     assert start(source, whole).wait(timeout=200) == 0
     assert disturb(source, folder, signal.SIGKILL, frame=130) == -signal.SIGKILL
-    assert (folder / "out.part.json").exists()
+    assert (folder / "out.mp4.unfinished").exists()
     other = start(source, folder, "--resume", "--memory", "1")  # another command: refused, nothing lost
     assert "was made with another memory" in other.communicate(timeout=60)[1]
     assert other.returncode == 1

@@ -14,7 +14,20 @@ PACKAGE = Path(lmaseg.__file__).parent
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
     {"_version", "errors", "labels", "paths", "lock", "job"},
-    {"kernels", "attention", "video", "images", "maps", "render", "shares_plot", "metrics", "stages", "cuts", "zones"},
+    {
+        "kernels",
+        "attention",
+        "video",
+        "images",
+        "maps",
+        "render",
+        "shares_plot",
+        "metrics",
+        "stages",
+        "cuts",
+        "decision",
+        "zones",
+    },
     {"models", "datasets", "sinks", "coco", "unfinished"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
@@ -23,12 +36,14 @@ LAYERS = [
     {"cli"},
 ]
 MAY = {
+    "labels": {"errors"},
     "paths": {"errors"},
     "lock": {"errors", "paths"},
     "job": {"_version"},
     "images": {"video"},
     "attention": {"kernels"},
     "models": {"attention"},
+    "decision": {"kernels"},
     "convert": {"checkpoint"},
     "coco": {"sinks"},
     "outputs": {"comparison"},

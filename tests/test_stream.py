@@ -6,8 +6,9 @@ import torch
 
 import lmaseg
 from lmaseg import CAMVID, Segmenter, stream
+from lmaseg.decision import UNSURE, labels_at, smoothed
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
-from lmaseg.stream import UNSURE, labels_at, preprocess, smoothed
+from lmaseg.stream import preprocess
 from lmaseg.video import VideoReader
 
 
@@ -153,8 +154,7 @@ def test_smoothing_takes_out_what_differs_from_pixel_to_pixel():
     combed[:, 1] = -0.1
     combed[:, 1, :, ::2] = combed[:, 0, ::2] = 0.5
     assert set(labels_at(combed, 6, 10).unique().tolist()) == {0, 1}
-    assert (labels_at(smoothed(combed, (6, 10)), 6, 10) == 0).all()
-    assert smoothed(combed, (12, 20)) is combed  # coarser than the frame they are smooth already
+    assert (labels_at(smoothed(combed), 6, 10) == 0).all()
 
 
 def test_a_shot_opened_within_a_batch_forgets_the_frames_before_it(net):

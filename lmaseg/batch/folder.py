@@ -58,7 +58,5 @@ def status_of(folder: Path) -> dict[str, SourceHistory]:
     """
     known = history(folder)
     if not known:
-        raise BatchError(
-            f"{folder} holds no batch that has begun: give the folder that was the --output of lmaseg batch"
-        )
+        raise BatchError(f"{folder} holds no batch that has begun: give the --output folder of one")
     return known

@@ -68,3 +68,12 @@ Device = Annotated[str, DEVICE]
 Memory = Annotated[int | None, MEMORY]
 Batch = Annotated[int, BATCH]
 Size = Annotated[Any, SIZE]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES|FILE.toml",
+        help="cityscapes, camvid, NAME,NAME,... or a TOML file: what the ids in the label maps of --folder mean; "
+        "default: the weights' classes.",
+        rich_help_panel=INPUT,
+    ),
+]
