@@ -74,7 +74,11 @@ OPTIONS: dict[str, Any] = {
     "palette": typer.Option(
         help="Colours: brighter, with outlines, or the official ones of label maps.", rich_help_panel=PICTURE
     ),
-    "legend": typer.Option(help="Name the classes that are there in this corner.", rich_help_panel=PICTURE),
+    "legend": typer.Option(
+        metavar="CORNER",
+        help="Name the classes that are there: top-left, top-right, bottom-left or bottom-right.",
+        rich_help_panel=PICTURE,
+    ),
     "min_confidence": typer.Option(
         min=0,
         max=1,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FAILED = 1
 EXAMPLES = """
 lmaseg run drive.mp4 -o out.mp4                       a video, overlaid
-lmaseg run drive.mp4 -o out.mp4 --legend top-left     with the classes' names
+lmaseg run drive.mp4 -o out.mp4 --legend top-left     with class names
 lmaseg run drive.mp4 -o out.mp4 --labels masks/       and label maps
 lmaseg run drive.mp4 -o masks/ --ids train            label maps only
 lmaseg run drive.mp4 -o part.mp4 -ss 1:30 -t 20       20 s from 1:30
