@@ -66,6 +66,7 @@ class Segmenter:
             labels_and_confidence_at if confidence else _labels_alone_at
         )
         self._graph: _Graph | None = None
+        self._last_size: tuple[int, ...] | None = None  # (height, width) of the newest frames
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
@@ -99,11 +100,12 @@ class Segmenter:
         resets = resets or [False] * len(frames)
         _check_frames(frames, resets, self.batch)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
-        if self._graph and not self._graph.belongs_to(pixels, self.memory):
-            self._graph = None
-        if self._graph and self._graph.fits(pixels, self.memory, resets):
+        size, self._last_size = self._last_size, pixels.shape[1:3]
+        if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
+            self._graph = None  # the memory moves for pictures of another size, and is empty then
+        elif self._graph and self._graph.fits(pixels, self.memory, resets):
             return Pending(self._graph.replay(pixels))
-        if _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
+        elif _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
             self._graph = _Graph(pixels.to(self.device), self._label, self.memory)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
@@ -211,10 +213,9 @@ class _Graph:
         """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
         return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
 
-    def belongs_to(self, pixels: Tensor, memory: FeatureMemory) -> bool:
-        """Whether the addresses in it are still the memory's: pictures of another size make it move."""
-        same = all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
-        return same and pixels.shape[1:] == self._pixels.shape[1:]
+    def belongs_to(self, memory: FeatureMemory) -> bool:
+        """Whether the addresses in it are still the memory's."""
+        return all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
 
     def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
         """Whether a batch is like the recorded one."""
