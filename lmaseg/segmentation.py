@@ -208,7 +208,7 @@ def make_segmenter(job: Job) -> Segmenter:
         return Segmenter(net, size=job.size, memory=job.memory, batch=job.batch, confidence=job.confidence is not None)
     segmenter = ComparingSegmenter(net, size=job.size, memory=job.memory, batch=job.batch)
     if not segmenter.memory.frames:
-        raise ValueError("these weights have no memory to compare with: train one for them, or take others")
+        raise ValueError("these weights have no memory to compare with: memory=4 gives them an untrained one")
     return segmenter
 
 

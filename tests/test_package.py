@@ -14,7 +14,7 @@ PACKAGE = Path(lmaseg.__file__).parent
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
     {"_version", "errors", "labels", "paths", "lock", "job"},
-    {"kernels", "attention", "video", "images", "maps", "render", "shares_plot", "metrics", "stages"},
+    {"kernels", "attention", "pictures", "video", "images", "maps", "render", "shares_plot", "metrics", "stages"},
     {"models", "datasets", "sinks", "unfinished"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
@@ -27,7 +27,9 @@ MAY = {
     "paths": {"errors"},
     "lock": {"errors", "paths"},
     "job": {"_version"},
-    "images": {"video"},
+    "images": {"pictures", "video"},
+    "maps": {"pictures"},
+    "video": {"pictures"},
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
