@@ -12,7 +12,8 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import part_path, writing
+from lmaseg.paths import holds_files, part_path, writing
+from lmaseg.pictures import mode_of
 
 NUMBERED = re.compile(r"\d{6,}\.png")  # as frames of a video are
 
@@ -62,7 +63,7 @@ class MapWriter:
             raise VideoError(f"{self.folder} is a file: give the name of a folder for label maps")
         if not {path.resolve().parent for path in inputs}.isdisjoint({self.folder.resolve(), self.part_path.resolve()}):
             raise VideoError(f"{self.folder} holds the images that are read: write the label maps elsewhere")
-        if not overwrite and self.folder.exists() and any(self.folder.iterdir()):
+        if not overwrite and self.folder.exists() and holds_files(self.folder):
             raise VideoError(f"{self.folder} already holds files: allow overwriting, or write elsewhere")
 
     def __enter__(self) -> Self:
@@ -109,9 +110,8 @@ class MapWriter:
     def _is_map(self, file: Path) -> bool:
         """Whether a PNG is of the kind that is written here, rather than somebody's picture."""
         try:
-            with Image.open(file) as image:
-                return image.mode in self.MODES
-        except (OSError, ValueError, SyntaxError):
+            return mode_of(file) in self.MODES
+        except VideoError:
             return False
 
 

@@ -221,7 +221,7 @@ def make_segmenter(job: Job) -> Segmenter:
         min_confidence=job.min_confidence,
     )
     if job.compare and not segmenter.memory.frames:
-        raise ValueError("there is no memory to compare with: take weights that have one, and a memory of some frames")
+        raise ValueError("these weights have no memory to compare with: memory=4 gives them an untrained one")
     return segmenter
 
 

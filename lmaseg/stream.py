@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH, Decided, decide, smoothed
-from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
+from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, fold
 from lmaseg.models.memory import Past
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -27,6 +27,7 @@ class Segmenter:
             source's shorter side to the height the weights were trained at. The aspect ratio is kept unless both
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
+            A network without a memory gets an untrained one, which averages features along their likeness.
         dtype: floating point type of the network's computation; None takes bfloat16 where the device has
             instructions for it, else that of the weights.
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
@@ -36,8 +37,8 @@ class Segmenter:
         min_confidence: probability below which a pixel is left unlabelled: its class id is `UNSURE`.
 
     Raises:
-        ValueError: a size under 32 or over 8192 pixels, a negative memory, one for a
-            network that has none, a batch under 1, or a min_confidence that is no probability.
+        ValueError: a size under 32 or over 8192 pixels, a negative memory, a batch under 1, or a min_confidence that
+            is no probability.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Segmenter:
                     f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}: give another"
                 )
         if memory and not net.spec.has_memory:
-            raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
+            net = adapted_network(net, memory_frames=memory)
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"a least confidence of {min_confidence:g} is not between 0 and 1: give a probability")
         weight = next(net.parameters())
@@ -70,6 +71,7 @@ class Segmenter:
         self._size = size
         self._confidence, self._smooth, self._min_confidence = confidence, smooth, min_confidence
         self._graph: _Graph | None = None
+        self._last_size: tuple[int, ...] | None = None  # (height, width) of the newest frames
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
@@ -103,11 +105,12 @@ class Segmenter:
         resets = resets or [False] * len(frames)
         _check_frames(frames, resets, self.batch)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
-        if self._graph and not self._graph.belongs_to(pixels, self.memory):
-            self._graph = None
-        if self._graph and self._graph.fits(pixels, self.memory, resets):
+        size, self._last_size = self._last_size, pixels.shape[1:3]
+        if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
+            self._graph = None  # the memory moves for pictures of another size, and is empty then
+        elif self._graph and self._graph.fits(pixels, self.memory, resets):
             return Pending(self._graph.replay(pixels))
-        if _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
+        elif _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
             self._graph = _Graph(pixels.to(self.device), self._label, self.memory)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
@@ -126,7 +129,7 @@ class Segmenter:
         self.memory.clear()
 
     def _label(self, pixels: Tensor, resets: Sequence[bool]) -> Decided:
-        """(N, H, W, 3) uint8 -> what `_decide` makes of their logits."""
+        """(N, H, W, 3) uint8 -> what is decided of their logits."""
         height, width = pixels.shape[1:3]
         prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
         encoded = self._folded.encode(prepared)
@@ -220,10 +223,9 @@ class _Graph:
         """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
         return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
 
-    def belongs_to(self, pixels: Tensor, memory: FeatureMemory) -> bool:
-        """Whether the addresses in it are still the memory's: pictures of another size make it move."""
-        same = all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
-        return same and pixels.shape[1:] == self._pixels.shape[1:]
+    def belongs_to(self, memory: FeatureMemory) -> bool:
+        """Whether the addresses in it are still the memory's."""
+        return all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
 
     def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
         """Whether a batch is like the recorded one."""

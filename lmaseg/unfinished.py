@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lmaseg.errors import VideoError
-from lmaseg.images import ImageReader, is_image_source
+from lmaseg.images import find_images, is_image_source
 from lmaseg.job import OUTPUTS, Job, json_like
 from lmaseg.lock import Lock
 from lmaseg.paths import part_path
@@ -35,13 +35,15 @@ def identify(source: str) -> Identity:
         VideoError: it cannot be read.
     """
     if is_image_source(source):
-        paths = ImageReader(source).paths
+        paths = find_images(source)
         sizes = [path.stat().st_size for path in paths]
         listing = "\n".join(f"{path.name} {size}" for path, size in zip(paths, sizes, strict=True))
         return Identity(sum(sizes), hashlib.sha256(listing.encode()).hexdigest())
     try:
         with open(source, "rb") as stream:
             return Identity(os.fstat(stream.fileno()).st_size, hashlib.sha256(stream.read(HEAD)).hexdigest())
+    except FileNotFoundError:
+        raise VideoError(f"{source} does not exist: check the name") from None
     except OSError as error:
         raise VideoError(f"{source} cannot be read ({error.strerror}): see that it can") from error
 

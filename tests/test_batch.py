@@ -23,10 +23,10 @@ from lmaseg.batch.manifest import NAME, Manifest, history, planned, records, res
 from lmaseg.batch.plan import FROM_START, Mode, Plan, PlanTask
 from lmaseg.batch.schedule import Batch
 from lmaseg.batch.sources import find_sources
-from lmaseg.errors import BatchError
+from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
 from lmaseg.segmentation import make_segmenter
-from lmaseg.unfinished import Identity
+from lmaseg.unfinished import Identity, identify
 from lmaseg.video import VideoReader
 
 SMALL = ("--size", "32")
@@ -396,6 +396,42 @@ class TestManifest:
             monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
             with pytest.raises(BatchError, match=r"takes no more \(No space left\): make room"):
                 manifest.append(source="v", state="done")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("list.txt", '"my a.mp4"\n# remark\n\nb.mkv  # at night\n', ["my a", "b"]),
+        ("list.txt", "'my a.mp4' # remark\ntake #3.mp4\n", ["my a", "take #3"]),
+        ("list.csv", 'source;name\n"my a.mp4"; first\n# remark\nb.mkv;\n', ["first", "b"]),
+        ("list.csv", "source\tname\nmy a.mp4\tfirst # remark\nb.mkv\n", ["first", "b"]),
+        ("list.tsv", "my a.mp4\nb.mkv\n", ["my a", "b"]),
+        ("list.csv", "source, name\n'my a.mp4', 'first'\n\"b.mkv\"\n", ["first", "b"]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [(b"", "utf-8"), (b"", "utf-8-sig"), (b"", "utf-16"), (b"", "utf-16-le"), (b"\xfe\xff", "utf-16-be")],
+)
+def test_lists_as_people_and_their_programs_write_them(tmp_path, monkeypatch, name, text, found, mark, encoding):
+    monkeypatch.chdir(tmp_path)
+    for each in ("my a.mp4", "b.mkv", "take #3.mp4"):
+        (tmp_path / each).touch()
+    (tmp_path / name).write_bytes(mark + text.replace("\n", "\r\n").encode(encoding))
+    sources = find_sources([], Path(name))
+    assert [source.name for source in sources] == found
+    assert all(Path(source.path).is_file() for source in sources)
+
+
+def test_typing_errors_and_clutter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for each in ("a.mp4", "._a.mp4", "Thumbs.db", ".DS_Store"):
+        (tmp_path / each).touch()
+    assert [source.name for source in find_sources(["*"])] == ["a"]
+    with pytest.raises(BatchError, match=r"the list lsit\.txt does not exist"):
+        find_sources([], Path("lsit.txt"))
+    with pytest.raises(VideoError, match=r"b\.mp4 does not exist"):
+        identify(find_sources(["b.mp4"])[0].path)
 
 
 class TestSources:

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from lmaseg.errors import VideoError
-from lmaseg.images import ImageReader, is_image_source, natural_key, open_source, read_image
+from lmaseg.images import ImageReader, is_image_source, natural_key, open_source
 from lmaseg.labels import CAMVID
 from lmaseg.maps import LabelMapWriter
+from lmaseg.pictures import read_rgb
 from lmaseg.video import VideoReader
 
 
@@ -118,10 +119,10 @@ def test_every_mode_becomes_rgb(tmp_path):
     }
     for name, (image, colour) in images.items():
         image.save(tmp_path / f"{name}.png")
-        read = read_image(tmp_path / f"{name}.png")
+        read = read_rgb(tmp_path / f"{name}.png")
         assert (read.shape, read.dtype) == ((4, 4, 3), np.uint8)
         assert tuple(read[0, 0]) == colour, name
-    assert tuple(read_image(tmp_path / "alpha.png")[0, 1]) == (0, 0, 0)
+    assert tuple(read_rgb(tmp_path / "alpha.png")[0, 1]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])

@@ -1,7 +1,6 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmaseg.cli.console import STARTED, RunDisplay, complain, console, detail, say, warn
+from lmaseg.cli.console import STARTED, RunDisplay, complain, complain_unexpected, console, detail, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
 from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
@@ -97,17 +96,19 @@ def run(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     require_png(jobs[0].plot)
-    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
     segmenter = make_segmenter(jobs[0])
     make_preview = _preview_maker(jobs[0], segmenter) if preview else lambda: None
     failed = 0
     for each in jobs:
         try:
             report = run_job(each, segmenter, overwrite=overwrite, resume=resume, preview=make_preview())
-        except LmasegError as error:
+        except Exception as error:
             if len(jobs) == 1:
                 raise
-            complain(str(error))
+            if isinstance(error, LmasegError):
+                complain(str(error))
+            else:
+                complain_unexpected(error)
             failed += 1
             continue
         if report and not report.complete:
