@@ -89,6 +89,9 @@ def run(
     overwrite: Overwrite = None,
 ) -> None:
     """Segment videos, streams or images into overlaid videos and label maps."""
+    from lmaseg.images import gathered
+
+    sources = gathered(sources)
     jobs = _jobs(sources, output, pipe, duration, job)
     require_png(jobs[0].plot)
     _check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
@@ -197,6 +200,7 @@ def _check_apart(outputs: list[Path], inputs: list[str]) -> None:
 
 def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
     """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
+    from lmaseg.images import name_of
     from lmaseg.video import SUFFIXES
 
     is_video = output.suffix.lower() in SUFFIXES
@@ -206,7 +210,7 @@ def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: Job
         return [_one_job(first, output, pipe, is_video)]
     if output == PIPE or is_video or first.lines or first.report or first.plot:
         raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report or --plot")
-    stems = [Path(source).stem for source in sources]
+    stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
