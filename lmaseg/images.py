@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
@@ -21,6 +21,8 @@ RATE = Fraction(30)  # frames per second that a sequence without times is given
 MILLISECOND = Fraction(1, 1000)
 NUMBER = re.compile(r"%(0(\d+))?d")  # in the name of a sequence as FFmpeg takes it, such as frame%04d.png
 
+NO_NAME = re.compile(rf"[*?[]|{NUMBER.pattern}")  # patterns
+
 
 def is_image_source(source: str | Path) -> bool:
     """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video."""
@@ -30,6 +32,37 @@ def is_image_source(source: str | Path) -> bool:
     if "://" in str(source):
         return False
     return glob.has_magic(str(source)) or (NUMBER.search(path.name) is not None and path.suffix.lower() in SUFFIXES)
+
+
+def gathered(sources: Sequence[str]) -> list[str]:
+    """Sources as a shell hands them over: several images are one sequence, and their pattern comes first.
+
+    What systems put beside files is left out.
+
+    Raises:
+        VideoError: no pattern means just these images.
+    """
+    sources = [source for source in sources if len(sources) == 1 or not is_clutter(Path(source))]
+    images = [source for source in sources if Path(source).is_file() and is_image_source(source)]
+    if len(images) < 2:
+        return sources
+    suffixes = {Path(image).suffix for image in images}
+    suffix = suffixes.pop() if len(suffixes) == 1 else ""
+    start = os.path.commonprefix([image.removesuffix(suffix) for image in images])  # noqa: RUF071
+    for between in ("*", "?" * len(images[0].removesuffix(suffix).removeprefix(start))):
+        pattern = f"{glob.escape(start)}{between}{suffix}"
+        if set(filter(_is_image, _matching(pattern))) == set(map(Path, images)):
+            return [pattern, *(source for source in sources if source not in set(images))]
+    raise VideoError(
+        f"{images[0]} and {len(images) - 1} more images are one sequence, but no pattern means just these: "
+        "quote the pattern, as in 'frames/*.png', or give the folder"
+    )
+
+
+def name_of(source: str | Path) -> str:
+    """What outputs are called after a source: its name without the suffix; of a pattern, the name of its folder."""
+    path = Path(os.path.abspath(source))
+    return path.parent.name if not path.exists() and NO_NAME.search(path.name) else path.stem
 
 
 def open_source(

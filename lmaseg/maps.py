@@ -12,7 +12,7 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import holds_files, part_path, writing
+from lmaseg.paths import holds_files, is_clutter, part_path, writing
 from lmaseg.pictures import mode_of
 
 NUMBERED = re.compile(r"\d{6,}\.png")  # as frames of a video are
@@ -100,7 +100,7 @@ class MapWriter:
 
     def _remove_older(self, written: set[str]) -> None:
         """Remove the maps of an earlier run that carry our numbers; say how many other files there are."""
-        others = [file for file in self.folder.iterdir() if file.name not in written]
+        others = [file for file in self.folder.iterdir() if file.name not in written and not is_clutter(file)]
         stale = [file for file in others if NUMBERED.fullmatch(file.name) and self._is_map(file)]
         for file in stale:
             file.unlink()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmaseg.errors import BatchError
+from lmaseg.images import gathered, name_of
 from lmaseg.paths import is_clutter, read_text
 from lmaseg.pictures import SUFFIXES
 
@@ -35,13 +36,14 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
 
     Raises:
         BatchError: no source at all, a list that cannot be read, or two sources of one name.
+        VideoError: several images that no pattern means.
     """
-    named = [(path, "") for argument in arguments for path in _expanded(argument)]
+    named = [(path, "") for argument in gathered(arguments) for path in _expanded(argument)]
     if listing is not None:
         named += [(path, name) for text, name in _listed(listing) for path in _expanded(text)]
     sources: dict[str, NamedSource] = {}
     for path, name in named:
-        source = NamedSource(absolute(path), name or _stem(absolute(path)))
+        source = NamedSource(absolute(path), name or name_of(path))
         sources.setdefault(source.path, source)
     if not sources:
         raise BatchError("no source is named: give videos, a pattern such as 'videos/*.mp4', or --list FILE")
@@ -97,12 +99,6 @@ def _bare(text: str) -> str:
         return text
     quoted = re.match(r"""(["'])(.+?)\1\s*(#.*)?$""", text)
     return quoted[2] if quoted else re.split(r"\s+#", text)[0]
-
-
-def _stem(path: str) -> str:
-    """A video's name without its suffix, a folder's name, the name of the folder that a pattern lies in."""
-    parts = Path(path)
-    return parts.parent.name if glob.has_magic(parts.name) and not parts.exists() else parts.stem
 
 
 def _check_names(sources: Iterable[NamedSource]) -> None:

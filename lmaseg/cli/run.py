@@ -90,6 +90,9 @@ def run(
     overwrite: Overwrite = None,
 ) -> None:
     """Segment videos, streams or images into overlaid videos and label maps."""
+    from lmaseg.images import gathered
+
+    sources = gathered(sources)
     try:
         jobs = _jobs(sources, output, pipe, duration, job)
         check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
@@ -194,6 +197,7 @@ def _bytes(path: Path) -> int:
 
 def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
     """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
+    from lmaseg.images import name_of
     from lmaseg.video import SUFFIXES
 
     is_video = output.suffix.lower() in SUFFIXES
@@ -203,7 +207,7 @@ def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: Job
         return [_one_job(first, output, pipe, is_video)]
     if output == PIPE or is_video or any((first.lines, first.report, first.plot, first.coco)):
         raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report, --plot or --coco")
-    stems = [Path(source).stem for source in sources]
+    stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
