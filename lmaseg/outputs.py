@@ -30,7 +30,7 @@ from lmaseg.video import LabelVideoWriter, VideoReader, VideoWriter
 from lmaseg.zones import Zones, read_zones
 
 Reader = VideoReader | ImageReader
-OUTLINE_OPACITY = 0.9
+OUTLINE = 1.8  # how much more opaque than their regions the outlines are
 
 
 def make_view(job: Job, label_set: LabelSet) -> View:
@@ -39,7 +39,7 @@ def make_view(job: Job, label_set: LabelSet) -> View:
         shown(job, label_set),
         opacity=job.opacity,
         classes=drawn(job, label_set),
-        outline=OUTLINE_OPACITY if job.palette == "screen" else None,
+        outline=min(1, OUTLINE * job.opacity) if job.palette == "screen" else None,
         legend=job.legend,
     )
 
