@@ -15,24 +15,31 @@ GUIDE = Path(__file__).parents[1] / "assets" / "guides" / "contributing.md"
 
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
-    {"_version", "errors", "labels", "paths"},
-    {"kernels", "attention", "pictures", "video", "images", "maps", "render", "metrics", "stages"},
-    {"models", "datasets", "sinks"},
+    {"_version", "errors", "labels", "paths", "lock", "job"},
+    {"kernels", "attention", "pictures", "video", "images", "maps", "render", "shares_plot", "metrics", "stages"},
+    {"models", "datasets", "cuts", "zones", "decision", "sinks", "coco", "unfinished"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "comparison", "environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
+    {"comparison", "pipeline", "outputs", "report", "segmentation"},
+    {"environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
 ]
 MAY = {
     "labels": {"errors"},
     "paths": {"errors"},
+    "lock": {"errors", "paths"},
+    "job": {"_version"},
     "images": {"pictures", "video"},
+    "maps": {"pictures"},
     "video": {"pictures"},
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
-    "bench": {"environment", "pipeline"},
-    "batch": {"pipeline"},
+    "coco": {"sinks"},
+    "sinks": {"zones"},
+    "outputs": {"comparison"},
+    "segmentation": {"comparison", "outputs", "pipeline", "report"},
+    "bench": {"environment"},
     "cluster": {"batch"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}

@@ -23,7 +23,8 @@ Weights = Annotated[
     Path | None,
     typer.Argument(
         metavar="WEIGHTS",
-        help="A checkpoint, or the name of the weights that come with lmaseg; default: what lmaseg finds here.",
+        help="A checkpoint, or the name of the weights that come with lmaseg; default: "
+        "describe this machine and installation.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
@@ -32,7 +33,7 @@ Rows = list[tuple[str, str]]
 
 
 def info(weights: Weights = None, as_json: AsJson = False) -> None:
-    """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint says of itself.
+    """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint contains.
 
     Given the name of the weights that come with lmaseg, print their model card as well.
     """

@@ -17,7 +17,7 @@ class _Plain:
 
 
 class PlainCommand(_Plain, TyperCommand):
-    """A command; its usage line shows an argument by its metavar alone, such as SOURCE..., or [SOURCE...] if optional."""
+    """A command; its usage line shows arguments by their metavars alone: SOURCE..., or [SOURCE...] if optional."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [each for each in self.get_params(ctx) if isinstance(each, TyperArgument)]
