@@ -3,23 +3,25 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lmaseg.errors import NoFrameError, VideoError
 from lmaseg.paths import is_clutter
 from lmaseg.pictures import SUFFIXES, Page, pages_of, read_pages
-from lmaseg.video import Frame, VideoReader, VideoWriter
+from lmaseg.video import Frame, VideoReader
 from lmaseg.video.media import TIMEOUT
 from lmaseg.video.span import Span
 
 RATE = Fraction(30)  # frames per second that a sequence without times is given
 MILLISECOND = Fraction(1, 1000)
 NUMBER = re.compile(r"%(0(\d+))?d")  # in the name of a sequence as FFmpeg takes it, such as frame%04d.png
+
+NO_NAME = re.compile(rf"[*?[]|{NUMBER.pattern}")  # patterns
 
 
 def is_image_source(source: str | Path) -> bool:
@@ -30,6 +32,37 @@ def is_image_source(source: str | Path) -> bool:
     if "://" in str(source):
         return False
     return glob.has_magic(str(source)) or (NUMBER.search(path.name) is not None and path.suffix.lower() in SUFFIXES)
+
+
+def gathered(sources: Sequence[str]) -> list[str]:
+    """Sources as a shell hands them over: several images are one sequence, and their pattern comes first.
+
+    What systems put beside files is left out.
+
+    Raises:
+        VideoError: no pattern means just these images.
+    """
+    sources = [source for source in sources if len(sources) == 1 or not is_clutter(Path(source))]
+    images = [source for source in sources if Path(source).is_file() and is_image_source(source)]
+    if len(images) < 2:
+        return sources
+    suffixes = {Path(image).suffix for image in images}
+    suffix = suffixes.pop() if len(suffixes) == 1 else ""
+    start = os.path.commonprefix([image.removesuffix(suffix) for image in images])  # noqa: RUF071
+    for between in ("*", "?" * len(images[0].removesuffix(suffix).removeprefix(start))):
+        pattern = f"{glob.escape(start)}{between}{suffix}"
+        if set(filter(_is_image, _matching(pattern))) == set(map(Path, images)):
+            return [pattern, *(source for source in sources if source not in set(images))]
+    raise VideoError(
+        f"{images[0]} and {len(images) - 1} more images are one sequence, but no pattern means just these: "
+        "quote the pattern, as in 'frames/*.png', or give the folder"
+    )
+
+
+def name_of(source: str | Path) -> str:
+    """What outputs are called after a source: its name without the suffix; of a pattern, the name of its folder."""
+    path = Path(os.path.abspath(source))
+    return path.parent.name if not path.exists() and NO_NAME.search(path.name) else path.stem
 
 
 def open_source(
@@ -67,33 +100,6 @@ def open_source(
         live=live,
         seek=seek,
         timeout=timeout,
-    )
-
-
-def writer_like(
-    reader: "VideoReader | ImageReader",
-    path: Path,
-    *,
-    size: tuple[int, int],
-    copy_from: str | Path | None,
-    **options: Any,
-) -> VideoWriter:
-    """A writer for frames of (width, height) pixels at the times of a reader's frames.
-
-    Args:
-        copy_from: as in `VideoWriter`, which gets it where there is sound that can be read again.
-        options: further arguments of `VideoWriter`: codec, crf, start, end, overwrite, keep.
-    """
-    has_sound = isinstance(reader, VideoReader) and reader.repeatable
-    return VideoWriter(
-        path,
-        width=size[0],
-        height=size[1],
-        time_base=reader.time_base,
-        rate=reader.rate,
-        sample_aspect_ratio=reader.sample_aspect_ratio,
-        copy_from=copy_from if has_sound else None,
-        **options,
     )
 
 
@@ -145,7 +151,7 @@ class ImageReader:
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
         self.path = source
         self.warnings: list[str] = []
-        self.paths = _find(source)
+        self.paths = find_images(source)
         self._pages = _pages(self.paths)
         self.width, self.height = self._pages[0].size
         self._pts, self.time_base, self.rate = _times(self._pages, Fraction(rate))
@@ -194,7 +200,8 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)], text
 
 
-def _find(source: str | Path) -> list[Path]:
+def find_images(source: str | Path) -> list[Path]:
+    """The image files of a folder or a pattern, or the one named, in natural order; VideoError if there are none."""
     path = Path(source)
     if path.is_dir():
         found = [file for file in _listed(path) if _is_image(file) and not file.name.startswith(".")]

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
@@ -122,11 +122,13 @@ def _long_name(parameter: str, info: Any) -> str:
 
 
 def _optional(kind: Any) -> bool:
-    return get_origin(kind) is UnionType
+    return get_origin(kind) in (UnionType, Union)
 
 
 def _basic(kind: Any) -> Any:
     """The TOML type for an annotation; paths and choices are written as text."""
+    if get_origin(kind) is Literal:
+        return str
     return str if isinstance(kind, type) and issubclass(kind, Path | Enum) else kind
 
 
@@ -158,4 +160,6 @@ def _plain(value: Any) -> Any:
         return ",".join(f"{name}={weight:g}" for name, weight in value.items())
     if isinstance(value, tuple) and all(isinstance(side, int) for side in value):  # HxW
         return "x".join(map(str, value))
+    if isinstance(value, tuple) and all(isinstance(name, str) for name in value):  # NAME,...
+        return ",".join(value)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
