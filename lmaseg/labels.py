@@ -179,6 +179,14 @@ CITYSCAPES_CATEGORIES = (
 )
 
 
+def counterparts(labels: LabelSet, others: LabelSet) -> list[int | None]:
+    """For each class of a set, the one of another that has its name, or else that covers its train id."""
+    by_name = {name: i for i, name in enumerate(others.names)}
+    by_train_id = {train_id: i for i, covered in enumerate(others.covers) for train_id in covered}
+    pairs = zip(labels.names, labels.train_ids, strict=True)
+    return [by_name.get(name, by_train_id.get(train_id)) for name, train_id in pairs]
+
+
 def categories(labels: LabelSet) -> tuple[str | None, ...]:
     """The Cityscapes category of each class of a label set; None for a class without a train id."""
     return tuple(CITYSCAPES_CATEGORIES[i] if i < len(CITYSCAPES_CATEGORIES) else None for i in labels.train_ids)

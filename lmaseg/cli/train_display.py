@@ -45,7 +45,9 @@ class TrainDisplay(LiveLine):
         )
         if self._shown and progress.scores:
             scores = ", ".join(f"{name} {score:.4f}" for name, score in progress.scores.items())
-            say(f"step {progress.step}, epoch {progress.epoch:.0f}: {scores}")
+            say(f"step {progress.step}: {scores}")
+            if progress.memory_lowers:
+                say("the memory lowers the score: these weights are not kept as the best")
         self._say_now_and_then(f"step {progress.step} of {progress.steps}: {figures}")
 
 
