@@ -121,7 +121,7 @@ def test_what_cannot_be_converted_is_said_in_one_line(spoil, message, erfnet_fil
     [
         (["--window", "20"], "window must be an odd number of feature cells, not 20"),
         (["--memory-frames", "0"], "--memory-frames"),
-        (["--labels", "voc"], "--labels"),
+        (["--labels", "voc"], "'voc' names no classes"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(arguments, message, tmp_path, capsys):

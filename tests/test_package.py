@@ -22,7 +22,6 @@ LAYERS = [
     {"cli"},
 ]
 MAY = {
-    "labels": {"errors"},
     "paths": {"errors"},
     "images": {"video"},
     "attention": {"kernels"},

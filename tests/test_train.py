@@ -1,11 +1,13 @@
 """Training: its parts, its stages, and that an interrupted run ends like an uninterrupted one."""
 
 import csv
+import json
 import math
 import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -600,6 +602,24 @@ def one_frame(folder):
     return folder / "images", folder / "labels"
 
 
+def draw_yards(folder, count):
+    """Grey paths, brown sheds and red balls on green, 160x120, with noise; ids 1, 2, 3 on 0."""
+    rng = np.random.default_rng(0)
+    colors = np.array([(60, 140, 50), (150, 150, 150), (120, 80, 40), (210, 40, 40)])
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for number in range(count):
+        ids = np.zeros((120, 160), np.uint8)
+        x, y = rng.integers(0, 120), rng.integers(0, 60)
+        ids[:, x : x + 30] = 1
+        ids[y : y + 40, (x + 60) % 110 : (x + 60) % 110 + 50] = 2
+        row, column = rng.integers(15, 105), rng.integers(15, 145)
+        ids[np.hypot(*np.ogrid[-row : 120 - row, -column : 160 - column]) < 12] = 3
+        image = colors[ids] + rng.integers(-25, 25, (120, 160, 3)) + rng.integers(-20, 20)
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / "images" / f"yard{number}.jpg")
+        Image.fromarray(ids).save(folder / "labels" / f"yard{number}.png")
+
+
 class TestCommand:
     @pytest.mark.slow
     def test_drawn_streets_lower_the_loss(self, tmp_path):
@@ -658,6 +678,24 @@ class TestCommand:
         net = checkpoint.load(tmp_path / "run" / "best.safetensors")
         assert net.labels.names == ("lawn", "car", "shed", "path")
         assert net.preprocess.size == (72, 96)
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(1800)
+    def test_twenty_small_pictures_of_own_classes_with_nothing_else_said(self, tmp_path, capsys):
+        draw_yards(tmp_path, 20)
+        data = ["--folder", tmp_path / "images", tmp_path / "labels"]
+        began = time.process_time()
+        assert run_cli("train", *data, "--classes", "lawn,path,shed,ball", "-o", tmp_path / "run") == 0
+        assert time.process_time() - began < 2 * 300  # five minutes of two cores, whatever else they do
+        weights = ["--weights", tmp_path / "run" / "best.safetensors"]
+        assert run_cli("eval", *data, *weights, "--json", tmp_path / "scores.json") == 0
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        assert list(scores["classScores"]) == ["lawn", "path", "shed", "ball"]
+        assert scores["averageScoreClasses"] > 0.6
+        assert run_cli("run", tmp_path / "images", "-o", tmp_path / "out", *weights) == 0
+        capsys.readouterr()
+        assert run_cli("info", weights[1]) == 0
+        assert "lawn, path, shed, ball" in " ".join(capsys.readouterr().out.split())
 
     def test_minutes_end_in_peace(self, tmp_path):
         result = command("--folder", *one_frame(tmp_path), *SMALL, "--minutes", 0, "-o", tmp_path / "run")

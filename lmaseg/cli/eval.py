@@ -14,7 +14,7 @@ from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, console, say
 from lmaseg.cli.eval_display import score_plot, score_table
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Size, Weights
+from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Size, Weights, named_classes
 from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
 
 if TYPE_CHECKING:
@@ -118,11 +118,10 @@ def evaluate(
         may_replace([path for path in (json_file, predictions, plot) if path], overwrite)
 
     from lmaseg.evaluate import process_group
-    from lmaseg.labels import label_set
 
     with process_group(device) as own_device:
         segmenter = make_segmenter(weights, own_device, size, memory, batch)
-        labels = label_set(classes) if classes else segmenter.net.labels
+        labels = named_classes(classes) or segmenter.net.labels
         clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
         run = partial(
             _evaluate,

@@ -155,7 +155,7 @@ def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) ->
         return None
 
     def score(net: "LocalMemoryNet") -> dict[str, float]:
-        return {name: value for plan in plans for name, value in _scores(net, plan, options.bfloat16).items()}
+        return {name: value for plan in plans for name, value in _scores(net, plan).items()}
 
     first, second = plans[0], plans[1] if len(plans) > 1 else None
     without = second.scores[0] if second and first.memory and second.name == first.name else None
@@ -170,12 +170,10 @@ def _plans(name: str, clips: Sequence["Clip"], stage: str, memory: int) -> list[
     return [_Plan(name, clips, memory, video), alone] if video and stage != "base" else [alone]
 
 
-def _scores(net: "LocalMemoryNet", plan: _Plan, bfloat16: bool) -> dict[str, float]:
-    import torch
-
+def _scores(net: "LocalMemoryNet", plan: _Plan) -> dict[str, float]:
     from lmaseg.evaluate import evaluate
 
-    found = evaluate(net, plan.clips, memory=plan.memory, dtype=torch.bfloat16 if bfloat16 else None)
+    found = evaluate(net, plan.clips, memory=plan.memory)
     values = found.mean_iou, found.temporal["mvc8Strict"], found.temporal["flicker"]
     return dict(zip(plan.scores, values, strict=False))
 

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lmaseg.datasets.augment import ClipAugmenter, Views, sample_labels
 from lmaseg.models import LocalMemoryNet, Preprocess
+from lmaseg.stream import fastest_dtype
 from lmaseg.train.average import MovingAverage
 from lmaseg.train.learning_rate import rate_factor
 from lmaseg.train.losses import class_weights, total_loss, unsteadiness
@@ -162,7 +163,10 @@ class Learner:
         return class_weights(self._mixture.frequencies(classes))
 
     def _precision(self) -> Any:
-        if not self._options.bfloat16:
+        wanted = self._options.bfloat16
+        if wanted is None:
+            wanted = fastest_dtype(next(self._net.parameters())) == torch.bfloat16
+        if not wanted:
             return nullcontext()
         return torch.autocast(self._device.type, torch.bfloat16)
 

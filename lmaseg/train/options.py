@@ -9,8 +9,8 @@ Fall = Literal["poly", "cosine"]
 PEAK_RATES: dict[Stage, float] = {"base": 1e-3, "memory": 5e-4, "joint": 5e-5}
 """Learning rate after the warm-up, by stage."""
 
-LOOKS = 100  # at every labelled frame, unless the steps are given
-FEWEST_STEPS, MOST_STEPS = 200, 30_000  # unless they are given
+LOOKS = 60  # at every labelled frame, unless the steps are given
+FEWEST_STEPS, MOST_STEPS = 120, 30_000  # unless they are given
 VALIDATIONS = 20  # in a run, unless their distance is given
 
 FREE_TO_CHANGE = ("minutes", "save_minutes", "report_every", "validate_every", "compile")
@@ -54,7 +54,7 @@ class TrainOptions:
     )
     steps: int | None = setting(
         None,
-        "Steps of the run; by default 100 looks at every frame, in 200 to 30,000.",
+        "Steps of the run; by default 60 looks at every frame, in 120 to 30,000.",
         panel=RECIPE,
         shown=True,
     )
@@ -145,7 +145,9 @@ class TrainOptions:
         2.0, "Between saves of the state from which an interrupted run resumes; 0 saves after every step.", panel=RUN
     )
     report_every: int = setting(10, "Steps between records in the history.", panel=RUN)
-    bfloat16: bool = setting(True, "Compute in mixed precision.", panel=RUN)
+    bfloat16: bool | None = setting(
+        None, "Compute in mixed precision; by default where the device has instructions for it.", panel=RUN
+    )
     compile: bool = setting(
         False, "Compile encoder and decoder with torch.compile: worth its minute on a GPU, for long runs.", panel=RUN
     )
