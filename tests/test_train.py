@@ -29,17 +29,18 @@ from lmaseg.datasets.clip import Clip, ClipFrame
 from lmaseg.datasets.folder import class_id_encoding, folder_clips
 from lmaseg.errors import CheckpointError, DatasetError, LmasegError
 from lmaseg.labels import CAMVID, CITYSCAPES, label_set
-from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, Projections
+from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, adapted_network
 from lmaseg.models.fusion import SigmoidFusion
+from lmaseg.models.projections import Projections
 from lmaseg.train import (
     FrameStore,
     Mixture,
     TrainOptions,
     Validate,
-    adapted_network,
     fresh_network,
     load_frames,
     train,
+    with_classes,
 )
 from lmaseg.train.learner import Learner
 from lmaseg.train.learning_rate import rate_factor
@@ -373,12 +374,12 @@ class TestMixture:
 
 class TestNetwork:
     def test_queries_start_as_keys(self):
-        net = fresh_network(CAMVID, size=SIZE)
+        net = fresh_network(CAMVID, size=SIZE, fusion="sigmoid-do1")
         assert torch.equal(net.projections.query_key.weight, net.projections.memory_key.weight)
 
     def test_other_classes_keep_what_is_known_of_them(self):
         net = fresh_network(CAMVID, size=SIZE)
-        own = adapted_network(net, labels=label_set("lawn,car,vegetation,shed"))
+        own = with_classes(net, label_set("lawn,car,vegetation,shed"))
         assert (own.spec.classes, own.labels.names) == (4, ("lawn", "car", "vegetation", "shed"))
         assert_same(dict(net.encoder.state_dict()), dict(own.encoder.state_dict()))
         before, after = net.decoder.output_conv, own.decoder.output_conv
@@ -388,7 +389,7 @@ class TestNetwork:
         assert not torch.equal(after.weight[:, 0], before.weight[:, 0])
         attached = attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, window=3)
         with pytest.raises(ValueError, match="built for its classes"):
-            adapted_network(attached, labels=CITYSCAPES)
+            with_classes(attached, CITYSCAPES)
 
     def test_adapting_keeps_what_fits(self):
         net = fresh_network(CAMVID, size=SIZE)

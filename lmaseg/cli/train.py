@@ -104,7 +104,8 @@ def _network(start: Start, data: Data, seed: int, device: str) -> "LocalMemoryNe
     import torch
 
     from lmaseg.checkpoint import choose_device, load
-    from lmaseg.train import adapted_network, fresh_network
+    from lmaseg.models import adapted_network
+    from lmaseg.train import fresh_network, with_classes
 
     if start.init and start.backbone:
         raise typer.BadParameter("--init starts from a checkpoint, --backbone from a fresh network: give one of them")
@@ -115,11 +116,10 @@ def _network(start: Start, data: Data, seed: int, device: str) -> "LocalMemoryNe
         net = fresh_network(labels, size=size or UNKNOWN_SIZE, backbone=start.backbone).to(choose_device(device))
     else:
         net = load(start.init, device)
+        net = with_classes(net, labels) if labels else net
     if size is None and data.folder:
-        size = own_size(data.folder, labels or net.labels, HIGHEST, net.stride)
-    return adapted_network(
-        net, labels=labels, size=size, window=start.window, memory_frames=start.memory, fusion=start.fusion
-    )
+        size = own_size(data.folder, net.labels, HIGHEST, net.stride)
+    return adapted_network(net, size=size, window=start.window, memory_frames=start.memory, fusion=start.fusion)
 
 
 def _labels(start: Start, data: Data) -> "LabelSet | None":

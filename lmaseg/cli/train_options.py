@@ -71,4 +71,6 @@ class Start:
     )
     window: int | None = setting(None, "Attention window, odd, in cells of 8 pixels.", panel=START)
     memory: int | None = setting(None, "Past frames the network remembers.", panel=START)
-    fusion: str | None = setting(None, "How the memory joins the frame: sigmoid-do1, sigmoid or residual.", panel=START)
+    fusion: str | None = setting(
+        None, "How the memory joins the frame: blend, sigmoid-do1, sigmoid or residual.", panel=START
+    )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lmaseg.train.loop import TrainProgress, Validate, train
     from lmaseg.train.mixture import Mixture
     from lmaseg.train.options import TrainOptions
-    from lmaseg.train.start import adapted_network, fresh_network
+    from lmaseg.train.start import fresh_network, with_classes
     from lmaseg.train.store import FrameStore, load_frames
 
 # Resolved on first use, so that `lmaseg train --help`, which reads the options, does not wait for torch.
@@ -31,10 +31,10 @@ _HOMES = {
     "TrainOptions": "options",
     "TrainProgress": "loop",
     "Validate": "loop",
-    "adapted_network": "start",
     "fresh_network": "start",
     "load_frames": "store",
     "train": "loop",
+    "with_classes": "start",
 }
 
 __all__ = [
@@ -43,10 +43,10 @@ __all__ = [
     "TrainOptions",
     "TrainProgress",
     "Validate",
-    "adapted_network",
     "fresh_network",
     "load_frames",
     "train",
+    "with_classes",
 ]
 
 
