@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
@@ -122,7 +122,7 @@ def _long_name(parameter: str, info: Any) -> str:
 
 
 def _optional(kind: Any) -> bool:
-    return get_origin(kind) is UnionType
+    return get_origin(kind) in (UnionType, Union)
 
 
 def _basic(kind: Any) -> Any:
