@@ -1,6 +1,5 @@
 """Any single-frame network as a video network: `attach` puts the memory between its two halves."""
 
-import colorsys
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lmaseg.labels import LabelSet
+from lmaseg.labels import LabelSet, spread_colors
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory
 from lmaseg.models.cut import OnFrom, UpTo
 from lmaseg.models.halves import (
@@ -105,11 +104,10 @@ def numbered_labels(classes: int) -> LabelSet:
     """
     if classes > 255:
         raise ValueError(f"a label map holds at most 255 classes, not {classes}")
-    wheel = [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 0.9) for i in range(classes)]  # golden ratio: neighbours differ
     return LabelSet(
         name=f"{classes} classes",
         names=tuple(f"class {i}" for i in range(classes)),
-        colors=tuple((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in wheel),
+        colors=tuple(spread_colors(classes)),
         train_ids=(255,) * classes,
     )
 

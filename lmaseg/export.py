@@ -104,7 +104,7 @@ class Step(nn.Module):
 
         logits = run_through(self.net, frame, attend)
         key, value = remembered
-        return logits[..., : frame.shape[-2], : frame.shape[-1]], key, value
+        return self.net.at_pixels(logits, frame.shape[-2:]), key, value
 
 
 class Frame(nn.Module):
@@ -116,7 +116,7 @@ class Frame(nn.Module):
 
     def forward(self, frame: Tensor) -> tuple[Tensor]:
         logits = run_through(self.net, frame, lambda features: features)
-        return (logits[..., : frame.shape[-2], : frame.shape[-1]],)
+        return (self.net.at_pixels(logits, frame.shape[-2:]),)
 
 
 def _example(
@@ -128,7 +128,7 @@ def _example(
     if size and any(side % stride != remainder or side < stride for side in size):
         rest = f" plus {remainder}" if remainder else ""
         raise ValueError(f"a frame of {size[0]}x{size[1]} pixels does not fit: take multiples of {stride}{rest}")
-    fewest = max(portable.TILE + 1, -(-SMALLEST // stride)) + extra
+    fewest = max(portable.TILE + 1, -(-SMALLEST // stride), getattr(net.encoder, "fewest_cells", 1)) + extra
     height, width = size or tuple((cells - extra) * stride + remainder for cells in (fewest + 2, fewest + 5))
     rows, columns = height // stride + extra, width // stride + extra
     spec = net.spec

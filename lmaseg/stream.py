@@ -124,7 +124,8 @@ class Segmenter:
 
     def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> "Decided":
         """What is decided of encoded frames, in the light of their past, at their own size."""
-        return self._decide(self._folded.decode(group, past.keys, past.values)[..., : working[0], : working[1]], *size)
+        rows, columns = (-(-side // self.net.logit_stride) for side in working)
+        return self._decide(self._folded.decode(group, past.keys, past.values)[..., :rows, :columns], *size)
 
 
 Decided = dict[str, Tensor]
