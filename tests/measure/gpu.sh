@@ -29,7 +29,7 @@ STEPS=${STEPS:-sanity tests bench train}
 MINUTES=${MINUTES:-9}
 DATA=${DATA:-gpu-data}
 OUT=${OUT:-gpu-out}
-RUN=${RUN:-$OUT/run}
+RUN=${RUN:-gpu-run}
 COMPILE=${COMPILE:-0}
 PYTHON=${PYTHON:-python3}
 BACKBONE=${BACKBONE:-}
@@ -43,13 +43,13 @@ trap 'rm -rf "$site"; [ -n "${copier:-}" ] && kill "$copier" 2>/dev/null' EXIT
 export PYTHONPATH=$PWD PYTHONUNBUFFERED=1
 
 if [ "$DRY" = cpu ]; then
-    device=cpu sizes="64x96" batches="1 2" many=3 seconds=1 reserve=5
+    device=cpu sizes="64x96" batches="1 2" many=3 seconds=1 reserve=5 RUN=$OUT/run
     export LMASEG_TEST_DEVICE=cpu
     tests=(-n 0 -k "batches or waits or lowers_the_loss and base or results_outlive")
     training=(--size 96x128 --crop 64x96 --batch 2 --no-bfloat16)
     rivals=(--size 64x96 --seconds 0)
 else
-    device=cuda sizes="512x1024 1024x2048" batches="1 8" many=16 seconds=15 reserve=20
+    device=cuda sizes="512x1024 1024x2048" batches="1 8" many=16 seconds=12 reserve=30
     tests=(-n 4)
     training=(--size 480x640 --crop 384x512 --batch 48)
     rivals=(--size 512x1024 --window 21 --dtype bfloat16 --seconds 5)
@@ -57,14 +57,16 @@ fi
 
 say() { printf '%4d s  %s\n' $((SECONDS - began)) "$*" | tee -a "$log"; }
 
-left() { echo $((${MINUTES%.*} * 60 - (SECONDS - began))); }
+# Seconds left for training; a rehearsal takes as long as it takes, and then trains for a moment.
+left() { if [ -n "$DRY" ]; then echo 10; else echo $((${MINUTES%.*} * 60 - (SECONDS - began))); fi; }
 
 # attempt NAME LIMIT COMMAND...: its output goes to the log; a failure is remembered and what follows goes on.
 attempt() {
     local name=$1 limit=$2
     shift 2
+    [ -n "$DRY" ] && limit=900
     say "$name"
-    timeout -k 10 "$limit" "$@" >>"$log" 2>&1
+    timeout -s INT -k 20 "$limit" "$@" >>"$log" 2>&1
     local code=$?
     [ $code -eq 0 ] && return 0
     say "FAILED with $code: $name"
@@ -136,14 +138,14 @@ train() {
         "$PYTHON" tests/measure/gpu_steps.py "$trial/run/history.csv" "$(($(left) - reserve))" >"$RUN/steps"
         rm -rf "$trial"
     fi
+    [ "$(left)" -gt $reserve ] || { say "no time is left to train"; return; }
     say "training $network for $(<"$RUN/steps") steps, $(left) s left"
     (while sleep 60; do bring_out; done) &
     copier=$!
     attempt "training" "$(left)" "$PYTHON" -m lmaseg train "${options[@]}" --epoch-steps "$(<"$RUN/steps")" --resume \
-        --save-minutes 0.9 --minutes "$("$PYTHON" -c "print(max(0.05, ($(left) - $reserve) / 60))")" --out "$RUN"
+        --save-minutes 0.9 --minutes "$("$PYTHON" -c "print(($(left) - $reserve) / 60)")" --out "$RUN"
     kill "$copier" 2>/dev/null
     copier=
-    tail -n 2 "$RUN/history.csv" | tee -a "$log"
 }
 
 prepare

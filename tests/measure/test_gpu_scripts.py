@@ -65,7 +65,7 @@ def test_what_is_carried_fits_and_leaves_out_what_is_judged_by(shared, tmp_path,
 
 
 def test_too_little_room_and_nothing_to_carry_are_told(shared, tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match="more than 0.001 MB"):
+    with pytest.raises(SystemExit, match=r"more than 0\.001 MB"):
         prepare(monkeypatch, shared, "-o", tmp_path / "carried", "--megabytes", "0.001")
     with pytest.raises(SystemExit, match="nothing to prepare"):
         prepare(monkeypatch, tmp_path / "absent", "-o", tmp_path / "carried")
@@ -74,6 +74,7 @@ def test_too_little_room_and_nothing_to_carry_are_told(shared, tmp_path, monkeyp
 def test_steps_that_fit_go_by_the_later_half():
     rows = [{"step": str(10 * i), "seconds": str(30 + i)} for i in range(1, 9)]  # 10 steps a second after 30 to start
     assert gpu_steps.steps_that_fit(rows, 100) == int(gpu_steps.SPARE * 1000)
+    assert gpu_steps.steps_that_fit([], 100) == 1
     assert gpu_steps.steps_that_fit(rows[:1], 31) == int(gpu_steps.SPARE * 10)
 
 
