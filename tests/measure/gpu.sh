@@ -45,7 +45,7 @@ export PYTHONPATH=$PWD PYTHONUNBUFFERED=1
 if [ "$DRY" = cpu ]; then
     device=cpu sizes="64x96" batches="1 2" many=3 seconds=1 reserve=5 RUN=$OUT/run
     export LMASEG_TEST_DEVICE=cpu
-    tests=(-n 0 -k "batches or waits or lowers_the_loss and base or results_outlive")
+    tests=(-n 0 -k "batches or results_outlive or waits and base or resumes")
     training=(--size 96x128 --crop 64x96 --batch 2 --no-bfloat16)
     rivals=(--size 64x96 --seconds 0)
 else
