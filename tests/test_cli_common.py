@@ -286,7 +286,7 @@ def test_pairs_in_a_file(tmp_path, capsys):
 
 def test_a_file_that_is_not_there(tmp_path, capsys):
     assert run_cli("run", "--config", tmp_path / "none.toml") == 2
-    assert "none.toml cannot be read (No such file or directory)" in said(capsys)
+    assert "none.toml does not exist: check its name" in said(capsys)
     (tmp_path / "binary.toml").write_bytes(b"\x80\x81")
     assert run_cli("run", "--config", tmp_path / "binary.toml") == 2
     assert "binary.toml is not TOML" in said(capsys)

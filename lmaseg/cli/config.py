@@ -109,6 +109,8 @@ def written_config(command: str, keys: Mapping[str, Key], values: Mapping[str, A
 def _parsed(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(file))
+    except FileNotFoundError:
+        raise typer.BadParameter(f"{file} does not exist: check its name") from None
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read ({error.strerror}): give a TOML file") from error
     except ValueError as error:
