@@ -65,6 +65,7 @@ from lmaseg.cli.train_options import (
     WarmUp,
     Window,
 )
+from lmaseg.paths import check_new_folder
 
 if TYPE_CHECKING:
     from lmaseg.labels import LabelSet
@@ -132,6 +133,7 @@ def train(
     """Train a single-frame network, its memory, or both together."""
     settings = dict(locals())
     options = _options(settings)
+    check_new_folder(out)
     with stop_on_interrupt() as stop, TrainDisplay(shown=_rank() == 0) as display:
         progress = _train(settings, options, display, stop)
     if _rank() == 0:
