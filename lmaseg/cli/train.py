@@ -26,6 +26,7 @@ from lmaseg.cli.train_data import (
 )
 from lmaseg.cli.train_display import TrainDisplay
 from lmaseg.cli.train_options import Data, Out, Resume, Start
+from lmaseg.paths import check_new_folder
 from lmaseg.train.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def train(
     out: Out, data: Data, start: Start, options: TrainOptions, resume: Resume = False, device: Device = "auto"
 ) -> None:
     """Train a single-frame network, its memory, or both together."""
+    check_new_folder(out)
     with stop_on_interrupt() as stop, TrainDisplay(shown=_rank() == 0) as display:
         progress = _train(out, data, start, options, resume, device, display, stop)
     if _rank() == 0:
