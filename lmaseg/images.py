@@ -27,7 +27,13 @@ NO_NAME = re.compile(rf"[*?[]|{NUMBER.pattern}")  # patterns
 def is_image_source(source: str | Path) -> bool:
     """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video."""
     path = Path(source)
-    if path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise VideoError(
+            f"{source} cannot be looked at ({error.strerror}): check its name, and the rights of its folder"
+        ) from error
+    if exists:
         return path.is_dir() or path.suffix.lower() in SUFFIXES
     if "://" in str(source):
         return False
@@ -43,7 +49,7 @@ def gathered(sources: Sequence[str]) -> list[str]:
         VideoError: no pattern means just these images.
     """
     sources = [source for source in sources if len(sources) == 1 or not is_clutter(Path(source))]
-    images = [source for source in sources if Path(source).is_file() and is_image_source(source)]
+    images = [source for source in sources if os.path.isfile(source) and is_image_source(source)]
     if len(images) < 2:
         return sources
     suffixes = {Path(image).suffix for image in images}
@@ -212,7 +218,8 @@ def find_images(source: str | Path) -> list[Path]:
     else:
         found = [file for file in _matching(os.path.expanduser(source)) if _is_image(file)]
     if not found:
-        raise VideoError(f"{source} holds no images: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
+        what = "holds no images" if path.exists() else "does not exist, and as a pattern holds no images"
+        raise VideoError(f"{source} {what}: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
     found.sort(key=natural_key)
     return found
 

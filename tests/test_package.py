@@ -25,7 +25,6 @@ LAYERS = [
     {"cli"},
 ]
 MAY = {
-    "labels": {"errors"},
     "paths": {"errors"},
     "lock": {"errors", "paths"},
     "job": {"_version"},
