@@ -19,6 +19,7 @@ from lmaseg.cli.train_data import (
     make_validation,
     own_size,
     split,
+    teach,
     training_clips,
     usual_size,
     validation_clips,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 lmaseg train --folder images/ labels/ --classes lawn,path -o runs/mine
 lmaseg train --camvid CamVid --backbone erfnet -o runs/base
+lmaseg train --unlabelled drive.mp4 --teacher big.safetensors -o runs/own
 lmaseg train --stage memory --init runs/base/best.safetensors \\
     --camvid CamVid -o runs/memory
 lmaseg train --print-config                           all settings
@@ -80,7 +82,10 @@ def _train(
             net = _network(start, data, options.seed, own_device)
             past = options.past_frames
             validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
-            clips, validation = split(data, training_clips(data, net.labels, past), validation)
+            clips = training_clips(data, net.labels, past)
+            if data.unlabelled:
+                clips["taught"] = teach(data, net, out, display.reading, stop)
+            clips, validation = split(data, clips, validation)
             mixture = make_mixture(net, data, clips, past, display.reading)
             display.introduce(net.spec, mixture.describe())
             for progress in library.train(
