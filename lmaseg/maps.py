@@ -102,6 +102,8 @@ class MapWriter:
         stale = [file for file in others if NUMBERED.fullmatch(file.name) and self._is_map(file)]
         for file in stale:
             file.unlink()
+        if stale:
+            self.warnings.append(f"{len(stale)} maps of an earlier run were removed from {self.folder}")
         if len(others) > len(stale):
             self.warnings.append(f"{self.folder} holds {len(others) - len(stale)} other files, which were left")
 
