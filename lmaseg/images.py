@@ -25,7 +25,11 @@ NO_NAME = re.compile(rf"[*?[]|{NUMBER.pattern}")  # patterns
 
 
 def is_image_source(source: str | Path) -> bool:
-    """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video."""
+    """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video.
+
+    Raises:
+        VideoError: a place that may not be looked at, or a name too long for its file system.
+    """
     path = Path(source)
     try:
         exists = path.exists()
