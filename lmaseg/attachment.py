@@ -3,13 +3,14 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lmaseg.labels import LabelSet, spread_colors
-from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory
+from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory, start_keys, with_memory
 from lmaseg.models.cut import OnFrom, UpTo
 from lmaseg.models.halves import (
     Carrier,
@@ -37,12 +38,13 @@ def attach(
     preprocess: Preprocess | None = None,
     memory_frames: int = 4,
     window: int = 7,
-    key_channels: int = 16,
-    value_channels: int = 64,
-    fusion: str = "sigmoid-do1",
+    key_channels: int | None = None,
+    value_channels: int | None = None,
+    fusion: str = "blend",
+    frames: Tensor | None = None,
     builder: str = "",
 ) -> LocalMemoryNet:
-    """A video network around the modules given, which it shares; its memory has fresh weights, to be trained.
+    """A video network around the modules given, which it shares; its memory works untrained, and better trained.
 
     Either `attach(encoder, decoder)`: the decoder is called with whatever the encoder returns. Or
     `attach(network, at="layer.name")`: the network runs up to the end of that layer, then on from there. Every layer
@@ -59,7 +61,12 @@ def attach(
         channels, stride, classes: what the dry runs must find.
         labels: what the classes mean; None numbers them.
         preprocess: what frames must be like for the network; None means RGB in [0, 1], at 512x1024.
-        memory_frames, window, key_channels, value_channels, fusion: the memory, as in `ModelSpec`.
+        memory_frames, window, key_channels, value_channels, fusion: the memory, as in `ModelSpec`; None takes the
+            widths that are usual for the fusion. The memory holds `value_channels` numbers per cell and past frame:
+            those of `blend` are the features.
+        frames: a few (N, 3, H, W) frames, preprocessed, of what the network will see: the keys of `blend` then begin
+            as the principal components of their features, and steady a little better. None begins at random, always
+            in the same way.
         builder: where checkpoints can find a function that returns this video network, "package.module:function".
 
     >>> encoder, decoder = nn.Conv2d(3, 16, 4, stride=4), nn.ConvTranspose2d(16, 5, 4, stride=4)
@@ -68,7 +75,7 @@ def attach(
     (4, 5)
     >>> logits, key, value = net(torch.rand(1, 3, 32, 64))
     >>> key.shape, value.shape
-    (torch.Size([1, 16, 8, 16]), torch.Size([1, 64, 8, 16]))
+    (torch.Size([1, 16, 8, 16]), torch.Size([1, 16, 8, 16]))
 
     Raises:
         ValueError: what does not fit: no such layer, or not called exactly once; a feature map that is not 4-d; a
@@ -81,7 +88,14 @@ def attach(
     for name, figure in expected.items():
         if figure not in (None, getattr(found, name)):
             raise ValueError(f"the network has {name}={getattr(found, name)}, not {figure}")
-    spec = ModelSpec(builder, found.classes, memory_frames, window, key_channels, value_channels, fusion)
+    spec = with_memory(
+        ModelSpec(builder, found.classes), found.channels, memory_frames=memory_frames, window=window, fusion=fusion
+    )
+    spec = replace(
+        spec,
+        key_channels=spec.key_channels if key_channels is None else key_channels,
+        value_channels=spec.value_channels if value_channels is None else value_channels,
+    )
     projections, fuse = build_memory(spec, first)
     weight = next(network.parameters(), torch.empty(0))
     net = LocalMemoryNet(
@@ -93,6 +107,8 @@ def attach(
         labels=labels or numbered_labels(found.classes),
         preprocess=preprocess or Preprocess(),
     )
+    if frames is not None:
+        start_keys(net, frames)
     return net.train(network.training)
 
 

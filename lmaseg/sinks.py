@@ -1,13 +1,13 @@
 """What becomes of labelled frames: overlaid video, label maps, shares of the classes, a pipe."""
 
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self, TextIO
+from typing import Any, BinaryIO, NamedTuple, Self, TextIO
 
 import numpy as np
+from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
@@ -121,39 +121,55 @@ class RawLabels(Sink):
             raise VideoError(f"the pipe takes no more ({error.strerror}): see why its reader ended") from error
 
 
-class FrameLines(Sink):
-    """A line of JSON per frame: its name, its time and each class's share of the pixels.
+class LineFile:
+    """A text file that takes a line per frame; a context manager.
 
     Args:
-        output: a file, or an open text stream. A file appears under its name when it is complete.
-        label_set: names the classes.
+        output: where it appears when it is complete, or an open text stream, which is left open.
         keep: lines that the file's part holds from a run that was cut short.
+        publish: whether it appears; otherwise its part stays for the caller to replace.
+
+    Attributes:
+        kept: these lines.
 
     Raises:
-        VideoError: while writing, that no more is taken.
+        VideoError: no more is taken.
     """
 
-    def __init__(self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0) -> None:
-        self._file: AbstractContextManager[TextIO] = (
-            _text_file(output, keep) if isinstance(output, Path) else nullcontext(output)
-        )
-        super().__init__(self._file)
-        self._names = label_set.names
+    def __init__(self, output: Path | TextIO, *, keep: int = 0, publish: bool = True) -> None:
+        self._output, self._keep, self._publish = output, keep, publish
+        self.kept: list[str] = []
 
     def __enter__(self) -> Self:
-        self._stream = self._file.__enter__()
+        if not isinstance(self._output, Path):
+            self._stream = self._output
+            return self
+        part = part_path(self._output)
+        with writing(self._output):
+            if self._keep:
+                self.kept = part.read_text().splitlines(keepends=True)[: self._keep]
+            self._stream = part.open("w")
+            self._stream.writelines(self.kept)
         return self
 
-    def write(self, seen: Labelled) -> None:
-        shares = _shares(_pixels(seen.labels, len(self._names)))
-        line = {
-            "frame": seen.frame.name,
-            "pts": seen.frame.pts,
-            "seconds": round(float(seen.frame.time), 6),
-            "shares": {name: round(float(share), 6) for name, share in zip(self._names, shares, strict=True)},
-        }
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(self._output, Path):
+            return
+        if error is not None:
+            with suppress(OSError):  # what a full disk refused is tried again
+                self._stream.close()
+            return
+        with writing(self._output):
+            self._stream.close()
+            if self._publish:
+                part_path(self._output).replace(self._output)
+
+    def write(self, content: Any) -> None:
+        """Append a line of JSON."""
         try:
-            self._stream.write(json.dumps(line) + "\n")
+            self._stream.write(json.dumps(content) + "\n")
             self._stream.flush()
         except OSError as error:
             raise VideoError(
@@ -161,50 +177,86 @@ class FrameLines(Sink):
             ) from error
 
 
-@contextmanager
-def _text_file(path: Path, keep: int) -> Iterator[TextIO]:
-    """A file to write, with the first `keep` lines of its part in it."""
-    part = part_path(path)
-    with writing(path):
-        kept = part.read_text().splitlines(keepends=True)[:keep] if keep else []
-        stream = part.open("w")
-        stream.writelines(kept)
-    try:
-        yield stream
-    except BaseException:
-        with suppress(OSError):  # what a full disk refused is tried again
-            stream.close()
-        raise
-    with writing(path):
-        stream.close()
-        part.replace(path)
+class FrameLines(Sink):
+    """A line of JSON per frame: its name, its time and each class's share of the pixels.
+
+    Args:
+        output, keep: of a `LineFile`.
+        label_set: names the classes.
+    """
+
+    def __init__(self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0) -> None:
+        self._file = LineFile(output, keep=keep)
+        super().__init__(self._file)
+        self._label_set = label_set
+
+    def write(self, seen: Labelled) -> None:
+        shares = shares_of(pixels_of(seen.labels, len(self._label_set)))
+        self._file.write(
+            {
+                "frame": seen.frame.name,
+                "pts": seen.frame.pts,
+                "seconds": round(float(seen.frame.time), 6),
+                "shares": shares_by_name(shares, self._label_set),
+            }
+        )
 
 
 class ClassShares(Sink):
-    """Each class's share of the pixels, summed second by second of the source's time."""
+    """Each class's share of the pixels, summed second by second of the source's time.
 
-    def __init__(self, classes: int) -> None:
-        super().__init__(nullcontext())
+    Args:
+        classes: how many there are.
+        record: an output whose part notes the pixels of each frame, so that a run that is cut short can be gone on
+            with; the part is left to the caller to replace.
+        keep: frames that the part holds from such a run.
+
+    Attributes:
+        complete: whether the frames of such a run are counted, too.
+    """
+
+    def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0) -> None:
+        self._record = None if record is None else LineFile(record, keep=keep, publish=False)
+        super().__init__(self._record or nullcontext())
         self._classes = classes
         self._pixels: dict[int, np.ndarray] = {}
+        self.complete = record is not None or not keep
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        for line in self._record.kept if self._record else ():
+            second, pixels = json.loads(line)
+            self._add(second, np.array(pixels))
+        return self
 
     def write(self, seen: Labelled) -> None:
-        second = int(seen.frame.time // 1)
-        self._pixels[second] = self._pixels.get(second, 0) + _pixels(seen.labels, self._classes)
+        second, pixels = int(seen.frame.time // 1), pixels_of(seen.labels, self._classes)
+        self._add(second, pixels)
+        if self._record:
+            self._record.write([second, pixels.tolist()])
 
     def total(self) -> np.ndarray:
         """(classes,) float64 shares over the whole run."""
-        return _shares(sum(self._pixels.values(), np.zeros(self._classes, np.int64)))
+        return shares_of(sum(self._pixels.values(), np.zeros(self._classes, np.int64)))
 
     def over_time(self) -> list[tuple[int, np.ndarray]]:
         """(second, (classes,) float64 shares) in the order of time."""
-        return [(second, _shares(self._pixels[second])) for second in sorted(self._pixels)]
+        return [(second, shares_of(self._pixels[second])) for second in sorted(self._pixels)]
+
+    def _add(self, second: int, pixels: np.ndarray) -> None:
+        self._pixels[second] = self._pixels.get(second, 0) + pixels
 
 
-def _pixels(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(classes,) int64 numbers of pixels."""
-    return np.bincount(labels.ravel(), minlength=classes)[:classes]
+def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,) int64 numbers of pixels in (H, W) uint8 class ids."""
+    return np.array(Image.fromarray(labels).histogram()[:classes], np.int64)
 
 
-def _shares(pixels: np.ndarray) -> np.ndarray:
+def shares_of(pixels: np.ndarray) -> np.ndarray:
+    """Numbers of pixels -> shares that add up to 1."""
     return pixels / max(1, int(pixels.sum()))
+
+
+def shares_by_name(shares: np.ndarray, label_set: LabelSet) -> dict[str, float]:
+    """Each class's share, rounded to a millionth."""
+    return {name: round(float(share), 6) for name, share in zip(label_set.names, shares, strict=True)}

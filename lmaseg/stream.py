@@ -1,7 +1,8 @@
 """Streaming: one frame in, one label map out, with constant memory."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmaseg.kernels import upsample
-from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
+from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, fold
 from lmaseg.models.memory import Past
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -26,6 +27,7 @@ class Segmenter:
             source's shorter side to the height the weights were trained at. The aspect ratio is kept unless both
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
+            A network without a memory gets an untrained one, which averages features along their likeness.
         dtype: floating point type of the network's computation; None takes bfloat16 where the device has
             instructions for it, else that of the weights.
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
@@ -33,8 +35,7 @@ class Segmenter:
         confidence: whether to tell the probability of each pixel's class, too.
 
     Raises:
-        ValueError: a size under 32 or over 8192 pixels, a negative memory, one for a
-            network that has none, or a batch under 1.
+        ValueError: a size under 32 or over 8192 pixels, a negative memory, or a batch under 1.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Segmenter:
                     f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}: give another"
                 )
         if memory and not net.spec.has_memory:
-            raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
+            net = adapted_network(net, memory_frames=memory)
         weight = next(net.parameters())
         self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
         self.net, self.batch = net, batch
@@ -65,6 +66,7 @@ class Segmenter:
             labels_and_confidence_at if confidence else _labels_alone_at
         )
         self._graph: _Graph | None = None
+        self._last_size: tuple[int, ...] | None = None  # (height, width) of the newest frames
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
@@ -78,7 +80,7 @@ class Segmenter:
         return rounded[0], rounded[1]
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB."""
+        """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB; ValueError for anything else."""
         return self.submit([frame]).result()[0]
 
     @torch.inference_mode()
@@ -91,15 +93,31 @@ class Segmenter:
 
         Returns:
             Their labels to come.
+
+        Raises:
+            ValueError: no frames, more than `batch`, other pictures than these, or resets that are not as many.
         """
         resets = resets or [False] * len(frames)
+        _check_frames(frames, resets, self.batch)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
-        if self._graph and self._graph.fits(pixels, self.memory, resets):
+        size, self._last_size = self._last_size, pixels.shape[1:3]
+        if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
+            self._graph = None  # the memory moves for pictures of another size, and is empty then
+        elif self._graph and self._graph.fits(pixels, self.memory, resets):
             return Pending(self._graph.replay(pixels))
-        if _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
-            self._graph = _Graph(pixels.to(self.device), self._label)
+        elif _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
+            self._graph = _Graph(pixels.to(self.device), self._label, self.memory)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells the network's weights from others."""
+        told = hashlib.sha256()
+        for name, tensor in sorted(self.net.state_dict().items()):
+            told.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return told.hexdigest()
 
     def reset(self) -> None:
         """Forget the past: the next frame opens a new shot."""
@@ -177,10 +195,13 @@ class _Graph:
     Args:
         pixels: (N, H, W, 3) uint8 on the device; later batches are copied into it.
         label: the work; run before on such a batch, so that all tuning is done.
+        memory: whose storage the work reads and writes.
     """
 
-    def __init__(self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided]) -> None:
-        self._pixels = pixels
+    def __init__(
+        self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided], memory: FeatureMemory
+    ) -> None:
+        self._pixels, self._storage = pixels, memory.storage
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._decided = label(pixels, [False] * len(pixels))
@@ -192,6 +213,10 @@ class _Graph:
         """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
         return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
 
+    def belongs_to(self, memory: FeatureMemory) -> bool:
+        """Whether the addresses in it are still the memory's."""
+        return all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
+
     def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
         """Whether a batch is like the recorded one."""
         return pixels.shape == self._pixels.shape and memory.settled and not any(resets)
@@ -201,6 +226,26 @@ class _Graph:
         self._pixels.copy_(pixels, non_blocking=True)
         self._graph.replay()
         return self._decided
+
+
+def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], batch: int) -> None:
+    """Refuse what a network would take for something else, or not at all."""
+    if not 1 <= len(frames) <= batch or len(resets) != len(frames):
+        raise ValueError(
+            f"{len(frames)} frames with {len(resets)} resets were handed over at once: give 1 to {batch} frames, which "
+            "is the segmenter's batch, and as many resets or none"
+        )
+    for frame in frames:
+        if not isinstance(frame, np.ndarray):
+            raise ValueError(
+                f"a frame is an array, not a {type(frame).__name__}: lmaseg.segment reads videos and images by name"
+            )
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ValueError(
+                f"a frame is (height, width, 3) uint8 RGB, not {frame.shape} {frame.dtype}: convert it first"
+            )
+        if frame.shape != frames[0].shape:
+            raise ValueError(f"frames of {frames[0].shape} and {frame.shape} cannot be labelled at once: give one size")
 
 
 def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:

@@ -13,7 +13,17 @@ from test_package import LAYERS
 ROOT = Path(__file__).parents[1]
 API, COMMANDS = ROOT / "assets" / "api.md", ROOT / "assets" / "commands.md"
 
-INSIDE = {"_version", "cli", "kernels", "paths", "stages"}  # no user's business
+INSIDE = {
+    "_version",
+    "cli",
+    "kernels",
+    "lock",
+    "outputs",
+    "paths",
+    "shares_plot",
+    "stages",
+    "unfinished",
+}  # no user's business
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$")
 ITEM = re.compile(r"^([A-Za-z_][\w]*(?:, [A-Za-z_][\w]*)*): (.*)$")
 

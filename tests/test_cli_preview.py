@@ -15,9 +15,9 @@ from lmaseg import CAMVID
 from lmaseg.cli import preview as preview_module
 from lmaseg.cli.console import RunDisplay, console
 from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks
-from lmaseg.cli.shares_plot import HEIGHT as AREA_HEIGHT
-from lmaseg.cli.shares_plot import LEFT, TOP, shares_plot
-from lmaseg.cli.shares_plot import WIDTH as AREA_WIDTH
+from lmaseg.shares_plot import HEIGHT as AREA_HEIGHT
+from lmaseg.shares_plot import LEFT, TOP, shares_plot
+from lmaseg.shares_plot import WIDTH as AREA_WIDTH
 from lmaseg.sinks import Labelled
 from lmaseg.video import Frame
 

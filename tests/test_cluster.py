@@ -177,6 +177,7 @@ def test_many_small_videos_and_a_corrupt_one(tmp_path):
 
 def test_workers_that_cannot_start_are_reported(tmp_path, monkeypatch):
     from lmaseg.batch.making import Making
+
     from lmaseg.errors import BatchError
 
     monkeypatch.setattr("lmaseg.cluster.MOST_FAILED_STARTS", 0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import lmaseg
-from lmaseg import CAMVID, Segmenter
+from lmaseg import CAMVID, Segmenter, stream
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
 from lmaseg.stream import CutDetector, labels_at, preprocess
 from lmaseg.video import VideoReader
@@ -50,11 +50,14 @@ def test_absurd_sizes_are_refused(net, size):
         Segmenter(net, size=size)
 
 
-def test_a_network_without_a_memory_runs_without_one(net):
+def test_a_network_without_a_memory_runs_without_one_or_with_an_untrained_one():
     single = build(ModelSpec("erfnet", 11), CAMVID, Preprocess(size=(64, 96))).eval()
-    assert Segmenter(single)(noise(0)).shape == (64, 96)
-    with pytest.raises(ValueError, match="have no memory: add one"):
-        Segmenter(single, memory=2)
+    alone, remembering, again = Segmenter(single), Segmenter(single, memory=2), Segmenter(single, memory=2)
+    assert (alone.memory.frames, remembering.memory.frames) == (0, 2)
+    pairs = [(alone(noise(i)), remembering(noise(i)), again(noise(i))) for i in range(3)]
+    assert np.array_equal(pairs[0][0], pairs[0][1])
+    assert not np.array_equal(pairs[2][0], pairs[2][1])
+    assert all(np.array_equal(ours, others) for _, ours, others in pairs)
 
 
 def test_streams_what_the_network_computes(net):
@@ -160,3 +163,69 @@ def test_cuts_are_found_from_neighbouring_frames_only():
     assert detector(night)
     assert not detector(night)
     assert detector(255 - night)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (noise(0).astype(np.float32) / 255, "float32: convert it first"),
+        (noise(0)[..., 0], r"not \(64, 96\) uint8"),
+        (np.zeros((64, 96, 4), np.uint8), r"not \(64, 96, 4\) uint8"),
+        (np.zeros((0, 96, 3), np.uint8), r"not \(0, 96, 3\) uint8"),
+        ("drive.mp4", "an array, not a str: lmaseg.segment reads videos"),
+        (torch.zeros(64, 96, 3, dtype=torch.uint8), "an array, not a Tensor"),
+    ],
+)
+def test_what_is_no_frame_is_refused_in_a_sentence(net, frame, message):
+    with pytest.raises(ValueError, match=message):
+        Segmenter(net)(frame)
+
+
+def test_frames_beyond_the_batch_or_of_two_sizes_are_refused(net):
+    segmenter = Segmenter(net, batch=2)
+    for count in (0, 3):
+        with pytest.raises(ValueError, match=f"{count} frames .*: give 1 to 2 frames"):
+            segmenter.submit([noise(i) for i in range(count)])
+    with pytest.raises(ValueError, match="with 1 resets"):
+        segmenter.submit([noise(0), noise(1)], [True])
+    with pytest.raises(ValueError, match="cannot be labelled at once"):
+        segmenter.submit([noise(0), noise(1, height=32)])
+
+
+class GraphStandIn(stream._Graph):
+    """A CUDA graph as a CPU can play it: the work is done again in the storage that it was recorded with."""
+
+    def __init__(self, pixels, label, memory):
+        self._pixels, self._storage = pixels, memory.storage
+        self._label, self._memory = label, memory
+        self.replayed = 0
+
+    @staticmethod
+    def worthwhile(pixels, memory, resets, batch, device):
+        return len(pixels) == batch and memory.settled and not any(resets)
+
+    def replay(self, pixels):
+        self.replayed += 1
+        now = self._memory.storage
+        self._memory._keys, self._memory._values = self._storage
+        try:
+            return self._label(pixels, [False] * len(pixels))
+        finally:
+            self._memory._keys, self._memory._values = now
+
+
+def test_a_recorded_graph_is_dropped_when_the_size_changes(net, monkeypatch):
+    """Large, small and large again without a reset: the first graph's storage is gone by then."""
+    monkeypatch.setattr(stream, "_Graph", GraphStandIn)
+    recording = Segmenter(net, memory=2, batch=2, dtype=torch.float32)
+    monkeypatch.setattr(recording, "memory", FeatureMemory(2, 2))
+    plain = Segmenter(net, memory=2, batch=1, dtype=torch.float32)
+    graphs = []
+    for part, size in enumerate([(64, 96), (32, 64), (64, 96)]):
+        for first in range(0, 8, 2):
+            pair = [noise(100 * part + first + i, *size) for i in range(2)]
+            expected = np.stack([plain(frame) for frame in pair])
+            assert (recording.submit(pair).result() == expected).mean() >= 0.9999
+            graphs.append(recording._graph)
+    assert len({id(graph) for graph in graphs if graph}) == 3
+    assert all(graph.replayed for graph in graphs if graph)

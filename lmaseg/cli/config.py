@@ -7,13 +7,14 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
 
 from lmaseg._version import __version__
 from lmaseg.cli import toml
+from lmaseg.paths import read_text
 
 WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
 UNSET = (
@@ -103,7 +104,7 @@ def written_config(command: str, keys: Mapping[str, Key], values: Mapping[str, A
 
 def _parsed(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(file))
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read ({error.strerror}): give a TOML file") from error
     except ValueError as error:
@@ -126,6 +127,8 @@ def _optional(kind: Any) -> bool:
 
 def _basic(kind: Any) -> Any:
     """The TOML type for an annotation; paths and choices are written as text."""
+    if get_origin(kind) is Literal:
+        return str
     return str if isinstance(kind, type) and issubclass(kind, Path | Enum) else kind
 
 
@@ -157,4 +160,6 @@ def _plain(value: Any) -> Any:
         return ",".join(f"{name}={weight:g}" for name, weight in value.items())
     if isinstance(value, tuple) and all(isinstance(side, int) for side in value):  # HxW
         return "x".join(map(str, value))
+    if isinstance(value, tuple) and all(isinstance(name, str) for name in value):  # NAME,...
+        return ",".join(value)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

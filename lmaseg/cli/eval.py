@@ -16,6 +16,7 @@ from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Size, Weights
 from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
 from lmaseg.cli.scores import score_plot, score_table
+from lmaseg.job import Job
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -121,7 +122,7 @@ def evaluate(
     from lmaseg.labels import label_set
 
     with process_group(device) as own_device:
-        segmenter = make_segmenter(weights, own_device, size, memory, batch)
+        segmenter = make_segmenter(Job("", weights=weights, device=own_device, size=size, memory=memory, batch=batch))
         labels = label_set(classes) if classes else segmenter.net.labels
         clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
         run = partial(

@@ -4,13 +4,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from lmaseg.cli.console import STARTED, detail
+from lmaseg.cli.console import STARTED, detail, warn
 
 if TYPE_CHECKING:
+    from lmaseg.job import Job
     from lmaseg.models import LocalMemoryNet
     from lmaseg.stream import Segmenter
 
@@ -20,30 +21,45 @@ def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMe
     from lmaseg.checkpoint import load
 
     if net:
-        sys.path.append(os.getcwd())  # an installed command starts without it; last, so that it hides nothing
+        find_modules_here()
+    warn_of_overlooked_kernels()
     return load(weights, device, net)
 
 
-def make_segmenter(
-    weights: Path | None,
-    device: str,
-    size: Any,
-    memory: int | None,
-    batch: int = 1,
-    net: str | None = None,
-    *,
-    confidence: bool = False,
-    kind: "type[Segmenter] | None" = None,
-) -> "Segmenter":
-    """The network of a checkpoint, ready to stream; a size it cannot work at is a wrong command line."""
-    from lmaseg.stream import Segmenter
+def warn_of_overlooked_kernels() -> None:
+    """Say so where the C kernels that were installed are not those of the lmaseg that runs."""
+    from lmaseg import kernels
 
+    overlooked = kernels.overlooked()
+    if overlooked:
+        warn(
+            f"no C kernels, although {overlooked} has some: this lmaseg was imported from {kernels.FOLDER.parent}. "
+            "Run the command lmaseg, or python from another folder"
+        )
+
+
+def find_modules_here() -> None:
+    """Let modules be imported from the current folder, in which an installed command does not look."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that it hides nothing
+
+
+def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
+    """The network of a job, ready to stream, described to those who ask for details.
+
+    What it cannot work with is a wrong command line.
+    """
+    from lmaseg import segmentation
+
+    if job.net:
+        find_modules_here()
     try:
-        loaded = load_network(weights, device, net)
-        segmenter = (kind or Segmenter)(loaded, size=size, memory=memory, batch=batch, confidence=confidence)
+        segmenter = segmentation.make_segmenter(job)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    _describe(segmenter, weights)
+    warn_of_overlooked_kernels()
+    if describe:
+        _describe(segmenter, job.weights)
     return segmenter
 
 

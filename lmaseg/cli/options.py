@@ -37,19 +37,37 @@ def end_time(start: float | None, duration: float | None, end: float | None) -> 
     return end
 
 
-Weights = Annotated[
-    Path | None,
-    typer.Option(help="A checkpoint; default: the weights that come with lmaseg.", rich_help_panel=NETWORK),
-]
-Net = Annotated[
-    str | None,
-    typer.Option(
-        "--net",
-        metavar="MODULE:FUNCTION",
-        help="What builds the network, for weights of one attached in Python.",
-        rich_help_panel=NETWORK,
-    ),
-]
+def parse_names(text: str) -> tuple[str, ...]:
+    """ "car, pole" -> ("car", "pole")."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+WEIGHTS: Any = typer.Option(help="A checkpoint; default: the weights that come with lmaseg.", rich_help_panel=NETWORK)
+NET: Any = typer.Option(
+    "--net",
+    metavar="MODULE:FUNCTION",
+    help="What builds the network, for weights of one attached in Python.",
+    rich_help_panel=NETWORK,
+)
+DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)
+MEMORY: Any = typer.Option(
+    min=0, help="Past frames to attend to; 0: none; default: as the weights want.", rich_help_panel=NETWORK
+)
+BATCH: Any = typer.Option(
+    min=1, max=256, help="Frames labelled at once: more keep a GPU busier.", rich_help_panel=NETWORK
+)
+SIZE: Any = typer.Option(
+    parser=parse_size,
+    metavar="HEIGHT|HxW",
+    help="Working size of the network; default: the shorter side as the weights were trained at.",
+    rich_help_panel=NETWORK,
+)
+Weights = Annotated[Path | None, WEIGHTS]
+Net = Annotated[str | None, NET]
+Device = Annotated[str, DEVICE]
+Memory = Annotated[int | None, MEMORY]
+Batch = Annotated[int, BATCH]
+Size = Annotated[Any, SIZE]
 Classes = Annotated[
     str | None,
     typer.Option(
@@ -57,27 +75,5 @@ Classes = Annotated[
         help="cityscapes, camvid, NAME,NAME,... or a TOML file: what the ids in the label maps of --folder mean; "
         "default: the weights' classes.",
         rich_help_panel=INPUT,
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)]
-Memory = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Past frames to attend to; 0: none; default: as the weights want.",
-        rich_help_panel=NETWORK,
-    ),
-]
-Batch = Annotated[
-    int,
-    typer.Option(min=1, max=256, help="Frames labelled at once: more keep a GPU busier.", rich_help_panel=NETWORK),
-]
-Size = Annotated[
-    Any,
-    typer.Option(
-        parser=parse_size,
-        metavar="HEIGHT|HxW",
-        help="Working size of the network; default: the shorter side as the weights were trained at.",
-        rich_help_panel=NETWORK,
     ),
 ]

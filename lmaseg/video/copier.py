@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 from av.subtitles.stream import SubtitleStream
 
-from lmaseg.video.media import open_media, reason, start_of
+from lmaseg.video.media import open_media, reason, start_of, stream_name
 from lmaseg.video.span import Span
 
 AFTER_END = 10  # seconds past the span's end after which no packet before it is to be expected
@@ -73,7 +73,7 @@ class StreamCopier:
             try:
                 copy: Stream = output.add_stream_from_template(stream)
             except (ValueError, av.FFmpegError) as error:
-                self._skip(stream, reason(error))
+                self.skipped.append(f"{stream_name(stream)}: {reason(error)}")
                 continue
             copy.metadata.update(stream.metadata)
             yield stream, copy
@@ -128,10 +128,6 @@ class StreamCopier:
         index = packet.stream.index
         last, self._last_dts[index] = self._last_dts.get(index), packet.dts
         return last is None or packet.dts > last
-
-    def _skip(self, stream: Stream, why: str) -> None:
-        name = stream.codec_context.name if stream.codec_context else "unknown"
-        self.skipped.append(f"{stream.type} stream {stream.index} ({name}): {why}")
 
 
 def _carries_headers(stream: Stream) -> bool:
