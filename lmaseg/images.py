@@ -212,7 +212,8 @@ def find_images(source: str | Path) -> list[Path]:
     else:
         found = [file for file in _matching(os.path.expanduser(source)) if _is_image(file)]
     if not found:
-        raise VideoError(f"{source} holds no images: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
+        what = "holds no images" if path.exists() else "does not exist, and as a pattern holds no images"
+        raise VideoError(f"{source} {what}: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
     found.sort(key=natural_key)
     return found
 

@@ -10,14 +10,22 @@ from typing import Any, Literal, get_args
 from lmaseg._version import __version__
 
 View = Literal["overlay", "mask", "side-by-side", "contour"]
+Palette = Literal["screen", "official"]
+Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
 Ids = Literal["class", "train", "label"]
 Pipe = Literal["gray", "mkv"]
 
 PIPE = Path("-")
 """Standard output."""
-OUTPUTS = ("video", "maps", "confidence", "lines", "report", "plot")
+OUTPUTS = ("video", "maps", "confidence", "lines", "report", "plot", "coco")
 """The fields of a `Job` that name a file or a folder to write."""
-CHOICES = {"view": get_args(View), "ids": get_args(Ids), "pipe": (None, *get_args(Pipe))}
+CHOICES = {
+    "view": get_args(View),
+    "palette": get_args(Palette),
+    "legend": (None, *get_args(Corner)),
+    "ids": get_args(Ids),
+    "pipe": (None, *get_args(Pipe)),
+}
 INDECISIVE = ("source", "device", "weights")
 """The fields that do not say what the outputs hold: the weights' and the source's content tell that."""
 
@@ -29,7 +37,7 @@ class Job:
     `lmaseg.run` and `lmaseg.segment` take the fields as keywords, and the command line has an option for each.
 
     Raises:
-        ValueError: a view, ids or a pipe that there is not.
+        ValueError: a view, a palette, a corner, ids or a pipe that there is not, or zones that are told nowhere.
     """
 
     source: str
@@ -47,6 +55,10 @@ class Job:
     """A JSON file for figures, settings and class shares over time."""
     plot: Path | None = None
     """A PNG file for a drawing of the class shares over time."""
+    coco: Path | None = None
+    """A JSON file for annotations in COCO's form: run lengths of each class of each frame."""
+    zones: Path | None = None
+    """A JSON file of named polygons whose class shares are told in the lines and the report, too."""
     pipe: Pipe | None = None
     """Label maps on standard output: bare bytes, or a lossless grey video."""
 
@@ -84,8 +96,12 @@ class Job:
     """Of the class colours over the picture, from 0 to 1."""
     classes: tuple[str, ...] | None = None
     """Names of the classes to draw; None draws all."""
-    legend: bool = False
-    """Whether the classes are named in a corner."""
+    palette: Palette = "screen"
+    """Colours of the video: brighter and with outlines, or the label set's own, as in label maps."""
+    legend: Corner | None = None
+    """The corner in which the classes that are there are named."""
+    min_confidence: float = 0.0
+    """The probability below which a pixel is left unlabelled: not drawn, and 255 in label maps."""
     compare: bool = False
     """Whether the video shows memory off and on side by side instead, with what flickers in white."""
     still: int = 8
@@ -101,12 +117,14 @@ class Job:
     """Whether the source's audio and subtitles are copied into the video."""
 
     def __post_init__(self) -> None:
-        for name in (*OUTPUTS, "weights"):
+        for name in (*OUTPUTS, "zones", "weights"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "source", str(self.source))
+        if self.zones and not (self.lines or self.report):
+            raise ValueError("zones are told in the lines of JSON and in the report: ask for one of them")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(map(str, known))

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from lmaseg.coco import CocoFile
 from lmaseg.comparison import ComparisonVideo
 from lmaseg.datasets.cityscapes import written_ids
 from lmaseg.images import ImageReader
 from lmaseg.job import PIPE, Job, class_ids
 from lmaseg.labels import LabelSet
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
-from lmaseg.render import VIEWS, View
+from lmaseg.render import VIEWS, View, for_screens
 from lmaseg.sinks import (
     ClassShares,
     ConfidenceMaps,
@@ -26,13 +27,26 @@ from lmaseg.sinks import (
 from lmaseg.stream import Segmenter
 from lmaseg.unfinished import record_of
 from lmaseg.video import LabelVideoWriter, VideoReader, VideoWriter
+from lmaseg.zones import Zones, read_zones
 
 Reader = VideoReader | ImageReader
+OUTLINE = 1.8  # how much more opaque than their regions the outlines are
 
 
 def make_view(job: Job, label_set: LabelSet) -> View:
     """What the video of a job shows."""
-    return VIEWS[job.view](label_set, opacity=job.opacity, classes=drawn(job, label_set), legend=job.legend)
+    return VIEWS[job.view](
+        shown(job, label_set),
+        opacity=job.opacity,
+        classes=drawn(job, label_set),
+        outline=min(1, OUTLINE * job.opacity) if job.palette == "screen" else None,
+        legend=job.legend,
+    )
+
+
+def shown(job: Job, label_set: LabelSet) -> LabelSet:
+    """The label set in the colours of the video."""
+    return for_screens(label_set) if job.palette == "screen" else label_set
 
 
 def drawn(job: Job, label_set: LabelSet) -> list[int] | None:
@@ -89,7 +103,8 @@ class Sinks:
         self._job, self._reader, self._labels = job, reader, segmenter.net.labels
         self._overwrite, self._done = overwrite, done
         self._writers: list[VideoWriter | LabelMapWriter | ConfidenceMapWriter] = []
-        self.shares = ClassShares(len(self._labels), record_of(job), keep=done)
+        self._zones = Zones(read_zones(job.zones), reader.width, reader.height) if job.zones else None
+        self.shares = ClassShares(len(self._labels), record_of(job), keep=done, zones=self._zones)
         self.comparison: ComparisonVideo | None = None
         self.all = [*self._made(), self.shares]
 
@@ -119,7 +134,11 @@ class Sinks:
         if job.pipe:
             yield self._pipe(ids)
         if job.lines:
-            yield FrameLines(sys.stdout if job.lines == PIPE else job.lines, self._labels, keep=self._done)
+            lines = sys.stdout if job.lines == PIPE else job.lines
+            yield FrameLines(lines, self._labels, keep=self._done, zones=self._zones)
+        if job.coco:
+            files = {path.stem: path.name for path in options["inputs"]}
+            yield CocoFile(job.coco, self._labels, keep=self._done, files=files)
 
     def _video(self) -> Sink:
         job, reader = self._job, self._reader
@@ -129,7 +148,7 @@ class Sinks:
         self._writers.append(writer)
         if not job.compare:
             return OverlayVideo(writer, view)
-        self.comparison = ComparisonVideo(writer, self._labels, opacity=job.opacity, still=job.still)
+        self.comparison = ComparisonVideo(writer, shown(job, self._labels), opacity=job.opacity, still=job.still)
         return self.comparison
 
     def _pipe(self, ids: np.ndarray) -> Sink:

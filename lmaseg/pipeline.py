@@ -11,9 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from lmaseg.cuts import CutDetector
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
-from lmaseg.stream import CutDetector, Pending, Segmenter
+from lmaseg.stream import Pending, Segmenter
 from lmaseg.video import Frame
 
 
@@ -162,7 +163,7 @@ class Labelling:
 
     def _finished(self, frames: list[Frame], pending: Pending) -> Iterator[Item]:
         began = time.perf_counter()
-        labels, *others = pending.result(), pending.confidence(), pending.alone()
+        labels, *others = pending.result(), pending.confidence(), pending.alone(), pending.smooth()
         self.seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:

@@ -15,6 +15,21 @@ from lmaseg.video.inputs import display_name
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Class shares of a part of the picture."""
+
+    total: dict[str, float] | None
+    """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
+    over_time: tuple[tuple[int, dict[str, float]], ...]
+    """(second of the source, shares as above)."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The shares as JSON can hold them."""
+        over_time = [{"second": second, "shares": shares} for second, shares in self.over_time]
+        return {"class_shares": self.total, "class_shares_per_second": over_time}
+
+
+@dataclass(frozen=True)
 class Report:
     """What a run did."""
 
@@ -45,6 +60,8 @@ class Report:
     """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
     shares_over_time: tuple[tuple[int, dict[str, float]], ...]
     """(second of the source, shares as above), likewise."""
+    zones: dict[str, Shares]
+    """The same of each zone, by its name."""
     flicker: tuple[float, float] | None
     """Share of the still pixels that change their label, memory off and on; None unless they are compared."""
 
@@ -64,10 +81,8 @@ class Report:
             "damaged": self.damaged,
             "repaired": self.repaired,
             "dropped": self.dropped,
-            "class_shares": self.shares,
-            "class_shares_per_second": [
-                {"second": second, "shares": shares} for second, shares in self.shares_over_time
-            ],
+            **Shares(self.shares, self.shares_over_time).as_json(),
+            **({"zones": {name: shares.as_json() for name, shares in self.zones.items()}} if self.zones else {}),
         }
 
     def publish(self) -> None:

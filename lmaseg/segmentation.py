@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,11 @@ from lmaseg.comparison import ComparingSegmenter
 from lmaseg.images import ImageReader, open_source
 from lmaseg.job import Job
 from lmaseg.labels import LabelSet
-from lmaseg.outputs import Reader, Sinks, drawn
+from lmaseg.outputs import Reader, Sinks, drawn, make_view
 from lmaseg.paths import check_apart, check_places
 from lmaseg.pipeline import Labelling, Progress, segment_video
-from lmaseg.render import overlay
-from lmaseg.report import Report
-from lmaseg.sinks import Labelled, Sink, pixels_of, shares_by_name, shares_of
+from lmaseg.report import Report, Shares
+from lmaseg.sinks import WHOLE, Labelled, Sink, pixels_of, shares_by_name, shares_of
 from lmaseg.stream import Segmenter
 from lmaseg.unfinished import Unfinished, is_unfinished
 from lmaseg.video import Frame
@@ -44,7 +43,7 @@ class Result:
 
     def overlay(self) -> np.ndarray:
         """The classes' colours over the picture, (H, W, 3) uint8 RGB."""
-        return overlay(self.image, self.labels, self.label_set, self.job.opacity, drawn(self.job, self.label_set))
+        return make_view(replace(self.job, view="overlay"), self.label_set)(self.image, self.labels)
 
     @cached_property
     def shares(self) -> dict[str, float]:
@@ -174,7 +173,14 @@ def _report(job: Job, reader: Reader, label_set: LabelSet, sinks: Sinks, progres
         "frames whose time was not after the one before, moved just past it": reader.repaired,
     }
     shares = sinks.shares
-    over_time = ((second, shares_by_name(part, label_set)) for second, part in shares.over_time())
+    told = {
+        name: Shares(
+            shares_by_name(shares.total(name), label_set),
+            tuple((second, shares_by_name(part, label_set)) for second, part in shares.over_time(name)),
+        )
+        for name in (shares.names if shares.complete else ())
+    }
+    whole = told.pop(WHOLE, Shares(None, ()))
     return Report(
         job=job,
         label_set=label_set,
@@ -189,8 +195,9 @@ def _report(job: Job, reader: Reader, label_set: LabelSet, sinks: Sinks, progres
         damaged=reader.damaged,
         repaired=reader.repaired,
         dropped=reader.dropped,
-        shares=shares_by_name(shares.total(), label_set) if shares.complete else None,
-        shares_over_time=tuple(over_time) if shares.complete else (),
+        shares=whole.total,
+        shares_over_time=whole.over_time,
+        zones=told,
         flicker=sinks.comparison.shares if sinks.comparison else None,
     )
 
@@ -204,10 +211,16 @@ def make_segmenter(job: Job) -> Segmenter:
     """
     net = load(job.weights, job.device, job.net)
     drawn(job, net.labels)
-    if not job.compare:
-        return Segmenter(net, size=job.size, memory=job.memory, batch=job.batch, confidence=job.confidence is not None)
-    segmenter = ComparingSegmenter(net, size=job.size, memory=job.memory, batch=job.batch)
-    if not segmenter.memory.frames:
+    segmenter = (ComparingSegmenter if job.compare else Segmenter)(
+        net,
+        size=job.size,
+        memory=job.memory,
+        batch=job.batch,
+        confidence=job.confidence is not None,
+        smooth=job.video is not None and not job.compare,
+        min_confidence=job.min_confidence,
+    )
+    if job.compare and not segmenter.memory.frames:
         raise ValueError("these weights have no memory to compare with: memory=4 gives them an untrained one")
     return segmenter
 

@@ -15,6 +15,10 @@ from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.paths import part_path, writing
 from lmaseg.render import View
 from lmaseg.video import Frame, LabelVideoWriter, VideoWriter
+from lmaseg.zones import Zones
+
+WHOLE = ""
+"""Stands for the whole picture where zones go by their names."""
 
 
 class Labelled(NamedTuple):
@@ -27,6 +31,8 @@ class Labelled(NamedTuple):
     """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
     alone: np.ndarray | None = None
     """(H, W) uint8 class ids of the frame without its past, where the segmenter tells them."""
+    smooth: np.ndarray | None = None
+    """(H, W) uint8 class ids with smooth edges, nicer to look at, where the segmenter tells them."""
 
 
 class Sink:
@@ -63,7 +69,8 @@ class OverlayVideo(Sink):
         self._writer, self._view = writer, view
 
     def write(self, seen: Labelled) -> None:
-        self._writer.write(self._view(seen.frame.image, seen.labels), seen.frame.pts)
+        labels = seen.labels if seen.smooth is None else seen.smooth
+        self._writer.write(self._view(seen.frame.image, labels), seen.frame.pts)
 
     def skip(self, frame: Frame) -> None:
         self._writer.skip(frame.pts)
@@ -168,8 +175,12 @@ class LineFile:
 
     def write(self, content: Any) -> None:
         """Append a line of JSON."""
+        self.write_text(json.dumps(content))
+
+    def write_text(self, line: str) -> None:
+        """Append a line."""
         try:
-            self._stream.write(json.dumps(content) + "\n")
+            self._stream.write(line + "\n")
             self._stream.flush()
         except OSError as error:
             raise VideoError(
@@ -183,23 +194,29 @@ class FrameLines(Sink):
     Args:
         output, keep: of a `LineFile`.
         label_set: names the classes.
+        zones: parts of the picture whose shares are told, too.
     """
 
-    def __init__(self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0) -> None:
+    def __init__(
+        self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0, zones: Zones | None = None
+    ) -> None:
         self._file = LineFile(output, keep=keep)
         super().__init__(self._file)
-        self._label_set = label_set
+        self._label_set, self._zones = label_set, zones
 
     def write(self, seen: Labelled) -> None:
-        shares = shares_of(pixels_of(seen.labels, len(self._label_set)))
-        self._file.write(
-            {
-                "frame": seen.frame.name,
-                "pts": seen.frame.pts,
-                "seconds": round(float(seen.frame.time), 6),
-                "shares": shares_by_name(shares, self._label_set),
-            }
-        )
+        line = {
+            "frame": seen.frame.name,
+            "pts": seen.frame.pts,
+            "seconds": round(float(seen.frame.time), 6),
+            "shares": self._shares(seen.labels),
+        }
+        if self._zones:
+            line["zones"] = {name: self._shares(part) for name, part in self._zones.parts(seen.labels)}
+        self._file.write(line)
+
+    def _shares(self, labels: np.ndarray) -> dict[str, float]:
+        return shares_by_name(shares_of(pixels_of(labels, len(self._label_set))), self._label_set)
 
 
 class ClassShares(Sink):
@@ -210,16 +227,18 @@ class ClassShares(Sink):
         record: an output whose part notes the pixels of each frame, so that a run that is cut short can be gone on
             with; the part is left to the caller to replace.
         keep: frames that the part holds from such a run.
+        zones: parts of the picture that are counted, too.
 
     Attributes:
         complete: whether the frames of such a run are counted, too.
     """
 
-    def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0) -> None:
+    def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None) -> None:
         self._record = None if record is None else LineFile(record, keep=keep, publish=False)
         super().__init__(self._record or nullcontext())
-        self._classes = classes
-        self._pixels: dict[int, np.ndarray] = {}
+        self._classes, self._zones = classes, zones
+        self.names = [WHOLE, *(zones.names if zones else ())]
+        self._pixels: dict[int, np.ndarray] = {}  # by second, (parts, classes + 1)
         self.complete = record is not None or not keep
 
     def __enter__(self) -> Self:
@@ -230,31 +249,35 @@ class ClassShares(Sink):
         return self
 
     def write(self, seen: Labelled) -> None:
-        second, pixels = int(seen.frame.time // 1), pixels_of(seen.labels, self._classes)
+        parts = [seen.labels, *(part for _, part in self._zones.parts(seen.labels))] if self._zones else [seen.labels]
+        second, pixels = int(seen.frame.time // 1), np.stack([pixels_of(part, self._classes) for part in parts])
         self._add(second, pixels)
         if self._record:
             self._record.write([second, pixels.tolist()])
 
-    def total(self) -> np.ndarray:
-        """(classes,) float64 shares over the whole run."""
-        return shares_of(sum(self._pixels.values(), np.zeros(self._classes, np.int64)))
+    def total(self, part: str = WHOLE) -> np.ndarray:
+        """(classes,) float64 shares over the whole run, of the picture or a zone."""
+        none = np.zeros((len(self.names), self._classes + 1), np.int64)
+        return shares_of(sum(self._pixels.values(), none)[self.names.index(part)])
 
-    def over_time(self) -> list[tuple[int, np.ndarray]]:
-        """(second, (classes,) float64 shares) in the order of time."""
-        return [(second, shares_of(self._pixels[second])) for second in sorted(self._pixels)]
+    def over_time(self, part: str = WHOLE) -> list[tuple[int, np.ndarray]]:
+        """(second, (classes,) float64 shares) in the order of time, of the picture or a zone."""
+        row = self.names.index(part)
+        return [(second, shares_of(self._pixels[second][row])) for second in sorted(self._pixels)]
 
     def _add(self, second: int, pixels: np.ndarray) -> None:
         self._pixels[second] = self._pixels.get(second, 0) + pixels
 
 
 def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(classes,) int64 numbers of pixels in (H, W) uint8 class ids."""
-    return np.array(Image.fromarray(labels).histogram()[:classes], np.int64)
+    """(classes + 1,) int64 numbers of pixels in (H, W) uint8 class ids, at the end of those that are of no class."""
+    counts = Image.fromarray(labels).histogram()
+    return np.array([*counts[:classes], sum(counts[classes:])], np.int64)
 
 
 def shares_of(pixels: np.ndarray) -> np.ndarray:
-    """Numbers of pixels -> shares that add up to 1."""
-    return pixels / max(1, int(pixels.sum()))
+    """What `pixels_of` tells -> (classes,) float64 shares, which add up to 1 if every pixel is of a class."""
+    return pixels[:-1] / max(1, int(pixels.sum()))
 
 
 def shares_by_name(shares: np.ndarray, label_set: LabelSet) -> dict[str, float]:

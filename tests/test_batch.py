@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import sys
 import threading
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,14 +17,17 @@ from media import CLOCK, TIMES, broken_copy, packets, write_video
 from PIL import Image
 from test_cli import run_cli
 
+from lmaseg import kernels
 from lmaseg.batch.chunk import Chunk, ChunkResult, Ends, disagreement, run_chunk
 from lmaseg.batch.executor import Failure, InProcess, Outcome, Worker
 from lmaseg.batch.folder import check_outputs
 from lmaseg.batch.join import Join, Joined
 from lmaseg.batch.manifest import NAME, Manifest, history, planned, records, result_as_record
+from lmaseg.batch.package import Package, own_package
 from lmaseg.batch.plan import FROM_START, Mode, Plan, PlanTask
 from lmaseg.batch.schedule import Batch
 from lmaseg.batch.sources import find_sources
+from lmaseg.cluster import require_same
 from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
 from lmaseg.segmentation import make_segmenter
@@ -514,3 +519,42 @@ class TestCommand:
         assert run_cli("batch", *arguments) == code
         assert message in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "out").exists()
+
+
+class TestPackage:
+    OWN = Package("here", "/site/lmaseg", "1.0", "abc", kernels=True)
+
+    @pytest.mark.parametrize(
+        ("other", "why"),
+        [
+            ({}, None),
+            ({"host": "there", "path": "/home/lmaseg"}, None),
+            ({"path": "/checkout/lmaseg"}, "it has the lmaseg in /checkout/lmaseg, not the one in /site/lmaseg"),
+            ({"version": "1.1"}, "it has another lmaseg, 1.1 in /site/lmaseg, than 1.0"),
+            ({"sources": "def", "host": "there"}, "it has another lmaseg"),
+            ({"kernels": False, "host": "there"}, "the lmaseg in /site/lmaseg on there has no C kernels"),
+        ],
+    )
+    def test_what_must_not_compute_beside_another(self, other, why):
+        difference = self.OWN.difference(replace(self.OWN, **other))
+        assert difference is None if why is None else why in difference
+
+    def test_a_worker_with_another_package_is_refused(self):
+        require_same("here:1", own_package())
+        with pytest.raises(BatchError, match=r"the worker here:1 would compute otherwise \(.*\): install the same"):
+            require_same("here:1", replace(own_package(), version="0.0"))
+
+
+def test_kernels_that_an_installed_package_has_are_missed(tmp_path, monkeypatch, capsys):
+    """A source tree without C kernels comes before an installed package that has some."""
+    folder = tmp_path / "lmaseg" / "kernels"
+    folder.mkdir(parents=True)
+    (folder / "_native.abi3.so").touch()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(kernels, "_load", lambda: "none were built")
+    assert kernels.overlooked() == folder
+    write_video(tmp_path / "in.mp4", range(2))
+    assert run_cli("run", tmp_path / "in.mp4", "-o", tmp_path / "maps", *SMALL) == 0
+    assert f"no C kernels, although {folder} has some" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(kernels, "_load", lambda: None)
+    assert kernels.overlooked() is None

@@ -17,7 +17,7 @@ GUIDE = Path(__file__).parents[1] / "assets" / "guides" / "contributing.md"
 LAYERS = [
     {"_version", "errors", "labels", "paths", "lock", "job"},
     {"kernels", "attention", "pictures", "video", "images", "maps", "render", "shares_plot", "metrics", "stages"},
-    {"models", "datasets", "sinks", "unfinished"},
+    {"models", "datasets", "cuts", "zones", "decision", "sinks", "coco", "unfinished"},
     {"attachment", "checkpoint", "convert", "scores"},
     {"stream"},
     {"comparison", "pipeline", "outputs", "report", "segmentation"},
@@ -25,7 +25,6 @@ LAYERS = [
     {"cli"},
 ]
 MAY = {
-    "labels": {"errors"},
     "paths": {"errors"},
     "lock": {"errors", "paths"},
     "job": {"_version"},
@@ -35,6 +34,8 @@ MAY = {
     "attention": {"kernels"},
     "models": {"attention"},
     "convert": {"checkpoint"},
+    "coco": {"sinks"},
+    "sinks": {"zones"},
     "outputs": {"comparison"},
     "segmentation": {"comparison", "outputs", "pipeline", "report"},
     "bench": {"environment"},

@@ -37,7 +37,7 @@ ELSEWHERE = {
     "--status": "there is no job; tests/test_batch.py asks for one's",
 }
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
-    "train": "--size 64x96 --crop 64x64 --batch 1 --epochs 1 --epoch-steps 1 --no-bfloat16 --device cpu",
+    "train": "--size 64x96 --crop 64x64 --batch 1 --steps 1 --no-bfloat16 --device cpu",
     "bench": "--size 64x96 --memory 1 --window 3 --seconds 0",
     "run": "--size 48",
     "compare": "--size 48",
@@ -124,7 +124,7 @@ def stand_ins(tmp_path_factory):
     write_video(root / "assets" / "street.mp4", range(3), size=(640, 360))
     write_video(root / "drive.mp4", range(0, 120, 8), time_base=Fraction(1), audio=0.5)
     shutil.copy(root / "drive.mp4", root / "a.mp4")
-    (root / "run.toml").write_text("[run]\nlegend = true\n")
+    (root / "run.toml").write_text("[run]\nlegend = 'top-left'\n")
     write_video(root / "b.mkv")
     (root / "videos").mkdir()
     write_video(root / "videos" / "c.mp4")
@@ -167,7 +167,7 @@ def test_the_command_runs(command, stand_ins, tmp_path, monkeypatch, capfdbinary
     if output == "-":
         assert len(said.out) > 100
     elif "--print-config" in arguments:
-        assert tomllib.loads(said.out.decode())[name]["legend"] is True
+        assert tomllib.loads(said.out.decode())[name]["legend"] == "top-left"
     elif output:
         assert output.rstrip("/") in written
     assert not [path for path in written if ".part" in path]

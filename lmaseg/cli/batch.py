@@ -13,7 +13,7 @@ import typer
 from lmaseg.cli.batch_display import BatchDisplay, duration, failures_table, status_lines
 from lmaseg.cli.console import complain, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
-from lmaseg.cli.job_options import NETWORK, JobMaker, JobOptions
+from lmaseg.cli.job_options import LOOK, NETWORK, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import parse_time
 from lmaseg.cli.outputs import make_folder, write_text
@@ -83,7 +83,7 @@ Cpus = Annotated[
 ]
 
 
-Options = JobOptions(("ids", "codec", "crf", "view", "opacity", "classes", "legend", "deinterlace", *NETWORK))
+Options = JobOptions(("ids", "codec", "crf", *LOOK, "deinterlace", *NETWORK))
 
 
 def batch(

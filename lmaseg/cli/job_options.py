@@ -49,6 +49,16 @@ OPTIONS: dict[str, Any] = {
     "report": typer.Option(
         help="Write figures, settings and class shares over time to this JSON.", rich_help_panel=OUTPUT
     ),
+    "coco": typer.Option(
+        metavar="FILE.json",
+        help="Write the classes of each frame as COCO annotations, with run lengths.",
+        rich_help_panel=OUTPUT,
+    ),
+    "zones": typer.Option(
+        metavar="FILE.json",
+        help="Add the class shares in these named polygons to --json and --report.",
+        rich_help_panel=OUTPUT,
+    ),
     "plot": typer.Option(metavar="FILE.png", help="Draw the class shares over time.", rich_help_panel=OUTPUT),
     "codec": typer.Option(
         help="Video codec: h264 hevc av1 vp9 ffv1; default: as the suffix wants.", rich_help_panel=OUTPUT
@@ -61,7 +71,21 @@ OPTIONS: dict[str, Any] = {
     "classes": typer.Option(
         parser=parse_names, metavar="NAME,...", help="Draw only these classes.", rich_help_panel=PICTURE
     ),
-    "legend": typer.Option("--legend", help="Name the classes in a corner.", rich_help_panel=PICTURE),
+    "palette": typer.Option(
+        help="Colours: brighter, with outlines, or the official ones of label maps.", rich_help_panel=PICTURE
+    ),
+    "legend": typer.Option(
+        metavar="CORNER",
+        help="Name the classes that are there: top-left, top-right, bottom-left or bottom-right.",
+        rich_help_panel=PICTURE,
+    ),
+    "min_confidence": typer.Option(
+        min=0,
+        max=1,
+        metavar="P",
+        help="Leave pixels unlabelled whose class is less probable: not drawn, 255 in label maps.",
+        rich_help_panel=PICTURE,
+    ),
     "still": typer.Option(
         min=0,
         max=255,
@@ -87,6 +111,7 @@ OPTIONS: dict[str, Any] = {
     "batch": BATCH,
 }
 READING = ("start", "end", "stride", "deinterlace", "strict")
+LOOK = ("view", "palette", "opacity", "classes", "legend", "min_confidence")
 NETWORK = ("weights", "net", "device", "size", "memory", "batch", "reset_at_cuts")
 
 Duration = Annotated[

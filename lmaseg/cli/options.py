@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from lmaseg.labels import LabelSet
 
 INPUT, OUTPUT, PICTURE, NETWORK = "Input", "Output", "Picture", "Network"  # panels of --help
 
@@ -26,6 +29,16 @@ def parse_time(text: str) -> float:
     hours, minutes, seconds, unit = match.groups()
     scale = {"ms": 1e-3, "us": 1e-6}.get(unit, 1.0)
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds) * scale
+
+
+def named_classes(text: str | None) -> "LabelSet | None":
+    """What --classes names."""
+    from lmaseg.labels import label_set
+
+    try:
+        return label_set(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def end_time(start: float | None, duration: float | None, end: float | None) -> float | None:

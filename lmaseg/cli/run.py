@@ -11,7 +11,7 @@ import typer
 
 from lmaseg.cli.console import STARTED, RunDisplay, complain, complain_unexpected, console, detail, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
-from lmaseg.cli.job_options import NETWORK, READING, Duration, JobMaker, JobOptions
+from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import OUTPUT, end_time
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FAILED = 1
 EXAMPLES = """
 lmaseg run drive.mp4 -o out.mp4                       a video, overlaid
+lmaseg run drive.mp4 -o out.mp4 --legend top-left     with class names
 lmaseg run drive.mp4 -o out.mp4 --labels masks/       and label maps
 lmaseg run drive.mp4 -o masks/ --ids train            label maps only
 lmaseg run drive.mp4 -o part.mp4 -ss 1:30 -t 20       20 s from 1:30
@@ -71,8 +72,8 @@ Resume = Annotated[
 ]
 Options = JobOptions(
     (
-        *("maps", "confidence", "ids", "lines", "report", "plot", "codec", "crf"),
-        *("view", "opacity", "classes", "legend"),
+        *("maps", "confidence", "ids", "lines", "report", "plot", "coco", "zones", "codec", "crf"),
+        *LOOK,
         *(*READING, "live", *NETWORK),
     )
 )
@@ -92,9 +93,12 @@ def run(
     from lmaseg.images import gathered
 
     sources = gathered(sources)
-    jobs = _jobs(sources, output, pipe, duration, job)
+    try:
+        jobs = _jobs(sources, output, pipe, duration, job)
+        check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     require_png(jobs[0].plot)
-    _check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
     segmenter = make_segmenter(jobs[0])
     make_preview = _preview_maker(jobs[0], segmenter) if preview else lambda: None
     failed = 0
@@ -191,13 +195,6 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
 
 
-def _check_apart(outputs: list[Path], inputs: list[str]) -> None:
-    try:
-        check_apart(outputs, inputs)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
     """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
     from lmaseg.images import name_of
@@ -208,8 +205,8 @@ def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: Job
     first = replace(first, end=end_time(first.start, duration, first.end))
     if len(sources) == 1:
         return [_one_job(first, output, pipe, is_video)]
-    if output == PIPE or is_video or first.lines or first.report or first.plot:
-        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report or --plot")
+    if output == PIPE or is_video or any((first.lines, first.report, first.plot, first.coco)):
+        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report, --plot or --coco")
     stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
@@ -252,7 +249,7 @@ def _preview_maker(job: Job, segmenter: "Segmenter") -> "Callable[[], PreviewSin
         say("no preview, as this terminal shows less than 256 colours: set TERM=xterm-256color if it shows more")
         return lambda: None
     from lmaseg.cli.preview import Preview
-    from lmaseg.outputs import drawn
+    from lmaseg.outputs import drawn, shown
 
     label_set = segmenter.net.labels
-    return partial(Preview, label_set, opacity=job.opacity, classes=drawn(job, label_set))
+    return partial(Preview, shown(job, label_set), opacity=job.opacity, classes=drawn(job, label_set))
