@@ -19,7 +19,7 @@ from test_cli import run_cli
 
 import lmaseg
 from lmaseg.models import FeatureMemory
-from lmaseg.train import ClipSource, FrameStore, Mixture, TrainOptions, fresh_network, train
+from lmaseg.train import FrameStore, Mixture, TrainOptions, fresh_network, train
 from lmaseg.train.learner import Learner
 from lmaseg.video import VideoReader
 
@@ -235,11 +235,11 @@ def mixture():
     labels = blocks.repeat_interleave(16, 1).repeat_interleave(16, 2).to(torch.uint8)  # (16, 96, 128)
     images = (labels * 22)[:, None].expand(-1, 3, -1, -1).contiguous()
     store = FrameStore(images.to(DEVICE), labels.to(DEVICE), torch.arange(16), torch.arange(16).clamp(max=3))
-    return Mixture([ClipSource("blocks", store)])
+    return Mixture({"blocks": store})
 
 
 def settings(**changed):
-    fixed = {"epochs": 1, "epoch_steps": STEPS, **VIEWS, "past": 3, "report_every": STEPS // 4}
+    fixed = {"steps": STEPS, **VIEWS, "past": 3, "report_every": STEPS // 4}
     return TrainOptions(**fixed | {"ohem": 0.7, "lovasz": 1.0, "warm_up": 5} | changed)
 
 
@@ -279,7 +279,7 @@ def test_training_resumes(mixture, tmp_path):
     whole = list(train(blocks_network(), mixture, settings(), folder=tmp_path / "whole"))
     rows = {name: (tmp_path / name / "history.csv").read_text().splitlines() for name in ("cut", "whole")}
     assert len(rows["cut"]) == len(rows["whole"])
-    last = {name: float(lines[-1].split(",")[2]) for name, lines in rows.items()}
+    last = {name: float(lines[-1].split(",")[1]) for name, lines in rows.items()}
     assert last["cut"] == pytest.approx(last["whole"], rel=0.2)
     assert whole[-1].finished
 
@@ -288,7 +288,7 @@ def test_training_resumes(mixture, tmp_path):
 def test_compiled_training_takes_the_same_steps(mixture, tmp_path):
     losses = {}
     for compiled in (False, True):
-        changed = settings(epoch_steps=10, compile=compiled, dropout=0.0)
+        changed = settings(steps=10, compile=compiled, dropout=0.0)
         losses[compiled] = next(train(blocks_network(), mixture, changed, folder=tmp_path / str(compiled))).loss
     assert losses[True] == pytest.approx(losses[False], rel=0.05)
 

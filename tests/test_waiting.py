@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lmaseg import attention
 from lmaseg.datasets import photometry
 from lmaseg.labels import CAMVID
-from lmaseg.train import ClipSource, Mixture, fresh_network
+from lmaseg.train import Mixture, fresh_network
 from lmaseg.train.learner import Learner, _per_channel
 
 META = torch.device("meta")
@@ -57,7 +57,7 @@ def test_a_step_waits_for_nothing(stage, meta_stand_ins):
     store.images, store.labels = store.images.to(META), store.labels.to(META)
     settings = options(stage=stage, past=3, ohem=0.7, lovasz=1.0, class_weights=False, bfloat16=False)
     net = fresh_network(CAMVID, size=(40, 48)).to(META)
-    learner = Learner(net, Mixture([ClipSource("noise", store)]), settings)
+    learner = Learner(net, Mixture({"noise": store}), settings)
     learner.prepare(None)
     for _ in range(3):  # with one past frame, some or all of them
         with Copies() as copies:

@@ -126,14 +126,14 @@ train() {
     fi
     local network=${BACKBONE:-$("$PYTHON" -c 'from lmaseg.models import BACKBONES as b; print("lean" if "lean" in b else "erfnet")')}
     local options=(--folder "$DATA/images" "$DATA/labels" --classes cityscapes "${training[@]}" --device "$device"
-        --lr 2e-3 --scale 0.5 2 --rotation 3 --colour 0.7 --lovasz 1 --ema 0.999 --warm-up 300 --epochs 1)
-    "$PYTHON" -m lmaseg train --help | grep -q -- --backbone && options+=(--backbone "$network")
+        --lr 2e-3 --scale 0.5 2 --rotation 3 --colour 0.7 --lovasz 1 --ema 0.999 --warm-up 300
+        --no-val --backbone "$network")
     [ "$COMPILE" = 1 ] && options+=(--compile)
     if [ ! -f "$RUN/steps" ]; then
         # The rate must have fallen to zero when the time is up, so the number of steps comes from a trial.
         local trial
         trial=$(mktemp -d)
-        attempt "trial of the training's speed" 150 "$PYTHON" -m lmaseg train "${options[@]}" --epoch-steps 1000000 \
+        attempt "trial of the training's speed" 150 "$PYTHON" -m lmaseg train "${options[@]}" --steps 1000000 \
             --minutes "$([ -n "$DRY" ] && echo 0.1 || echo 0.6)" --out "$trial/run" || return
         "$PYTHON" tests/measure/gpu_steps.py "$trial/run/history.csv" "$(($(left) - reserve))" >"$RUN/steps"
         rm -rf "$trial"
@@ -142,7 +142,7 @@ train() {
     say "training $network for $(<"$RUN/steps") steps, $(left) s left"
     (while sleep 60; do bring_out; done) &
     copier=$!
-    attempt "training" "$(left)" "$PYTHON" -m lmaseg train "${options[@]}" --epoch-steps "$(<"$RUN/steps")" --resume \
+    attempt "training" "$(left)" "$PYTHON" -m lmaseg train "${options[@]}" --steps "$(<"$RUN/steps")" --resume \
         --save-minutes 0.9 --minutes "$("$PYTHON" -c "print(($(left) - $reserve) / 60)")" --out "$RUN"
     kill "$copier" 2>/dev/null
     copier=
