@@ -135,7 +135,8 @@ train() {
         trial=$(mktemp -d)
         attempt "trial of the training's speed" 150 "$PYTHON" -m lmaseg train "${options[@]}" --steps 1000000 \
             --minutes "$([ -n "$DRY" ] && echo 0.1 || echo 0.6)" --out "$trial/run" || return
-        "$PYTHON" tests/measure/gpu_steps.py "$trial/run/history.csv" "$(($(left) - reserve))" >"$RUN/steps"
+        "$PYTHON" tests/measure/gpu_steps.py "$trial/run/history.csv" "$(($(left) - reserve))" >"$trial/steps" &&
+            mv "$trial/steps" "$RUN/steps" || { failed+=("steps from the trial"); return; }
         rm -rf "$trial"
     fi
     [ "$(left)" -gt $reserve ] || { say "no time is left to train"; return; }
