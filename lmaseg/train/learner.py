@@ -54,6 +54,7 @@ class Learner:
             rotation=options.rotation,
             colour=options.colour,
             motion=options.motion,
+            spoil=options.spoil,
         )
         self._sampler = Sampler(
             mixture,

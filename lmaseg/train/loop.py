@@ -18,6 +18,7 @@ from torch import distributed
 from lmaseg import checkpoint
 from lmaseg.errors import CheckpointError, LmasegError
 from lmaseg.models import LocalMemoryNet
+from lmaseg.paths import writing
 from lmaseg.train.history import History
 from lmaseg.train.learner import Learner
 from lmaseg.train.mixture import Mixture
@@ -124,7 +125,8 @@ class _Run:
 
     def begin(self, resume: bool) -> None:
         """Make the folder ready, and take up the state found in it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         state = load_state(self._folder)
         if state and not resume:
             raise CheckpointError(f"{self._folder} holds a run already: add --resume, or choose an empty folder")

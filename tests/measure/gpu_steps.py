@@ -14,7 +14,7 @@ def steps_that_fit(rows: list[dict[str, str]], seconds: float) -> int:
     """By the time between the middle and the last row, at least one; one, too, if the trial came to no row."""
     if not rows:
         return 1
-    middle, last = rows[len(rows) // 2] if len(rows) > 1 else {"step": "0", "seconds": "0"}, rows[-1]
+    middle, last = rows[(len(rows) - 1) // 2] if len(rows) > 1 else {"step": "0", "seconds": "0"}, rows[-1]
     taken = float(last["seconds"]) - float(middle["seconds"])
     return max(1, int(SPARE * seconds * (int(last["step"]) - int(middle["step"])) / taken))
 

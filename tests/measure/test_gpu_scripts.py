@@ -76,6 +76,7 @@ def test_steps_that_fit_go_by_the_later_half():
     assert gpu_steps.steps_that_fit(rows, 100) == int(gpu_steps.SPARE * 1000)
     assert gpu_steps.steps_that_fit([], 100) == 1
     assert gpu_steps.steps_that_fit(rows[:1], 31) == int(gpu_steps.SPARE * 10)
+    assert gpu_steps.steps_that_fit(rows[:2], 100) == int(gpu_steps.SPARE * 1000)
 
 
 def test_the_summary_names_every_figure(tmp_path):
