@@ -1,5 +1,7 @@
 """Label sets: what the class ids mean, how they are drawn and how they map to Cityscapes train ids."""
 
+import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Color = tuple[int, int, int]
@@ -153,3 +155,46 @@ CITYSCAPES_CATEGORIES = (
 def categories(labels: LabelSet) -> tuple[str | None, ...]:
     """The Cityscapes category of each class of a label set; None for a class without a train id."""
     return tuple(CITYSCAPES_CATEGORIES[i] if i < len(CITYSCAPES_CATEGORIES) else None for i in labels.train_ids)
+
+# The 150 classes of the ADE20K benchmark by the first of their names, and the colours in which its pictures are drawn
+# everywhere (Zhou et al. 2017).
+ADE20K_BEGINS = ("wall", "building", "sky", "floor", "tree")
+ADE20K_COLORS = bytes.fromhex(
+    "787878b4787806e6e650323204c8037878508c8c8ccc05ffe6e6e604fa07e005ffebff0796053d78784608ff33ff06528fff8cccff04"
+    "ff3307cc46030066c83de6faff06330b66ffff0747ff09e00907e6dcdcdcff095c7009ff08ffd607ffe0ffb8060aff47ff290a07ffff"
+    "e0ff086608ffff3d06ffc207ff7a0800ff14ff0829ff05990633ffeb0cffa0961400a3ff8c8c8cfa0a0f14ff001fff00ff1f00ffe000"
+    "99ff000000ffff470000ebff00adff1f00ff0bc8c8ff520000fff5003dff00ff7000ff85ff0000ffa300ff6600c2ff00008fff33ff00"
+    "0052ff00ff2900ffad0a00ffadff0000ff99ff5c00ff00ffff00f5ff0066ffad00ff0014ffb8b8001fff00ff3d0047ffff00cc00ffc2"
+    "00ff52000aff0070ff3300ff00c2ff007aff00ffa3ff990000ff0aff70008fff005200ffa3ff00ffeb0008b8aa8500ff00ff5cb800ff"
+    "ff001f00b8ff00d6ffff00705cff0000e0ff70e0ff46b8a0a300ff9900ff47ff00ff00a3ffcc00ff008f00ffeb85ff00ff00ebf500ff"
+    "ff007afff5000abed4d6ff0000ccff1400ffffff000099ff0029ff00ffcc2900ff29ff00ad00ff00f5ff4700ff7a00ff00ffb8005cff"
+    "b8ff000085ffffd60019c2c266ff005c00ff"
+)
+
+
+def named_labels(name: str, names: Sequence[str]) -> LabelSet:
+    """The label set of classes known by their names alone.
+
+    The names of Cityscapes and of CamVid are those sets. In others, classes that are called as one of Cityscapes have
+    its train id and colour; the rest are in colours spread around the wheel. ADE20K keeps its own colours.
+
+    Raises:
+        ValueError: more classes than fit into a label map, beside the id for unlabelled pixels.
+    """
+    plain = tuple(each.strip().lower() for each in names)
+    for known in (CITYSCAPES, CAMVID):
+        if plain == known.names:
+            return known
+    if len(plain) > 255:
+        raise ValueError(f"a label map holds at most 255 classes, not {len(plain)}")
+    train_ids = tuple(CITYSCAPES.names.index(each) if each in CITYSCAPES.names else 255 for each in plain)
+    colors = [CITYSCAPES.colors[i] if i < 255 else _on_wheel(number) for number, i in enumerate(train_ids)]
+    if len(plain) == 150 and plain[:5] == ADE20K_BEGINS:
+        colors = [(red, green, blue) for red, green, blue in zip(*[iter(ADE20K_COLORS)] * 3, strict=True)]
+    return LabelSet(name=name, names=tuple(names), colors=tuple(colors), train_ids=train_ids)
+
+
+def _on_wheel(number: int) -> Color:
+    """A colour of its own for every number; steps of the golden ratio keep neighbours apart."""
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1, 0.75, 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lmaseg.kernels import upsample
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
+from lmaseg.models.halves import leave_logits
 from lmaseg.models.memory import Past
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -22,7 +23,7 @@ class Segmenter:
 
     Args:
         net: a network in evaluation mode, on its device.
-        size: working height, or (height, width), in pixels; rounded to the network's stride. None scales the
+        size: working height, or (height, width), in pixels; rounded to what the network takes. None scales the
             source's shorter side to the height the weights were trained at. The aspect ratio is kept unless both
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
@@ -57,6 +58,7 @@ class Segmenter:
         self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
         self.net, self.batch = net, batch
         self._folded = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        leave_logits(self._folded)
         frames = net.spec.memory_frames if memory is None else memory
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
@@ -68,13 +70,13 @@ class Segmenter:
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
-        stride = self.net.stride
+        multiple = self.net.multiple
         if isinstance(self._size, tuple):
             wanted: tuple[float, float] = self._size
         else:
             scale = self._size / height if self._size else self.net.preprocess.size[0] / min(height, width)
             wanted = (height * scale, width * scale)
-        rounded = [max(stride, round(min(side, LONGEST) / stride) * stride) for side in wanted]
+        rounded = [max(multiple, round(min(side, LONGEST) / multiple) * multiple) for side in wanted]
         return rounded[0], rounded[1]
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:

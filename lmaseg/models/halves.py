@@ -4,8 +4,9 @@ A `Carrier` takes the features from the first half to the second, and takes alon
 connections, sizes): the memory works on the one and leaves the other alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,6 +73,8 @@ class FirstHalf(nn.Module):
 
     channels: int
     stride: int
+    multiple: int
+    """The sides of frames must be multiples of this: the stride, or of that if the network is coarser elsewhere."""
 
 
 class SecondHalf(nn.Module):
@@ -80,6 +83,9 @@ class SecondHalf(nn.Module):
     def __init__(self, first: FirstHalf) -> None:
         super().__init__()
         self._first = (first,)  # in a tuple, so that its parameters do not count twice
+        self.resize: Callable[[Tensor, tuple[int, int]], Tensor] = partial(
+            F.interpolate, mode="bilinear", align_corners=False
+        )
 
     def forward(self, carrier: Carrier) -> Tensor:
         return self.finished(self.output(carrier), carrier.tensor)
@@ -93,9 +99,14 @@ class SecondHalf(nn.Module):
         logits = logits_of(output)
         stride = self._first[0].stride
         size = features.shape[-2] * stride, features.shape[-1] * stride
-        if logits.shape[-2:] == size:
-            return logits
-        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return logits if logits.shape[-2:] == size else self.resize(logits, size)
+
+
+def leave_logits(net: nn.Module) -> None:
+    """Have a network return logits as large as it makes them, for a caller who resizes them to pictures anyway."""
+    for half in net.modules():
+        if isinstance(half, SecondHalf):
+            half.resize = lambda logits, size: logits
 
 
 class WholeEncoder(FirstHalf):
