@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lmaseg.errors import LmasegWarning
 from lmaseg.labels import LabelSet, named_labels
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory
 from lmaseg.models.cut import OnFrom, UpTo, last_layer
 from lmaseg.models.halves import (
     Carrier,
-    CarryingFusion,
-    CarryingProjections,
     FirstHalf,
     SecondHalf,
     WholeDecoder,
@@ -96,12 +95,10 @@ def attach(
             raise ValueError(f"the network has {name}={getattr(found, name)}, not {figure}")
     memory = (memory_frames, window, key_channels, value_channels, fusion) if memory_frames else ()
     spec = ModelSpec(builder, found.classes, *memory)
-    projections, fuse = build_memory(spec, found.channels)
     net = LocalMemoryNet(
         first,
         second,
-        CarryingProjections(projections).to(weight),
-        CarryingFusion(fuse).to(weight),
+        *(part.to(weight) for part in build_memory(spec, first)),
         spec=spec,
         labels=labels or named_labels(f"{found.classes} classes", [f"class {i}" for i in range(found.classes)]),
         preprocess=preprocess or Preprocess(),
@@ -119,7 +116,7 @@ def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
         return attach(network, **options)
     except ValueError as error:
         whole = attach(nn.Identity(), network, **options | {"memory_frames": 0})
-        warnings.warn(f"the network runs without a memory, every frame alone: {error}", stacklevel=2)
+        warnings.warn(f"the network has no memory, every frame is segmented alone: {error}", LmasegWarning, stacklevel=2)
         return whole
 
 
@@ -128,16 +125,10 @@ def with_spec(net: LocalMemoryNet, spec: ModelSpec) -> LocalMemoryNet:
     if net.spec == replace(spec, backbone=net.spec.backbone):
         net.spec = spec
         return net
-    projections, fuse = build_memory(spec, net.encoder.channels)
+    memory = build_memory(spec, net.encoder)
     return LocalMemoryNet(
-        net.encoder,
-        net.decoder,
-        CarryingProjections(projections),
-        CarryingFusion(fuse),
-        spec=spec,
-        labels=net.labels,
-        preprocess=net.preprocess,
-    )
+        net.encoder, net.decoder, *memory, spec=spec, labels=net.labels, preprocess=net.preprocess
+    ).train(net.training)
 
 
 def _halves(

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ FORMAT = "lmaseg-1"
 Builder = Callable[[], nn.Module]
 FOREIGN = {".pth", ".pt", ".ckpt", ".tar", ".bin", ".pkl"}  # suffixes of weights that torch.save wrote
 ELSEWHERE = (
-    "lmaseg convert takes those published at github.com/mattpfr/lmanet, github.com/Eromera/erfnet_pytorch and "
-    "github.com/hszhao/semseg, and hf:NAME in place of weights names a network of huggingface.co"
+    "lmaseg convert takes what is published at github.com/mattpfr/lmanet, github.com/Eromera/erfnet_pytorch and "
+    "github.com/hszhao/semseg, and hf:NAME as the net takes networks of huggingface.co with their own weights"
 )
 BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
 
@@ -210,12 +210,15 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: there is none, or it is of another kind; says where weights can be had.
     """
-    path = Path(name)
+    path, own = Path(name), {file.stem: file for file in sorted(BUNDLED.parent.glob("*.safetensors"))}
     if path.suffix in FOREIGN and path.is_file():
-        raise CheckpointError(f"{path} holds weights that lmaseg did not write: lmaseg convert {path} -o net.safetensors")
-    own = {file.stem: file for file in sorted(BUNDLED.parent.glob("*.safetensors"))}
-    if path.exists() or path.suffix or str(name) not in own:
+        raise CheckpointError(
+            f"lmaseg did not write {path}: lmaseg convert {path} -o net.safetensors takes what it can"
+        )
+    if path.suffix or path.exists():
         return path
+    if str(name) not in own:
+        raise CheckpointError(f"there are no weights called {name}: lmaseg has {', '.join(own)}; {ELSEWHERE}")
     return own[str(name)]
 
 
@@ -234,8 +237,7 @@ def _imported(name: str) -> Builder:
 
 def _open(path: Path) -> Any:
     if not path.is_file():
-        own = ", ".join(file.stem for file in sorted(BUNDLED.parent.glob("*.safetensors")))
-        raise CheckpointError(f"there is no file {path}, nor are there weights of that name: lmaseg has {own}; {ELSEWHERE}")
+        raise CheckpointError(f"there are no weights at {path}: give the path of a .safetensors file")
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:

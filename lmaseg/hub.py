@@ -52,7 +52,9 @@ def hub_network(name: str) -> LocalMemoryNet:
             )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{name} is no network for semantic segmentation that can be used ({reason})") from error
+            raise CheckpointError(
+                f"{name} is no network for semantic segmentation that can be used ({reason})"
+            ) from error
     _require_weights(net, info["missing_keys"], name)
     return net
 
@@ -93,7 +95,7 @@ class HubNetwork(nn.Module):
         def tell(_: nn.Module, inputs: Any, options: Any) -> Any:
             return inputs, options | {"patch_height": rows, "patch_width": columns}
 
-        with self.model.neck.register_forward_pre_hook(tell, with_kwargs=True):  # type: ignore[union-attr, operator]
+        with self.model.neck.register_forward_pre_hook(tell, with_kwargs=True):  # type: ignore[union-attr]
             yield
 
 
@@ -118,12 +120,14 @@ def _folder(name: str) -> str:
         ) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"{name} is neither a folder here nor fetched before, and the Hugging Face hub cannot be reached: try again "
-            "with a connection, or give the folder of a network"
+            f"{name} is neither a folder here nor fetched before, and the Hugging Face hub cannot be reached: try "
+            "again with a connection, or give the folder of a network"
         ) from error
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{name} cannot be fetched from the Hugging Face hub ({reason}): try again later") from error
+        raise CheckpointError(
+            f"{name} cannot be fetched from the Hugging Face hub ({reason}): try again later"
+        ) from error
     raise CheckpointError(f"{name} has no weights for PyTorch on the Hugging Face hub: take another network")
 
 
@@ -133,8 +137,8 @@ def _processor(transformers: Any, folder: str, config: Any) -> Any:
         return transformers.AutoImageProcessor.from_pretrained(folder)
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-    kind = type(config)
-    return IMAGE_PROCESSOR_MAPPING[kind]["pil"]() if kind in IMAGE_PROCESSOR_MAPPING else None
+    kinds: Any = IMAGE_PROCESSOR_MAPPING
+    return kinds[type(config)]["pil"]() if type(config) in kinds else None
 
 
 def _preprocess(processor: Any, config: Any) -> Preprocess:
@@ -172,8 +176,8 @@ def _require_weights(net: LocalMemoryNet, missing: Iterable[str], name: str) -> 
         complete = bool(net(torch.zeros(1, 3, *PROBE))[0].isfinite().all())
     if not complete:
         raise CheckpointError(
-            f"{name} has no weights for {len(lacking)} of its tensors ({lacking[0].rpartition('model.')[2]}, ...): it was "
-            "not trained for segmentation, take one that was"
+            f"{name} lacks tensors that its labels depend on ({', '.join(lacking)[:100]}): it was not trained for "
+            "segmentation, take one that was"
         )
     for key in lacking:
         state[key].zero_()

@@ -156,6 +156,7 @@ def categories(labels: LabelSet) -> tuple[str | None, ...]:
     """The Cityscapes category of each class of a label set; None for a class without a train id."""
     return tuple(CITYSCAPES_CATEGORIES[i] if i < len(CITYSCAPES_CATEGORIES) else None for i in labels.train_ids)
 
+
 # The 150 classes of the ADE20K benchmark by the first of their names, and the colours in which its pictures are drawn
 # everywhere (Zhou et al. 2017).
 ADE20K_BEGINS = ("wall", "building", "sky", "floor", "tree")

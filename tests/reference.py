@@ -50,7 +50,7 @@ def public_modules() -> list[str]:
     names = [name for layer in reversed(LAYERS) for name in sorted(layer - INSIDE) if _path(f"lmaseg.{name}").exists()]
     found = [f"lmaseg.{name}" for name in names]
     at = found.index("lmaseg.datasets")
-    found[at : at + 1] = ["lmaseg.datasets." + name for name in ("camvid", "cityscapes", "clip", "folder", "street")]
+    found[at : at + 1] = ["lmaseg.datasets." + name for name in ("camvid", "cityscapes", "clip", "folder")]
     return found
 
 

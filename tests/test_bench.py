@@ -48,10 +48,9 @@ def workload(net):
 
 @pytest.fixture(scope="module")
 def report(net):
-    """Of a street, but with a flex_attention that cannot be compiled."""
+    """Of a drawn view, but with a flex_attention that cannot be compiled."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rivals, "tiled_flex", no_compiler)
-        patch.setattr(footage, "DRAWN", 3)
         patch.setattr(footage, "FRAMES", 6)
         for name, values in (("MEMORIES", (0, 3)), ("WINDOWS", (7,)), ("SCALES", (0.5, 1.5))):
             patch.setattr(growth, name, values)

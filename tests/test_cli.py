@@ -139,7 +139,7 @@ WRONG = [
     (["run", "{clip}", "-o", "out.mp4", "--frobnicate"], 2, "--frobnicate"),
     (["fly"], 2, "fly"),
     (["info", "text.mp4"], 1, "not a whole safetensors file"),
-    (["street", "no/such/out.mp4"], 1, "make it first"),
+    (["compare", "{clip}", "-o", "no/such/out.mp4"], 1, "make it first"),
 ]
 
 
@@ -206,14 +206,6 @@ def test_info_prints_what_a_checkpoint_is(capsys):
     said = " ".join(capsys.readouterr().out.split())
     for expected in ("erfnet", "4 frames", "camvid", "bicyclist", "360x480", "training data", "Recipe"):
         assert expected in said
-
-
-def test_street_draws_a_clip_with_exact_labels(tmp_path):
-    output, maps = tmp_path / "s.mp4", tmp_path / "maps"
-    arguments = ["--labels", maps, "--seconds", "0.2", "--rate", "10", "--height", "64", "--width", "96", "--seed", "3"]
-    assert run_cli("street", output, *arguments) == 0
-    assert times(output) == pytest.approx([0.0, 0.1])
-    assert all(labels.max() < 11 for labels in ids(maps).values())
 
 
 @pytest.mark.parametrize(

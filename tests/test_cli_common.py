@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media import write_video
+from street.files import draw_folders
 from test_cli import SMALL, run_cli
 
 from lmaseg.cli import COMMANDS, toml
@@ -69,7 +70,7 @@ def test_all_commands_are_listed(capsys):
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("lmaseg ", {"run", "info", "street"}),
+        ("lmaseg ", {"run", "info", "train"}),
         ("lmaseg run --pr", {"--print-config", "--preview"}),
         ("lmaseg run --view s", {"side-by-side"}),
     ],
@@ -120,7 +121,8 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
 
 
 def test_verbose_training_says_on_what_it_runs(tmp_path, capsys):
-    arguments = ("-o", tmp_path / "run", "--street", "1", "--size", "64x96", "--crop", "64x96", "--batch", "1")
+    data = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
+    arguments = ("-o", tmp_path / "run", "--folder", *data, "--size", "64x96", "--crop", "64x96", "--batch", "1")
     short = ("--epochs", "1", "--epoch-steps", "1", "--past", "1", "--device", "cpu", "--save-minutes", "9")
     assert run_cli("train", *arguments, *short, "-v") == 0
     assert "on cpu; threads: " in said(capsys)
@@ -179,8 +181,7 @@ def test_a_run_by_a_file_alone(clip, tmp_path):
         ["run"],
         ["run", "a.mp4", "b c.mp4", "-o", 'o"ut', "--size", "64x96", "-ss", "1:30", "-n", "--classes", "car,road"],
         ["eval", "--folder", "images", "labels", "--memory", "2", "--protocol", "clip"],
-        ["train", "-o", "x", "--street", "4", "--mix", "street=2,camvid=0.5", "--scale", "0.5", "2", "--no-val"],
-        ["street", "clip.mp4", "--seconds", "0.5"],
+        ["train", "-o", "x", "--camvid", "c", "--mix", "folder=2,camvid=0.5", "--scale", "0.5", "2", "--no-val"],
         ["export", "-o", "net.onnx", "--size", "64x96"],
         ["convert", "a.pth", "-o", "b.safetensors", "--labels", "camvid"],
         ["bench", "--dtype", "float32", "--window", "7"],

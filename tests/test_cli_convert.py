@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from street.files import draw_folders
 from test_cli import run_cli
 from test_convert import AGREEMENT, Trap, erfnet_weights, semseg_weights
 from upstream import DATA, errors, formula_weights, settings
@@ -53,8 +54,9 @@ def test_a_single_frame_network_says_so(erfnet_file, tmp_path, capsys):
 def test_training_adds_a_memory_to_a_single_frame_network(erfnet_file, tmp_path):
     single, run = tmp_path / "erfnet.safetensors", tmp_path / "run"
     assert run_cli("convert", erfnet_file, "-o", single) == 0
+    data = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
     small = ["--size", "64x96", "--crop", "64x64", "--batch", 1, "--epochs", 1, "--epoch-steps", 1, "--no-bfloat16"]
-    arguments = ["--stage", "memory", "--init", single, "--street", 1, "--window", 3, *small, "--device", "cpu"]
+    arguments = ["--stage", "memory", "--init", single, "--folder", *data, "--window", 3, *small, "--device", "cpu"]
     assert run_cli("train", *arguments, "-o", run) == 0
     before, after = checkpoint.load(single), checkpoint.load(run / "final.safetensors")
     assert (after.spec.memory_frames, after.spec.window, after.spec.fusion) == (4, 3, "sigmoid-do1")

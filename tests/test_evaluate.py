@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from street import street_clip
 
 import lmaseg
 from lmaseg.datasets.camvid import camvid_clips
 from lmaseg.datasets.cityscapes import cityscapes_clips, to_label_ids, write_label_ids
 from lmaseg.datasets.clip import Clip, ClipFrame, Picture
 from lmaseg.datasets.folder import class_id_encoding, folder_clips
-from lmaseg.datasets.street import street_clip
 from lmaseg.errors import DatasetError
 from lmaseg.evaluate import evaluate
 from lmaseg.labels import CAMVID, CITYSCAPES

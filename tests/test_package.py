@@ -16,7 +16,7 @@ LAYERS = [
     {"_version", "errors", "labels", "paths"},
     {"kernels", "attention", "video", "images", "maps", "render", "metrics", "stages"},
     {"models", "datasets", "sinks"},
-    {"attachment", "checkpoint", "convert", "scores"},
+    {"attachment", "hub", "checkpoint", "convert", "scores"},
     {"stream"},
     {"pipeline", "comparison", "environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
@@ -26,6 +26,8 @@ MAY = {
     "images": {"video"},
     "attention": {"kernels"},
     "models": {"attention"},
+    "hub": {"attachment"},
+    "checkpoint": {"attachment", "hub"},
     "convert": {"checkpoint"},
     "bench": {"environment", "pipeline"},
     "batch": {"pipeline"},
@@ -84,7 +86,7 @@ def test_help_does_not_wait_for_torch():
 
 
 def test_networks_and_datasets_do_not_need_av():
-    loaded = modules_after("import lmaseg.checkpoint, lmaseg.stream, lmaseg.datasets.street")
+    loaded = modules_after("import lmaseg.checkpoint, lmaseg.stream, lmaseg.datasets.folder")
     assert "av" not in loaded
 
 

@@ -1,12 +1,22 @@
 """The procedural street: exact labels, the same bytes for the same arguments, and a picture that fits them."""
 
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
+from street import Street, street_clip
+from street.files import draw_folders, draw_sample
+from street.noise import spectral_noise
 
-from lmaseg.datasets.street import Street, street_clip
-from lmaseg.datasets.street.noise import spectral_noise
+from lmaseg.datasets.folder import folder_clips
 from lmaseg.labels import CAMVID
+from lmaseg.video import VideoReader
 
+ASSETS = Path(__file__).parents[1] / "assets"
 SMALL = {"height": 120, "width": 160}
 
 
@@ -141,3 +151,34 @@ def test_noise_tiles_repeat_without_a_seam() -> None:
     assert noise.shape == (64, 64)
     assert abs(noise.mean()) < 1e-5
     assert np.abs(noise[0] - noise[-1]).mean() < 1.5 * np.abs(noise[10] - noise[11]).mean()
+
+
+def test_folders_to_train_on(tmp_path) -> None:
+    images, labels = draw_folders(tmp_path, streets=2, frames=3, rate=1, size=(48, 64), seed=4)
+    clips = folder_clips(images, labels, CAMVID)
+    assert [len(clip) for clip in clips] == [3, 3]
+    pictures = [np.asarray(Image.open(path)) for path in sorted(images.iterdir())]
+    assert not np.array_equal(pictures[0], pictures[3])
+    draw_folders(tmp_path / "again", streets=1, frames=3, rate=1, size=(48, 64), seed=4)
+    again = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "again" / "images").iterdir())]
+    assert all(map(np.array_equal, pictures, again))
+
+
+def test_the_sample_clip_is_drawn_the_same_again(tmp_path) -> None:
+    draw_sample(tmp_path, seconds=0.1)
+    drawn = sorted((tmp_path / "street_labels").iterdir())
+    assert [path.name for path in drawn] == ["000000.png", "000001.png", "000002.png"]
+    for path in drawn:
+        assert np.array_equal(
+            np.asarray(Image.open(path)), np.asarray(Image.open(ASSETS / "street_labels" / path.name))
+        )
+    with VideoReader(tmp_path / "street.mp4") as made, VideoReader(ASSETS / "street.mp4") as kept:
+        for one, other in islice(zip(made, kept, strict=False), 3):
+            assert one.time == other.time
+            assert np.abs(one.image.astype(int) - other.image).mean() < 4  # an encoder looks ahead
+
+
+def test_the_module_runs_by_its_name(tmp_path) -> None:
+    small = ["--streets", "1", "--frames", "1", "--size", "32x48"]
+    subprocess.run([sys.executable, "-m", "tests.street", tmp_path, *small], check=True, cwd=ASSETS.parent)
+    assert Image.open(tmp_path / "images" / "street0000_000000.png").size == (48, 32)

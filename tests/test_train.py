@@ -14,15 +14,15 @@ import pytest
 import torch
 import typer
 from PIL import Image
+from street.files import draw_folders
 from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from lmaseg import checkpoint
+from lmaseg import attach, checkpoint
 from lmaseg.cli.train import train as train_command
 from lmaseg.datasets.clip import Clip, ClipFrame
 from lmaseg.datasets.folder import class_id_encoding, folder_clips
-from lmaseg.datasets.street_pool import StreetClips
 from lmaseg.errors import CheckpointError, DatasetError, LmasegError
 from lmaseg.labels import CAMVID, CITYSCAPES
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, Projections
@@ -31,7 +31,6 @@ from lmaseg.train import (
     ClipSource,
     FrameStore,
     Mixture,
-    StreetSource,
     TrainOptions,
     Validate,
     adapted_network,
@@ -354,48 +353,6 @@ class TestMixture:
         assert one.drawn == pair[0].drawn == pair[1].drawn == [30]
 
 
-class NumberedClips(StreetClips):
-    """Clips that show their number."""
-
-    def draw(self, number):
-        images = np.full((self.frames, *self.size, 3), number, np.uint8)
-        return images, np.full((self.frames, *self.size), number % 11, np.uint8)
-
-
-class TestStreetSource:
-    def source(self, **arguments):
-        series = NumberedClips(0, 4, (10, 30), (32, 32))
-        return StreetSource(series, 3, past=2, labels=CAMVID, device=CPU, refresh=5, **arguments)
-
-    def test_the_pool_depends_on_the_step_alone(self):
-        walked, jumped = self.source(), self.source()
-        for step in range(23):
-            walked.advance(step)
-        jumped.advance(22)
-        assert torch.equal(walked.store.images, jumped.store.images)
-        assert walked.store.images[::4, 0, 0, 0].tolist() == [6, 4, 5]
-        assert walked.store.labels[::4, 0, 0].tolist() == [6, 4, 5]
-
-    def test_clips_end_where_their_past_is_complete(self):
-        source = self.source()
-        assert source.store.ends.tolist() == [2, 3, 6, 7, 10, 11]
-        indices, still = source.store.pick(torch.tensor([2]), 2, torch.tensor([False]))
-        assert indices.tolist() == [[4, 5, 6]]
-        assert not still.any()
-
-    @pytest.mark.timeout(120)
-    def test_workers_fill_the_pool_and_renew_it(self):
-        source = StreetSource(StreetClips(0, 2, (1, 2), (32, 48)), 3, past=0, labels=CAMVID, device=CPU, workers=1)
-        with source:
-            source.advance(0)
-            first = source.store.images.clone()
-            assert not torch.equal(first[0], first[2])
-            assert torch.equal(first[0], first[4])  # two clips were drawn, and the first stands in for the third
-            while torch.equal(source.store.images[0], first[0]):
-                source.advance(1)
-        assert (source.store.labels != IGNORED).any()
-
-
 class TestNetwork:
     def test_queries_start_as_keys(self):
         net = fresh_network(CAMVID, size=SIZE)
@@ -418,11 +375,18 @@ class TestNetwork:
         assert torch.equal(residual.projections.query_key.weight, residual.projections.memory_key.weight)
         assert adapted_network(residual, window=5).projections is residual.projections
 
+    def test_features_in_a_carrier_are_adapted_alike(self):
+        net = attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, fusion="residual")
+        assert adapted_network(net, window=5).projections is net.projections
+        other = adapted_network(net, fusion="sigmoid")
+        queries, keys = other.projections.projections.query_key, other.projections.projections.memory_key
+        assert torch.equal(queries.weight, keys.weight)
+
 
 class TestStages:
-    def changed(self, stage):
+    def changed(self, stage, make=tiny_net):
         """The parts of the network that a few steps of a stage change, and their buffers."""
-        net = tiny_net()
+        net = make()
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         learner = Learner(net, tiny_mixture(past=4), options(stage=stage, learning_rate=0.1))
         learner.prepare(None)
@@ -433,6 +397,14 @@ class TestStages:
     def test_base_trains_the_single_frame_network(self):
         parts = {name.split(".")[0] for name in self.changed("base")}
         assert parts == {"encoder", "decoder"}
+
+    @pytest.mark.parametrize("stage", ["base", "memory", "joint"])
+    def test_features_in_a_carrier_are_trained_alike(self, stage):
+        def carrying():
+            return attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, window=3)
+
+        parts = {name.split(".")[0] for name in self.changed(stage)}
+        assert {name.split(".")[0] for name in self.changed(stage, carrying)} == parts
 
     def test_memory_leaves_the_base_as_it_is(self):
         changed = self.changed("memory")
@@ -583,13 +555,19 @@ def losses(folder):
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
+def one_frame(folder):
+    write_clip(folder, [1], {1}, size=(96, 128))
+    return folder / "images", folder / "labels"
+
+
 class TestCommand:
     @pytest.mark.slow
-    def test_street_lowers_the_loss(self, tmp_path):
-        command("--street", 2, "--epochs", 1, "--epoch-steps", 40, *SMALL, "-o", tmp_path)
-        values = losses(tmp_path)
+    def test_drawn_streets_lower_the_loss(self, tmp_path):
+        folders = draw_folders(tmp_path, streets=2, frames=8, rate=1, size=(96, 128), seed=0)
+        command("--folder", *folders, "--epochs", 1, "--epoch-steps", 40, *SMALL, "-o", tmp_path / "run")
+        values = losses(tmp_path / "run")
         assert values[-1] < 0.9 * values[0]
-        net = checkpoint.load(tmp_path / "final.safetensors")
+        net = checkpoint.load(tmp_path / "run" / "final.safetensors")
         assert net.labels == CAMVID
         assert net.preprocess.size == (96, 128)
 
@@ -618,24 +596,24 @@ class TestCommand:
         assert about["scores"].startswith("held out memory 0 mIoU")
 
     def test_minutes_end_in_peace(self, tmp_path):
-        result = command("--street", 1, *SMALL, "--minutes", 0, "-o", tmp_path)
+        result = command("--folder", *one_frame(tmp_path), *SMALL, "--minutes", 0, "-o", tmp_path / "run")
         assert result.exit_code == 0
-        assert (tmp_path / "state.pt").is_file()
+        assert (tmp_path / "run" / "state.pt").is_file()
 
     @pytest.mark.parametrize(
         "wrong",
         [
-            ["--street", "1", "--mix", "camvid=1"],
-            ["--street", "1", "--mix", "street"],
-            ["--street", "1", "--crop", "96"],
-            ["--street", "1", "--crop", "100x100"],
-            ["--street", "1", "--hold-out", "nothing*"],
-            ["--street", "1", "--window", "4"],
-            ["--street", "1", "--ema", "2"],
+            ["--mix", "camvid=1"],
+            ["--mix", "folder"],
+            ["--crop", "96"],
+            ["--crop", "100x100"],
+            ["--hold-out", "nothing*"],
+            ["--window", "4"],
+            ["--ema", "2"],
         ],
     )
     def test_a_wrong_command_line_is_exit_code_2(self, tmp_path, wrong):
-        assert command(*SMALL, *wrong, "-o", tmp_path).exit_code == 2
+        assert command("--folder", *one_frame(tmp_path), *SMALL, *wrong, "-o", tmp_path / "run").exit_code == 2
 
 
 MANY = """

@@ -45,7 +45,7 @@ def bench(
         net: in evaluation mode and float32, on its device.
         size, memory, dtype, batch: as in `Segmenter`; at least one past frame.
         window: side of the attention's window in place of the network's own.
-        video: its first frames are used; None draws a street of the working size.
+        video: its first frames are used; None draws a moving view of the working size.
         seconds: to spend on each group; five repeats are made however long they take.
         on_group: takes the name of each group before it is timed.
 

@@ -1,4 +1,4 @@
-"""The moving pictures that are timed: the beginning of a video, or a drawn street."""
+"""The moving pictures that are timed: the beginning of a video, or a view that moves over a drawn picture."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lmaseg.datasets.street import street_clip
 from lmaseg.video import VideoReader, VideoWriter
 
 FRAMES = 48  # enough that starting up and flushing an encoder hardly count
-DRAWN = 16  # drawing is slow: the street is driven along forwards and backwards in turn
+SHAPES = 400  # rectangles in the drawn picture
+PAN = 4  # pixels that the view moves from frame to frame
 RATE = 30
 
 
@@ -48,24 +48,29 @@ class Footage:
 
 @contextmanager
 def open_footage(video: Path | None, size: tuple[int, int]) -> Iterator[Footage]:
-    """At most `FRAMES` frames of a video, or a street of that (height, width); its files go when it is left.
+    """At most `FRAMES` frames of a video, or a drawn view of that (height, width); its files go when it is left.
 
     Raises:
         VideoError: what `VideoReader` raises.
     """
     with TemporaryDirectory(prefix="lmaseg-bench-") as name:
         folder = Path(name)
-        path = video or _draw_street(folder / "street.mp4", *size)
+        path = video or _draw_view(folder / "view.mp4", *size)
         with VideoReader(path) as reader:
             frames = list(islice(reader, FRAMES + 1))
             end = float(frames[FRAMES].time - reader.start_time) if len(frames) > FRAMES else None
         yield Footage(tuple(frame.image for frame in frames[:FRAMES]), path, end, folder)
 
 
-def _draw_street(path: Path, height: int, width: int) -> Path:
-    drawn = [image for image, _ in street_clip(frames=DRAWN, fps=RATE, height=height, width=width)]
-    there_and_back = drawn + drawn[-2:0:-1]
+def _draw_view(path: Path, height: int, width: int) -> Path:
+    rng = np.random.default_rng(0)
+    picture = np.empty((height, width + PAN * FRAMES, 3), np.uint8)
+    picture[:] = rng.integers(0, 256, 3, np.uint8)
+    for _ in range(SHAPES):
+        y, x = rng.integers(0, picture.shape[:2])
+        down, across = rng.integers(1, max(2, height // 4), 2)
+        picture[y : y + down, x : x + across] = rng.integers(0, 256, 3, np.uint8)
     with VideoWriter(path, width=width, height=height, time_base=Fraction(1, RATE), rate=RATE) as writer:
         for index in range(FRAMES):
-            writer.write(there_and_back[index % len(there_and_back)], index)
+            writer.write(np.ascontiguousarray(picture[:, PAN * index : PAN * index + width]), index)
     return path

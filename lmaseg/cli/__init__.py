@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli import batch, bench, compare, convert, eval, export, info, run, street, train
+from lmaseg.cli import batch, bench, compare, convert, eval, export, info, run, train
 from lmaseg.cli.common import epilog, with_common_options
 from lmaseg.cli.config import Command
 from lmaseg.cli.console import complain, console, say
@@ -28,7 +28,6 @@ COMMANDS: dict[str, tuple[str, Command, str]] = {
     "run": (VIDEOS, run.run, run.EXAMPLES),
     "batch": (VIDEOS, batch.batch, batch.EXAMPLES),
     "compare": (VIDEOS, compare.compare, compare.EXAMPLES),
-    "street": (VIDEOS, street.street, street.EXAMPLES),
     "eval": (SCORES, eval.evaluate, eval.EXAMPLES),
     "bench": (SCORES, bench.bench, bench.EXAMPLES),
     "train": (NETWORKS, train.train, train.EXAMPLES),

@@ -47,7 +47,7 @@ DtypeName = Annotated[
     ),
 ]
 Video = Annotated[
-    Path | None, typer.Option(help="Time on its first frames; default: a drawn street.", rich_help_panel=INPUT)
+    Path | None, typer.Option(help="Time on its first frames; default: a drawn view that moves.", rich_help_panel=INPUT)
 ]
 Seconds = Annotated[
     float, typer.Option(min=0, help="Per group of contenders; at least five repeats are made.", rich_help_panel=INPUT)

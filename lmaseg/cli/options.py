@@ -39,14 +39,18 @@ def end_time(start: float | None, duration: float | None, end: float | None) -> 
 
 Weights = Annotated[
     Path | None,
-    typer.Option(help="A checkpoint; default: the weights that come with lmaseg.", rich_help_panel=NETWORK),
+    typer.Option(
+        metavar="FILE|NAME",
+        help="A checkpoint, or a name lmaseg info lists; default: those of --net, else the first of that list.",
+        rich_help_panel=NETWORK,
+    ),
 ]
 Net = Annotated[
     str | None,
     typer.Option(
         "--net",
-        metavar="MODULE:FUNCTION",
-        help="What builds the network, for weights of one attached in Python.",
+        metavar="hf:NAME|MODULE:FUNCTION",
+        help="Any other network: from the Hugging Face hub (or hf:FOLDER), or what a function of yours returns.",
         rich_help_panel=NETWORK,
     ),
 ]

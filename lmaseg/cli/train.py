@@ -59,12 +59,10 @@ from lmaseg.cli.train_options import (
     Stage,
     StageOption,
     Steady,
-    Street,
     Val,
     ValFolder,
     WarmUp,
     Window,
-    Workers,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = """
-lmaseg train --camvid CamVid --street 16 -o runs/base
+lmaseg train --camvid CamVid -o runs/base
 lmaseg train --stage memory --init runs/base/best.safetensors \\
     --camvid CamVid -o runs/memory
 lmaseg train --folder images/ labels/ --classes camvid -o runs/mine
@@ -88,7 +86,6 @@ def train(
     camvid: CamVid = None,
     cityscapes: Cityscapes = None,
     folder: Folder = None,
-    street: Street = 0,
     mix: Mix = None,
     hold_out: HoldOut = None,
     val: Val = True,
@@ -124,7 +121,6 @@ def train(
     distant: Distant = None,
     seed: Seed = None,
     device: Device = "auto",
-    workers: Workers = 0,
     validate_every: Every = None,
     save_minutes: SaveMinutes = None,
     minutes: Minutes = None,
@@ -150,7 +146,6 @@ def _train(
     from lmaseg.evaluate import process_group
 
     sets = {name: settings[name] for name in ("camvid", "cityscapes")}
-    drawn = {name: settings[name] for name in ("street", "workers")} | {"rank": _rank()}
     with process_group(settings["device"]) as device:
         _tune(device)
         if _rank() == 0:
@@ -160,7 +155,7 @@ def _train(
         clips, held = training_clips(
             net.labels, options.past_frames, folder=settings["folder"], hold_out=settings["hold_out"], **sets
         )
-        mixture = make_mixture(net, options, clips, mix=settings["mix"] or {}, on_frame=display.reading, **drawn)
+        mixture = make_mixture(net, options, clips, mix=settings["mix"] or {}, on_frame=display.reading)
         to_score = validation_clips(
             net, options, folder=settings["val_folder"], held_out=held, **(sets if settings["val"] else {})
         )
@@ -232,7 +227,7 @@ def _label_set(settings: dict[str, Any]) -> "LabelSet":
     from lmaseg.labels import CAMVID, CITYSCAPES
 
     wanted = settings["classes"]
-    if wanted is None and settings["cityscapes"] and not (settings["camvid"] or settings["street"]):
+    if wanted is None and settings["cityscapes"] and not settings["camvid"]:
         wanted = Classes.CITYSCAPES
     return CITYSCAPES if wanted is Classes.CITYSCAPES else CAMVID
 

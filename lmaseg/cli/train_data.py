@@ -12,24 +12,19 @@ if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
     from lmaseg.labels import LabelSet
     from lmaseg.models import LocalMemoryNet
-    from lmaseg.train import ClipSource, Mixture, TrainOptions, Validate
-
-SEPARATE_VIEWS = 8, (0.7, 1.5)  # frames and frames per second of a street clip that serves as single pictures
-VIDEO_RATES = (10.0, 30.0)
-SPARE_FRAMES = 4  # a street takes a second to lay out: let each clip end at a few frames
-RANK_STRIDE = 1_000_003  # so that processes drive through different streets
+    from lmaseg.train import Mixture, TrainOptions, Validate
 
 OnFrame = Callable[[str, int, int], None]
 ClipsByName = dict[str, list["Clip"]]
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """ "camvid=3,street=1" -> {"camvid": 3.0, "street": 1.0}."""
+    """ "camvid=3,folder=1" -> {"camvid": 3.0, "folder": 1.0}."""
     try:
         pairs = (part.split("=") for part in text.split(","))
         return {name.strip(): float(weight) for name, weight in pairs}
     except ValueError:
-        raise typer.BadParameter(f"{text!r} gives no weights: write for example camvid=3,street=1") from None
+        raise typer.BadParameter(f"{text!r} gives no weights: write for example camvid=3,folder=1") from None
 
 
 def training_clips(
@@ -67,10 +62,7 @@ def make_mixture(
     options: "TrainOptions",
     clips: ClipsByName,
     *,
-    street: int,
-    workers: int,
     mix: dict[str, float],
-    rank: int,
     on_frame: OnFrame,
 ) -> "Mixture":
     """All sources in memory on the network's device, in the shares asked for."""
@@ -88,22 +80,9 @@ def make_mixture(
             on_frame=lambda done, to_do, name=name: on_frame(name, done, to_do),  # type: ignore[misc]
         )
         sources.append(ClipSource(name, store))
-    if street:
-        sources.append(_street(net, options, street, workers, rank))
     if unknown := mix.keys() - {source.name for source in sources}:
         raise typer.BadParameter(f"--mix names {', '.join(sorted(unknown))}, which is no source of this run")
     return Mixture(sources, [mix.get(source.name, 1.0) for source in sources])
-
-
-def _street(net: "LocalMemoryNet", options: "TrainOptions", pool: int, workers: int, rank: int) -> "ClipSource":
-    from lmaseg.datasets.street_pool import StreetClips
-    from lmaseg.train import StreetSource
-
-    past = options.past_frames
-    frames, rates = (past + 1 + SPARE_FRAMES, VIDEO_RATES) if past else SEPARATE_VIEWS
-    series = StreetClips(options.seed + RANK_STRIDE * rank, frames, rates, net.preprocess.size)
-    device = next(net.parameters()).device
-    return StreetSource(series, pool, past=past, labels=net.labels, device=device, workers=workers)
 
 
 def validation_clips(

@@ -43,10 +43,6 @@ Folder = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="IMAGES LABELS", help="Your own: images, and PNG class ids.", rich_help_panel=DATA),
 ]
-Street = Annotated[
-    int,
-    typer.Option(min=0, help="Procedural street clips to hold; new ones replace them.", rich_help_panel=DATA),
-]
 Mix = Annotated[
     Any,
     typer.Option(parser=parse_mix, metavar="NAME=WEIGHT,...", help="Shares of the sources.", rich_help_panel=DATA),
@@ -110,7 +106,6 @@ Distant = Annotated[
 ]
 
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all chance: 0.", rich_help_panel=RUN)]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that draw streets.", rich_help_panel=RUN)]
 Minutes = Annotated[float | None, typer.Option(help="Stop after this long, to resume later.", rich_help_panel=RUN)]
 Every = Annotated[int | None, typer.Option(min=1, help="Epochs between validations: 10.", rich_help_panel=RUN)]
 SaveMinutes = Annotated[float | None, typer.Option(min=0, help="Between saves of the state: 2.", rich_help_panel=RUN)]

@@ -10,6 +10,7 @@ from lmaseg.labels import LabelSet
 from lmaseg.models import erfnet, pspnet, resnet
 from lmaseg.models.folding import fold
 from lmaseg.models.fusion import NormalizedSigmoidFusion, ReducedSigmoidFusion, ResidualFusion, SigmoidFusion
+from lmaseg.models.halves import CarryingFusion, CarryingProjections, FirstHalf
 from lmaseg.models.lma import (
     Encoded,
     FeatureProjections,
@@ -88,16 +89,26 @@ def build(spec: ModelSpec, labels: LabelSet, preprocess: Preprocess) -> LocalMem
     if len(labels) != spec.classes:
         raise ValueError(f"the label set {labels.name} has {len(labels)} classes, the network {spec.classes}")
     encoder, decoder = BACKBONES[spec.backbone](spec.classes)
-    projections, fusion = build_memory(spec, int(encoder.channels))  # type: ignore[arg-type]
+    projections, fusion = build_memory(spec, encoder)
     return LocalMemoryNet(encoder, decoder, projections, fusion, spec=spec, labels=labels, preprocess=preprocess)
 
 
-def build_memory(spec: ModelSpec, channels: int) -> tuple[nn.Module, nn.Module]:
-    """Fresh projections and fusion for features of that many channels; stand-ins if the spec has no memory.
+def build_memory(spec: ModelSpec, encoder: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Fresh projections and fusion for what an encoder returns; stand-ins if the spec has no memory.
+
+    Args:
+        encoder: knows its `channels`; a `FirstHalf` returns its features in a `Carrier`, which both then read.
 
     Raises:
         ValueError: a fusion that is not known or cannot take such values.
     """
+    projections, fusion = _build_memory(spec, int(encoder.channels))  # type: ignore[arg-type]
+    if isinstance(encoder, FirstHalf):
+        return CarryingProjections(projections), CarryingFusion(fusion)
+    return projections, fusion
+
+
+def _build_memory(spec: ModelSpec, channels: int) -> tuple[nn.Module, nn.Module]:
     if not spec.has_memory:
         return NoProjections(), nn.Identity()
     _require_known("fusion", spec.fusion, FUSIONS)

@@ -34,6 +34,15 @@ class Carrier:
 
         return Carrier(self.tensor[frames], tree_map(part, self.rest))
 
+    def float(self) -> "Carrier":
+        """The same with the tensor, not what goes with it, in float32."""
+        return Carrier(self.tensor.float(), self.rest)
+
+
+def tensor_of(features: "Tensor | Carrier") -> Tensor:
+    """The (B, ., h, w) tensor of what an encoder returns, an attached network's or another's."""
+    return features.tensor if isinstance(features, Carrier) else features
+
 
 def where(condition: Tensor, features: Tensor | Carrier, others: Tensor | Carrier) -> Tensor | Carrier:
     """`torch.where` for what decoders take, in attached networks and in others."""
@@ -66,6 +75,13 @@ class CarryingFusion(nn.Module):
 
     def forward(self, query_value: Carrier, attended: Tensor) -> Carrier:
         return Carrier(self.fusion(query_value.tensor, attended), query_value.rest)
+
+
+def inner(part: nn.Module) -> nn.Module:
+    """The projections or the fusion themselves, without what unpacks a carrier for them."""
+    if isinstance(part, CarryingProjections):
+        return part.projections
+    return part.fusion if isinstance(part, CarryingFusion) else part
 
 
 class FirstHalf(nn.Module):

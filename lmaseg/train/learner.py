@@ -82,7 +82,6 @@ class Learner:
             self._optimizer.load_state_dict(state["optimizer"])
             self._sampler.drawn = list(state["drawn"])
             self.step = state["step"]
-        self._mixture.advance(self.step)
         self._weights = (state["weights"] if state else self._class_weights()).to(self._device)
         if self.world > 1:
             distributed.broadcast(self._weights, 0)
@@ -103,7 +102,6 @@ class Learner:
         options, step = self._options, self.step
         torch.manual_seed(step_seed(options.seed, step, self.rank))  # for dropout
         generator = step_generator(options.seed, step, self.rank)
-        self._mixture.advance(step)
         batch = self._sampler.draw(step, self._past(step))
         views = self._augment(batch.images, batch.labels, batch.still, generator)
         with self._precision():

@@ -91,9 +91,8 @@ def train(
         ValueError: a crop that does not fit the network's stride.
     """
     run = _Run(net, mixture, options, folder=folder, validate=validate, about=about or {}, stop=stop)
-    with mixture:
-        run.begin(resume)
-        yield from run.go()
+    run.begin(resume)
+    yield from run.go()
 
 
 class _Run:

@@ -6,6 +6,7 @@ from torch import nn
 
 from lmaseg.labels import LabelSet
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build, build_memory, with_memory
+from lmaseg.models.halves import inner
 from lmaseg.models.spec import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -47,12 +48,12 @@ def adapted_network(
     changes = {name: value for name, value in wanted.items() if value is not None}
     before = net.spec if net.spec.has_memory else with_memory(net.spec)
     spec = replace(before, **changes)  # type: ignore[arg-type]
-    projections, new_fusion = build_memory(spec, int(net.encoder.channels))  # type: ignore[arg-type]
+    projections, new_fusion = build_memory(spec, net.encoder)
     _start_queries_as_keys(projections)
     adapted = LocalMemoryNet(
         net.encoder,
         net.decoder,
-        net.projections if type(net.projections) is type(projections) else projections,
+        net.projections if type(inner(net.projections)) is type(inner(projections)) else projections,
         net.fusion if spec.fusion == net.spec.fusion else new_fusion,
         spec=spec,
         labels=net.labels,
@@ -63,7 +64,8 @@ def adapted_network(
 
 def _start_queries_as_keys(projections: nn.Module) -> None:
     """Make alike places match from the first step on."""
-    projections.query_key.load_state_dict(projections.memory_key.state_dict())  # type: ignore[union-attr]
+    own = inner(projections)
+    own.query_key.load_state_dict(own.memory_key.state_dict())  # type: ignore[union-attr]
 
 
 def cap_dropout(net: nn.Module, probability: float) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lmaseg.models import LocalMemoryNet
+from lmaseg.models.halves import tensor_of
 from lmaseg.models.lma import Encoded
 from lmaseg.train.losses import AuxiliaryHead
 
@@ -55,7 +56,7 @@ class BaseStage(Stage):
 
     def forward(self, clips: Tensor) -> Outputs:
         features = self.net.encoder(_frames(clips[:, -1:]))
-        return Outputs([self.net.decoder(features), self.auxiliary(features)])
+        return Outputs([self.net.decoder(features), self.auxiliary(tensor_of(features))])
 
     def outputs_at(self, auxiliary: float) -> list[float]:
         return [1.0, auxiliary]
@@ -129,7 +130,6 @@ def split_clips(encoded: Encoded, frames: int, ago: int = 0) -> tuple[Encoded, T
     In float32: dot products of half precision are too coarse for a softmax over hundreds of neighbours.
     """
     at = frames - 1 - ago
-    features = _clips(encoded.features, frames)
-    query, query_value, keys, values = (_clips(part.float(), frames) for part in encoded[1:])
-    frame = Encoded(features[:, at], query[:, at], query_value[:, at], keys[:, at], values[:, at])
-    return frame, keys[:, :at], values[:, :at]
+    exact = encoded._replace(**{part: getattr(encoded, part).float() for part in encoded._fields if part != "features"})
+    frame = Encoded(*(part[at::frames] for part in exact))
+    return frame, _clips(exact.key, frames)[:, :at], _clips(exact.value, frames)[:, :at]

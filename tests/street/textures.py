@@ -5,10 +5,10 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lmaseg.datasets.street.canvas import Texture
-from lmaseg.datasets.street.layout import Kind
-from lmaseg.datasets.street.noise import Plane, spectral_noise
-from lmaseg.datasets.street.view import Color
+from .canvas import Texture
+from .layout import Kind
+from .noise import Plane, spectral_noise
+from .view import Color
 
 TEXELS = 40  # per metre, on fronts and walls
 SHOP_COLORS: tuple[Color, ...] = (

@@ -10,7 +10,7 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import NDArray
 
-from lmaseg.datasets.street.view import Color, Light, point
+from .view import Color, Light, point
 
 STRETCH = 48.0  # metres of road laid out together
 CELL = 0.25  # metres; the step of the profiles along the road

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmaseg.datasets.street.layout import CELL, SIDES, Character, Sky
-from lmaseg.datasets.street.noise import NoiseTile, Plane
-from lmaseg.datasets.street.view import UP, Bytes, Camera, Light
+from .layout import CELL, SIDES, Character, Sky
+from .noise import NoiseTile, Plane
+from .view import UP, Bytes, Camera, Light
 
 SKY, ROAD, PAVEMENT, TREE = 0, 3, 4, 5
 FARTHEST = 330.0  # metres; the ground ends there, in haze

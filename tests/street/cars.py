@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from lmaseg.datasets.street.canvas import Canvas
-from lmaseg.datasets.street.view import NEAR, Color, Floats, point
+from .canvas import Canvas
+from .view import NEAR, Color, Floats, point
 
 CAR = 8
 

@@ -4,10 +4,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from lmaseg.datasets.street.canvas import Canvas, Limb, Texture
-from lmaseg.datasets.street.growth import FENCE_LENGTH, fence
-from lmaseg.datasets.street.layout import Fence
-from lmaseg.datasets.street.view import TOWARDS_CAMERA, Color, Floats, point
+from .canvas import Canvas, Limb, Texture
+from .growth import FENCE_LENGTH, fence
+from .layout import Fence
+from .view import TOWARDS_CAMERA, Color, Floats, point
 
 POLE, SIGN, FENCE = 2, 6, 7
 

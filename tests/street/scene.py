@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmaseg.datasets.street import fixtures
-from lmaseg.datasets.street.canvas import Canvas
-from lmaseg.datasets.street.cars import DRIVEN, PARKED, Shape, car_shadow, draw_car
-from lmaseg.datasets.street.ground import Backdrop, Profile
-from lmaseg.datasets.street.layout import (
+from . import fixtures
+from .canvas import Canvas
+from .cars import DRIVEN, PARKED, Shape, car_shadow, draw_car
+from .ground import Backdrop, Profile
+from .layout import (
     SIDES,
     STRETCH,
     Character,
@@ -26,9 +26,9 @@ from lmaseg.datasets.street.layout import (
     draw_daylight,
     lay_out,
 )
-from lmaseg.datasets.street.people import draw_cyclist, draw_pedestrian, person_shadow
-from lmaseg.datasets.street.plots import PlotPainter, draw_skyline
-from lmaseg.datasets.street.view import Bytes, Camera, looking, point
+from .people import draw_cyclist, draw_pedestrian, person_shadow
+from .plots import PlotPainter, draw_skyline
+from .view import Bytes, Camera, looking, point
 
 SIGHT = 250.0  # metres; plots farther away are lost in the skyline
 FURNITURE = 120.0  # metres; cars, people and signs farther away are but a few pixels high

@@ -4,10 +4,10 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from lmaseg.datasets.street import growth, textures
-from lmaseg.datasets.street.canvas import Canvas, Texture
-from lmaseg.datasets.street.layout import SIDES, Character, Fence, Kind, Plot
-from lmaseg.datasets.street.view import TOWARDS_CAMERA, Color, Floats, point
+from . import growth, textures
+from .canvas import Canvas, Texture
+from .layout import SIDES, Character, Fence, Kind, Plot
+from .view import TOWARDS_CAMERA, Color, Floats, point
 
 BUILDING, TREE, FENCE = 1, 5, 7
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from lmaseg.datasets.street.view import NEAR, TOWARDS_CAMERA, UP, Bytes, Camera, Color, Floats, Light, cut_near
+from .view import NEAR, TOWARDS_CAMERA, UP, Bytes, Camera, Color, Floats, Light, cut_near
 
 OVERSAMPLING = 2
 SMALL = 16384  # pixels; below, arithmetic is faster than Pillow's way with a table

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmaseg.datasets.street.canvas import Canvas, Limb
-from lmaseg.datasets.street.view import Color, Floats, point
+from .canvas import Canvas, Limb
+from .view import Color, Floats, point
 
 PEDESTRIAN, BICYCLIST = 9, 10
 

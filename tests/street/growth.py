@@ -3,11 +3,11 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from lmaseg.datasets.street.canvas import Texture
-from lmaseg.datasets.street.layout import Fence
-from lmaseg.datasets.street.noise import spectral_noise
-from lmaseg.datasets.street.textures import TEXELS, ink, masonry
-from lmaseg.datasets.street.view import Bytes, Color
+from .canvas import Texture
+from .layout import Fence
+from .noise import spectral_noise
+from .textures import TEXELS, ink, masonry
+from .view import Bytes, Color
 
 FENCE_LENGTH = 12  # metres
 
