@@ -1,4 +1,4 @@
-"""Benchmarks: contenders timed in turn, counted floors, rivals that compute the same, and a report that adds up."""
+"""Benchmarks: contenders timed in turn, the ways to label a video, and a report that adds up."""
 
 import sys
 import time
@@ -8,29 +8,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from media import number_of, numbered
+from media import number_of, numbered, write_video
 
 import lmaseg
-from lmaseg import attention
-from lmaseg.attention import local_attention
-from lmaseg.bench import bench, flex, footage, growth, rivals
-from lmaseg.bench.floor import attention_floor, attention_flops
-from lmaseg.bench.report import Rates
+from lmaseg.bench import bench, full, ways
 from lmaseg.bench.timing import LEAST_REPEATS, Contender, Stopwatch, Times, peak_memory
-from lmaseg.bench.workload import Straightforward, Workload, with_window
+from lmaseg.bench.workload import FRAMES, SPEED, PlainNetwork, Workload, drawn_frames, first_frames, with_window
 from lmaseg.models import ModelSpec
 
-STAGES = ["preprocess", "encode", "project", "remember", "attend", "fuse", "decode", "upsample + argmax"]
-AROUND = ["draw", "decode video", "encode video"]
+PARTS = ["preprocess", "encode", "project", "remember", "attend", "fuse", "decode", "upsample + argmax"]
 SIZE = (64, 96)
-
-
-def no_compiler(*arguments, **options):
-    def call(*operands):
-        raise RuntimeError("no C++ compiler\nand much more about it")
-
-    return call
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,139 +27,126 @@ def net():
     return lmaseg.load()
 
 
+@pytest.fixture(scope="module")
+def told():
+    """What a full benchmark says of its progress."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def report(net, told):
+    """A full benchmark of a drawn pattern."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ways, "SHORTEST", 5)
+        patch.setattr(full, "MEMORIES", (0, 3))
+        patch.setattr(full, "SCALES", (0.5, 1.5))
+        return bench(
+            net,
+            size=SIZE,
+            memory=2,
+            window=5,
+            batch=2,
+            full=True,
+            seconds=0,
+            on_progress=lambda *each: told.append(each),
+        )
+
+
 @pytest.fixture
 def workload(net):
     frames = tuple(numbered(i, SIZE[1], SIZE[0]) for i in range(5))
     return Workload(net, frames, SIZE, memory=2, dtype=torch.float32, batch=1)
 
 
-@pytest.fixture(scope="module")
-def report(net):
-    """Of a drawn view, but with a flex_attention that cannot be compiled."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rivals, "tiled_flex", no_compiler)
-        patch.setattr(footage, "FRAMES", 6)
-        for name, values in (("MEMORIES", (0, 3)), ("WINDOWS", (7,)), ("SCALES", (0.5, 1.5))):
-            patch.setattr(growth, name, values)
-        return bench(net, size=SIZE, memory=2, window=5, batch=2, seconds=0)
+def watch(seconds=0.0):
+    return Stopwatch(torch.device("cpu"), {"race": seconds})
 
 
 def test_report_says_what_was_timed(report):
     settings = report.settings
     assert (settings.source_size, settings.working_size) == (SIZE, SIZE)
     assert (settings.memory, settings.window, settings.batch, settings.backbone) == (2, 5, 2, "erfnet")
-    assert report.machine.torch == torch.__version__
-    assert report.machine.threads == 1
-    assert bool(report.machine.kernels) == (report.machine.kernels_missing is None)
+    assert settings.device == "cpu"
+    assert report.environment["versions"]["torch"] == torch.__version__
+    assert report.environment["system"]["threads"] == 1
 
 
-def test_network_in_three_ways(report):
-    network = report.network
-    for spread in (network.straightforward.seconds, network.single_frame.seconds, network.with_memory.seconds):
-        assert 0 < spread.low <= spread.median <= spread.high
-        assert spread.repeats == LEAST_REPEATS
-    assert network.speedup.median > 0.5
-    assert network.memory_cost.median > 0.5
-    assert network.agreement > 0.9
-    assert network.straightforward.peak_bytes > 50e6
+def test_the_memory_off_and_on(report):
+    assert [(way.name, way.memory) for way in report.ways] == [("memory off", 0), ("memory on", 2)]
+    for way in report.ways:
+        for spread in (way.model, way.latency, way.end_to_end):
+            assert 0 < spread.low <= spread.median <= spread.high
+        assert way.model.repeats == LEAST_REPEATS
+        assert way.latency.median == 2 * way.model.median  # a batch of two frames, one after the other
+        assert way.model_frames_per_second == 1 / way.model.median
+        assert way.end_to_end_frames_per_second == 1 / way.end_to_end.median
+        if sys.platform == "linux":
+            assert way.peak_bytes > 50e6
+    assert report.memory_cost.median > 0.3
 
 
-def test_every_stage_is_there_and_they_add_up(report):
-    stages = report.stages.stages
-    assert [stage.name for stage in stages] == STAGES + AROUND
-    assert [stage.name for stage in stages if stage.in_network] == STAGES
-    assert {stage.name for stage in stages if stage.flops} == {"encode", "project", "attend", "fuse", "decode"}
-    assert all(stage.matrix_share > 0 for stage in stages if stage.flops)
-    total = sum(stage.seconds.median for stage in stages if stage.in_network)
-    assert 0.3 < total / report.stages.network.median < 3
-    assert report.stages.rates.flops > 1e9
-    assert report.stages.rates.bytes > 1e8
+def test_every_part_is_there_and_they_add_up(report):
+    parts = {detail.name: detail for detail in report.details if detail.group == "part of the network"}
+    assert list(parts) == PARTS
+    around = [detail.name for detail in report.details if detail.group == "part around it"]
+    assert around == ["draw", "encode video", "decode video"]
+    assert 0.2 < sum(part.ratio.median for part in parts.values()) < 4
 
 
-def test_stages_count_the_arithmetic_of_the_network(report):
-    flops = {stage.name: stage.flops for stage in report.stages.stages}
-    cells = SIZE[0] * SIZE[1] // 64
-    assert flops["project"] == 2 * 9 * 128 * (16 + 16 + 64) * cells  # query, key and value: the fusion is residual
-    assert flops["attend"] == 2 * 2 * 5**2 * 80 * cells
+def test_the_straightforward_network_gives_the_same_labels(report):
+    (plain,) = (detail for detail in report.details if detail.group == "straightforward")
+    assert plain.ratio.median > 0.3
+    assert report.agreement > 0.9
 
 
-def test_rivals_compute_the_same_and_the_floor_lies_below(report):
-    comparison = report.attention
-    assert {"reference", "tiled"} <= {rival.name for rival in comparison.rivals}
-    for rival in (*comparison.rivals, *report.labelling.rivals):
-        assert rival.error <= rivals.MOST_ERROR
-        assert rival.times.median > 0
-    assert comparison.floor.seconds < comparison.ours.median
-    fastest = comparison.best("reference", "tiled")
-    others = [rival.seconds.median for rival in comparison.rivals if rival.name in ("reference", "tiled")]
-    assert fastest.seconds.median == min(others)
-    assert {rival.name for rival in report.labelling.rivals} == {"torch", "torch channels last"}
+def test_variants_change_one_setting_at_a_time(report):
+    groups = {"past frames": ["0", "3"], "working size": ["32x48", "96x144"]}
+    for group, names in groups.items():
+        assert [detail.name for detail in report.details if detail.group == group] == names
 
 
-def test_what_cannot_run_is_skipped_with_its_reason(report):
-    lines = [line for line in report.attention.skipped if "flex_attention" in line]
-    assert "flex_attention in float32 does not run here: no C++ compiler" in lines
-    assert report.attention.best("flex_attention") is None
+def test_progress_only_rises_and_ends_at_all(told):
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert list(dict(told)) == ["network", "video to video", "straightforward", "parts", "variants"]
 
 
-def test_growth_changes_one_setting_at_a_time(report):
-    values = {s: [p.value for p in report.growth if p.setting == s] for s in ("memory", "window", "size")}
-    assert values == {
-        "memory": ["0", "3"],
-        "window": ["7"],
-        "size": ["32x48", "96x144"],
-    }
-    sizes = [point.seconds.low for point in report.growth if point.setting == "size"]
-    assert sizes[0] < sizes[-1]
+def test_a_video_is_timed_as_far_as_it_goes(net, tmp_path, monkeypatch):
+    lengths = []
+    timed = ways.segment_video
+
+    def noted(reader, *rest):
+        lengths.append(reader.frames)
+        return timed(reader, *rest)
+
+    monkeypatch.setattr(ways, "segment_video", noted)
+    video = write_video(tmp_path / "in.mp4", size=(96, 64))  # 10 frames
+    report = bench(net, size=(32, 48), memory=1, window=3, video=video, seconds=0)
+    assert report.settings.source_size == (64, 96)
+    assert report.settings.working_size == (32, 48)
+    assert (report.details, report.agreement) == ((), None)
+    assert lengths == [10, 10]
+    assert list(tmp_path.iterdir()) == [video]
 
 
-def test_both_rates_of_frames_are_told(report):
-    run = report.end_to_end
-    assert run.frames == 6
-    assert run.model_frames_per_second == 1 / run.network.median
-    assert run.frames_per_second == 1 / run.pipeline.median
-    assert run.ratio.median > 0.5
+def test_a_network_without_a_memory_is_timed_alone(net):
+    single = with_window(net, net.spec.window)
+    single.spec = ModelSpec(net.spec.backbone, net.spec.classes)
+    report = bench(single, size=(32, 48), seconds=0, full=False)
+    assert [way.name for way in report.ways] == ["memory off"]
+    assert report.memory_cost is None
 
 
-def test_a_wrong_rival_is_not_timed(workload, monkeypatch):
-    def zeros(query, keys, values, window):
-        return torch.zeros_like(values[:, 0])
-
-    monkeypatch.setitem(attention.BACKENDS, "zeros", zeros)
-    monkeypatch.setattr(rivals, "tiled_flex", no_compiler)
-    with torch.inference_mode():
-        comparison = rivals.compare_attention(workload, Stopwatch(workload.device, 0))
-    assert "zeros in float32 gives other results, 1 away" in comparison.skipped
-    assert comparison.best("zeros") is None
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize(("frames", "window"), [(1, 1), (3, 5)])
-def test_flex_attention_is_local_attention(frames, window):
-    generator = torch.Generator().manual_seed(0)
-    query, keys, values = (
-        torch.randn(shape, generator=generator)
-        for shape in ((2, 16, 9, 21), (2, frames, 16, 9, 21), (2, frames, 32, 9, 21))
-    )
-    attend = flex.tiled_flex(9, 21, frames, window, query.device, compiled=False)
-    expected = local_attention(query, keys, values, window, backend="reference")
-    torch.testing.assert_close(attend(query, keys, values), expected, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="torch.compile wants a C++ compiler that it finds")
-def test_flex_attention_compiles(workload):
-    with torch.inference_mode():
-        comparison = rivals.compare_attention(workload, Stopwatch(workload.device, 0))
-    assert comparison.best("flex_attention").times.median > 0
+def test_a_window_is_odd(net):
+    with pytest.raises(ValueError, match="window must be an odd number"):
+        bench(net, window=4)
 
 
 def test_contenders_run_in_turn():
     calls = []
-    contenders = [Contender("a", lambda: calls.append("a")), Contender("b", lambda: calls.append("b"), waits=True)]
-    times = Stopwatch(torch.device("cpu"), 0).race(contenders)
-    assert "".join(calls) == "ab" + "aab" * LEAST_REPEATS
-    assert times.of("a").repeats == LEAST_REPEATS
+    watch().race("race", [Contender(name, lambda name=name: calls.append(name)) for name in "ab"])
+    assert "".join(calls) == "ab" + "aabb" * LEAST_REPEATS
 
 
 def test_long_contenders_run_once_in_their_turn(monkeypatch):
@@ -180,15 +154,15 @@ def test_long_contenders_run_once_in_their_turn(monkeypatch):
     calls = []
     slow = Contender("slow", lambda: (time.sleep(0.06), calls.append("s")))
     fast = Contender("fast", lambda: calls.append("f"))
-    Stopwatch(torch.device("cpu"), 0).race([slow, fast])
+    watch().race("race", [slow, fast])
     assert "".join(calls) == "sf" + "sff" * LEAST_REPEATS
 
 
 def test_time_is_per_frame_and_lasts_as_asked():
     began = time.perf_counter()
     contenders = [Contender("one", lambda: time.sleep(0.01)), Contender("ten", lambda: time.sleep(0.01), frames=10)]
-    times = Stopwatch(torch.device("cpu"), 0.4).race(contenders)
-    assert 0.4 < time.perf_counter() - began < 2
+    times = watch(0.4).race("race", contenders)
+    assert 0.4 < time.perf_counter() - began < 5
     assert times.of("one").low >= 0.01
     assert 0.001 <= times.of("ten").low < 0.01
 
@@ -200,31 +174,32 @@ def test_ratios_are_taken_within_repeats():
     assert times.of("slow").median == 6
 
 
-def test_peak_memory_sees_what_a_call_holds():
-    peak, added = peak_memory(lambda: np.ones(200_000_000, np.uint8).sum(), torch.device("cpu"))
-    assert peak >= 200e6
-    if sys.platform == "linux":
-        assert 150e6 < added < 400e6
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a stretch of time")
+def test_peak_memory_sees_what_a_call_holds_and_no_more():
+    def hold(count):
+        return lambda: np.ones(count, np.uint8).max()
+
+    large = peak_memory(hold(300_000_000), torch.device("cpu"))
+    small = peak_memory(hold(100_000_000), torch.device("cpu"))
+    assert 150e6 < large - small < 250e6
 
 
-def test_floor_of_attention():
-    query, keys, values = torch.empty(1, 16, 64, 128), torch.empty(1, 4, 16, 64, 128), torch.empty(1, 4, 64, 64, 128)
-    assert attention_flops(query, keys, values, 21) == 2_312_110_080
-    moved = 4 * 64 * 128 * (16 + 4 * 80 + 64)
-    assert attention_floor(query, keys, values, 21, Rates(1e9, 1e15)).seconds == pytest.approx(2.31211008)
-    assert attention_floor(query, keys, values, 21, Rates(1e15, 1e6)).seconds == pytest.approx(moved / 1e6)
-    batch = query.expand(3, -1, -1, -1), keys.expand(3, -1, -1, -1, -1), values.expand(3, -1, -1, -1, -1)
-    floor = attention_floor(*batch, 21, Rates(1e9, 1e9))
-    assert floor.flops == 2_312_110_080
-    assert floor.bytes == 4 * 64 * 128 * (3 * 16 + 6 * 80 + 3 * 64) // 3
-
-
-def test_straightforward_network_is_the_segmenter(workload):
+def test_the_plain_network_is_the_segmenter(workload):
     net = with_window(workload.net, 5)
     workload = replace(workload, net=net)
-    written, fast = Straightforward(net, SIZE, 2), workload.segmenter()
+    written, fast = PlainNetwork(net, SIZE, 2), workload.segmenter()
     for frame in workload.frames:  # more than the memory holds
         assert (written(frame) == fast(frame)).mean() > 0.999
+
+
+def test_a_step_labels_as_many_batches_as_it_says(workload, monkeypatch):
+    segmenter = workload.segmenter(batch=2)
+    step = workload.step(segmenter, batches=3)
+    labelled = []
+    submit = segmenter.submit
+    monkeypatch.setattr(segmenter, "submit", lambda frames: labelled.append(len(frames)) or submit(frames))
+    step()
+    assert labelled == [2, 2, 2]
 
 
 def test_another_window_leaves_the_network_alone(net):
@@ -234,32 +209,14 @@ def test_another_window_leaves_the_network_alone(net):
     assert next(other.parameters()) is next(net.parameters())
 
 
-def test_footage_is_the_beginning_of_a_video(make_video):
+def test_the_first_frames_of_a_video(make_video):
     path = make_video(pts=range(0, 120, 2), time_base=Fraction(1, 50))
-    with footage.open_footage(path, (1, 1)) as pictures:
-        assert [number_of(image) for image in pictures.frames] == list(range(48))
-        with pictures.read() as reader:
-            assert sum(1 for _ in reader) == 48
-        kept = pictures.folder
-    assert path.exists()
-    assert not kept.exists()
+    assert [number_of(image) for image in first_frames(path, 1, 1)] == list(range(FRAMES))
 
 
-def test_footage_of_a_short_video_is_all_of_it(make_video):
-    with footage.open_footage(make_video(), (1, 1)) as pictures:
-        assert len(pictures.frames) == 10
-        assert pictures.end is None
-
-
-def test_benchmarks_need_a_past_and_an_odd_window(net):
-    with pytest.raises(ValueError, match="at least 1 past frame"):
-        bench(net, memory=0)
-    with pytest.raises(ValueError, match="window must be an odd number"):
-        bench(net, window=4)
-
-
-def test_benchmarks_need_a_memory(net):
-    single = with_window(net, net.spec.window)
-    single.spec = ModelSpec(net.spec.backbone, net.spec.classes)
-    with pytest.raises(ValueError, match="give those of a network with a memory"):
-        bench(single)
+def test_drawn_frames_move():
+    first, second, *_ = first_frames(None, 48, 80)
+    assert first.shape == (48, 80, 3)
+    assert (first[:, SPEED:] == second[:, :-SPEED]).all()
+    assert (first != second).mean() > 0.5
+    assert next(drawn_frames(48, 80)).tolist() == first.tolist()

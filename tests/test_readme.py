@@ -15,12 +15,10 @@ import typer.main
 from media import write_video
 from PIL import Image
 from test_cli import run_cli
-from test_cli_bench import no_compiler
 from test_convert import erfnet_weights
 from test_export import readme_block
 
 from lmaseg import checkpoint
-from lmaseg.bench import growth, rivals
 from lmaseg.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -159,8 +157,6 @@ def test_the_command_runs(command, stand_ins, tmp_path, monkeypatch, capfdbinary
         make_attached(tmp_path, monkeypatch)
     name, arguments = words(command)
     (output,) = [arguments[i + 1] for i, each in enumerate(arguments) if each == "-o"] or [None]
-    if name == "bench":
-        skip_what_takes_minutes(monkeypatch)
     remove(output)  # other commands read it
     before = set(tmp_path.rglob("*"))
     assert run_cli(name, *arguments, *QUICK.get(name, "").split()) == 0, capfdbinary.readouterr().err.decode()
@@ -180,13 +176,6 @@ def remove(output):
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
-
-
-def skip_what_takes_minutes(monkeypatch):
-    """Of a benchmark: the rival that is compiled, and most of the growth."""
-    monkeypatch.setattr(rivals, "tiled_flex", lambda *arguments, **options: no_compiler)
-    for name, values in (("MEMORIES", (0, 1)), ("WINDOWS", (3,)), ("SCALES", (1.0,))):
-        monkeypatch.setattr(growth, name, values)
 
 
 def test_what_is_run_elsewhere_is_still_in_the_readme():

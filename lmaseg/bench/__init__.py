@@ -1,26 +1,23 @@
-"""Where the time goes: the network in several ways, its stages, its rivals, its growth, and a video end to end."""
+"""How fast a network is, alone and from video to video, with the memory off and on."""
 
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from lmaseg import kernels
-from lmaseg._version import __version__
-from lmaseg.bench.end_to_end import time_end_to_end
-from lmaseg.bench.footage import open_footage
-from lmaseg.bench.growth import time_growth
-from lmaseg.bench.network import time_network, time_stages
-from lmaseg.bench.report import Machine, Report, Settings
-from lmaseg.bench.rivals import compare_attention, compare_labelling
+from lmaseg.bench.full import parts, straightforward_network, variants
+from lmaseg.bench.report import Report, Settings
 from lmaseg.bench.timing import Stopwatch
-from lmaseg.bench.workload import Workload, with_window
-from lmaseg.environment import processor
+from lmaseg.bench.ways import time_ways
+from lmaseg.bench.workload import Workload, first_frames, with_window
+from lmaseg.environment import environment
 from lmaseg.models import LocalMemoryNet
 from lmaseg.stream import Segmenter
 
 __all__ = ["Report", "bench"]
+
+GROUPS = {"network": 0.5, "video to video": 0.5}  # share of the time that each gets
+ALL_GROUPS = {"network": 0.2, "video to video": 0.25, "straightforward": 0.15, "parts": 0.15, "variants": 0.25}
 
 
 @torch.inference_mode()
@@ -33,81 +30,57 @@ def bench(
     batch: int = 1,
     dtype: torch.dtype | None = None,
     video: Path | None = None,
-    seconds: float = 20.0,
-    on_group: Callable[[str], None] = lambda name: None,
+    full: bool = False,
+    seconds: float | None = None,
+    on_progress: Callable[[str, float], None] = lambda group, share: None,
 ) -> Report:
     """Time a network and everything around it, on moving pictures.
 
-    Contenders of a group run in turn, frame by frame, so that a busy machine slows all of them alike; a ratio is the
-    median of the ratios within each turn. CUDA times are those of events, and of graphs where graphs can be recorded.
+    Contenders of a group run in turn, so that a busy machine slows all of them alike; a ratio is the median of the
+    ratios within each turn. On CUDA the parts are replayed from graphs.
 
     Args:
         net: in evaluation mode and float32, on its device.
-        size, memory, dtype, batch: as in `Segmenter`; at least one past frame.
+        size, memory, dtype, batch: as in `Segmenter`.
         window: side of the attention's window in place of the network's own.
-        video: its first frames are used; None draws a moving view of the working size.
-        seconds: to spend on each group; five repeats are made however long they take.
-        on_group: takes the name of each group before it is timed.
+        video: its first frames are used; None draws a moving pattern of the working size.
+        full: whether to time the parts, other memories and sizes, and the authors' way written plainly, too.
+        seconds: to spend in all, about: at least three repeats are made; None takes 20, or 60 for a full benchmark.
+        on_progress: takes the name of what is timed and the share of everything that is done, again and again.
 
     Raises:
-        ValueError: what `Segmenter` raises, an even window, no past frame, or a network without a memory.
+        ValueError: what `Segmenter` raises, or an even window.
         VideoError: a video that cannot be read.
     """
-    if not net.spec.has_memory:
-        raise ValueError("these weights segment every frame alone: give those of a network with a memory")
-    net = with_window(net, net.spec.window if window is None else window)
-    memory = net.spec.memory_frames if memory is None else memory
-    if memory < 1:
-        raise ValueError("a benchmark of the memory needs at least 1 past frame")
+    if window is not None and net.spec.has_memory:
+        net = with_window(net, window)
+    seconds = (60.0 if full else 20.0) if seconds is None else seconds
     segmenter = Segmenter(net, size, memory, dtype, batch)
-    watch = Stopwatch(segmenter.device, seconds)
-    on_group("moving pictures")
-    with open_footage(video, segmenter.working_size(*net.preprocess.size)) as pictures:
-        source_size = pictures.frames[0].shape[:2]
-        workload = Workload(net, pictures.frames, segmenter.working_size(*source_size), memory, segmenter.dtype, batch)
-        on_group("the network as written, optimised, and with memory")
-        network = time_network(workload, watch)
-        on_group("stages")
-        stages = time_stages(workload, pictures, watch)
-        on_group("local attention")
-        attention = compare_attention(workload, watch)
-        on_group("upsampling and argmax")
-        labelling = compare_labelling(workload, watch)
-        on_group("growth with memory, window and size")
-        growth = time_growth(workload, watch)
-        on_group("end to end")
-        end_to_end = time_end_to_end(workload, pictures, watch)
+    frames = first_frames(video, *segmenter.working_size(*net.preprocess.size))
+    source_size = frames[0].shape[:2]
+    size = segmenter.working_size(*source_size)
+    workload = Workload(net, frames, size, segmenter.memory.frames, segmenter.dtype, batch)
+    plan = {name: seconds * share for name, share in (ALL_GROUPS if full else GROUPS).items()}
+    watch = Stopwatch(segmenter.device, plan, on_progress)
+    ways, memory_cost = time_ways(workload, video, watch)
+    plain, agreement = straightforward_network(workload, watch) if full else ([], None)
+    details = [*plain, *parts(workload, watch), *variants(workload, watch)] if full else []
     return Report(
-        machine=_machine(segmenter.device),
+        environment=environment(),
         settings=Settings(
+            device=torch.cuda.get_device_name(segmenter.device) if segmenter.device.type == "cuda" else "cpu",
             backbone=net.spec.backbone,
             classes=net.spec.classes,
             source_size=source_size,
-            working_size=workload.size,
-            memory=memory,
+            working_size=size,
+            memory=workload.memory,
             window=net.spec.window,
             batch=batch,
-            dtype=str(segmenter.dtype).removeprefix("torch."),
+            dtype=str(workload.dtype).removeprefix("torch."),
             seconds=seconds,
         ),
-        network=network,
-        stages=stages,
-        attention=attention,
-        labelling=labelling,
-        growth=growth,
-        end_to_end=end_to_end,
-    )
-
-
-def _machine(device: torch.device) -> Machine:
-    return Machine(
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        processor=processor(),
-        threads=torch.get_num_threads(),
-        lmaseg=__version__,
-        torch=torch.__version__,
-        python=platform.python_version(),
-        system=platform.platform(),
-        kernels=kernels.levels(),
-        kernels_missing=kernels.why_missing(),
+        ways=ways,
+        memory_cost=memory_cost,
+        details=tuple(details),
+        agreement=agreement,
     )

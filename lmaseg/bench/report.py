@@ -1,11 +1,12 @@
 """What a benchmark finds, as frozen data."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A time in seconds, or a ratio, over the repeats of one run."""
+    """A time in seconds, or a ratio, over the repeats of one benchmark."""
 
     median: float
     low: float
@@ -16,28 +17,11 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where and with what the figures were measured."""
-
-    device: str
-    """Its name, "cpu" for a CPU."""
-    processor: str
-    threads: int
-    """Of torch on the CPU."""
-    lmaseg: str
-    torch: str
-    python: str
-    system: str
-    kernels: tuple[str, ...]
-    """Levels of the C kernels that run here, the fastest last."""
-    kernels_missing: str | None
-    """Why there are none."""
-
-
-@dataclass(frozen=True)
 class Settings:
     """What was timed."""
 
+    device: str
+    """Its name, "cpu" for a CPU."""
     backbone: str
     classes: int
     source_size: tuple[int, int]
@@ -48,154 +32,53 @@ class Settings:
     batch: int
     dtype: str
     seconds: float
-    """Asked for per group; at least five repeats are made."""
+    """That the whole benchmark was meant to take."""
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One way to run the whole network, from a frame's bytes to its labels in main memory."""
+class Way:
+    """One way to label a video."""
 
     name: str
-    seconds: Spread
-    """Per frame."""
-    peak_bytes: int
-    """Most that the process held while it ran (resident set; on a GPU, tensors)."""
-    added_bytes: int
-    """Of those, on top of what was held just before."""
-
-
-@dataclass(frozen=True)
-class NetworkFigures:
-    """The network as written, optimised frame by frame, and optimised with memory."""
-
-    straightforward: Variant
-    single_frame: Variant
-    with_memory: Variant
-    speedup: Spread
-    """Time of `straightforward` over that of `with_memory`."""
-    memory_cost: Spread
-    """Time of `with_memory` over that of `single_frame`."""
-    agreement: float
-    """Share of pixels that `straightforward` and `with_memory` label alike."""
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What the device reaches in its better moments (10 % quantile), measured beside what is held against it."""
-
-    flops: float
-    """Per second, in a large matrix product of the type computed in."""
-    bytes: float
-    """Per second read and written, in a large copy."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the work on a frame, timed alone."""
-
-    name: str
-    seconds: Spread
-    """Per frame."""
-    share: Spread
-    """Of the time of the network with memory."""
-    in_network: bool
-    """Whether that time contains the stage."""
-    flops: int
-    """Per frame, in convolutions and matrix products and in attention; 0 where there are none."""
-    matrix_share: float
-    """Reached of the matrix product's rate."""
-
-
-@dataclass(frozen=True)
-class StageFigures:
-    """Where the time of the network with memory goes, and of the work around it."""
-
-    network: Spread
-    stages: tuple[Stage, ...]
-    rates: Rates
-
-
-@dataclass(frozen=True)
-class Rival:
-    """One way to compute the same."""
-
-    name: str
-    dtype: str
-    seconds: Spread
-    """Per frame."""
-    times: Spread
-    """Its time over ours."""
-    error: float
-    """Difference from the float32 reference over that, as root mean squares; for labels the share that differ."""
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The least time a frame's arithmetic and transfers could take at the measured rates."""
-
-    flops: int
-    bytes: int
-    """Every operand read once, the result written once."""
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One operation, as `lmaseg` does it in the type it computes in, against its rivals in that type and float32."""
-
-    name: str
-    ours: Spread
-    """Seconds per frame."""
-    rivals: tuple[Rival, ...]
-    skipped: tuple[str, ...]
-    """A sentence for each rival that cannot run here or gives other results."""
-    floor: Floor | None = None
-
-    def best(self, *names: str) -> Rival | None:
-        """The fastest of the rivals of these names, in the type that suits it best; None if none ran."""
-        return min(
-            (rival for rival in self.rivals if rival.name in names), key=lambda r: r.seconds.median, default=None
-        )
-
-
-@dataclass(frozen=True)
-class Point:
-    """The network with memory with one setting changed."""
-
-    setting: str
-    """memory, window or size."""
-    value: str
-    seconds: Spread
-    """Per frame."""
-    ratio: Spread
-    """Over the time with the run's own settings."""
-
-
-@dataclass(frozen=True)
-class EndToEnd:
-    """From a video file to an overlaid one, and the network alone on the same decoded frames."""
-
-    frames: int
-    network: Spread
-    """Seconds per frame."""
-    pipeline: Spread
-    """Seconds per frame, everything counted."""
-    ratio: Spread
-    """`pipeline` over `network`."""
+    memory: int
+    """Past frames that each frame attends to."""
+    model: Spread
+    """Seconds per frame in the network, from its bytes to its labels in main memory, batch after batch."""
+    latency: Spread
+    """Seconds from handing over a batch of frames to having their labels."""
+    end_to_end: Spread
+    """Seconds per frame from a video file to an overlaid one, everything counted."""
     model_frames_per_second: float
-    frames_per_second: float
-    """End to end."""
+    end_to_end_frames_per_second: float
+    peak_bytes: int | None
+    """Most that was held while the network worked: in tensors on a GPU, else by the process, where Linux tells."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One time of a full benchmark, beside that of the network with memory as it is."""
+
+    group: str
+    """straightforward, part of the network, part around it, past frames or working size."""
+    name: str
+    seconds: Spread
+    """Per frame."""
+    ratio: Spread
+    """Over the time of the network."""
 
 
 @dataclass(frozen=True)
 class Report:
     """Everything one benchmark measured. Ratios are medians over the repeats of each repeat's own ratio."""
 
-    machine: Machine
+    environment: dict[str, dict[str, Any]]
+    """What `lmaseg.environment.environment` tells of the machine and the versions."""
     settings: Settings
-    network: NetworkFigures
-    stages: StageFigures
-    attention: Comparison
-    labelling: Comparison
-    growth: tuple[Point, ...]
-    end_to_end: EndToEnd
+    ways: tuple[Way, ...]
+    """Without the memory and with it; the first alone if no past frame was asked for."""
+    memory_cost: Spread | None
+    """Time in the network with the memory over that without."""
+    details: tuple[Detail, ...] = ()
+    """Of a full benchmark."""
+    agreement: float | None = None
+    """In a full benchmark, the share of the pixels that the straightforward network labels as the other does."""

@@ -1,9 +1,8 @@
-"""Timing contenders in turn, so that whatever slows the machine down hits all of them alike."""
+"""Timing contenders in turn, so that whatever slows the machine down slows all of them alike."""
 
 import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,22 +11,21 @@ import torch
 
 from lmaseg.bench.report import Spread
 
-LEAST_REPEATS = 5
-LONG = 0.3  # seconds from which what the caches hold at the start of a call no longer matters
+LEAST_REPEATS = 3
+LONG = 0.1  # seconds from which what the caches hold at the start of a call no longer matters
+REPLAYS = 20  # of a graph in one call: waiting for a GPU takes longer than some of the work
 
 Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Something to time; it is called a few times more to warm up."""
+    """Something to time."""
 
     name: str
     call: Call
     frames: int = 1
     """How many frames one call is for: times are per frame."""
-    waits: bool = False
-    """Ends with all work done, on whatever device: timed by the wall clock."""
 
 
 class Times:
@@ -51,40 +49,51 @@ def _spread(samples: np.ndarray) -> Spread:
 
 
 class Stopwatch:
-    """Times contenders on one device for about `seconds` a group."""
+    """Times groups of contenders on one device.
 
-    def __init__(self, device: torch.device, seconds: float) -> None:
+    Args:
+        plan: the names of the groups, in order, and the seconds to spend on each.
+        on_progress: takes the name of a group and the share of the whole plan that is done, again and again.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        plan: Mapping[str, float],
+        on_progress: Callable[[str, float], None] = lambda group, share: None,
+    ) -> None:
         self.device = device
-        self.seconds = seconds
+        self._plan, self._on_progress = plan, on_progress
 
-    def race(self, contenders: Sequence[Contender]) -> Times:
-        """Run every contender in turn, repeat by repeat, until the time is up but at least `LEAST_REPEATS` times.
+    def seconds(self, group: str) -> float:
+        """That a group is to take."""
+        return self._plan[group]
 
-        All but the long ones and those that wait run twice in their turn and the second run counts: streaming finds its
-        own data in the caches, not that of another contender.
+    def race(
+        self, group: str, contenders: Sequence[Contender], *, warm_up: bool = True, least: int = LEAST_REPEATS
+    ) -> Times:
+        """Run every contender in turn, repeat by repeat, until the group's time is up but `least` times at any rate.
+
+        Short ones run twice in their turn and the second run counts, so that they find in the caches what they left
+        there themselves and not what another contender did.
         """
+        self._tell(group, 0)
+        first = {contender.name: self._wall(contender.call) if warm_up else LONG for contender in contenders}
         samples: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-        first = {contender.name: self._wall(contender.call) for contender in contenders}
-        end, repeats = time.perf_counter() + self.seconds, 0
-        while repeats < LEAST_REPEATS or time.perf_counter() < end:
-            for contender in contenders:
-                if first[contender.name] < LONG and not contender.waits:
+        began, repeats, seconds = time.perf_counter(), 0, self._plan[group]
+        while repeats < least or time.perf_counter() - began < seconds:
+            for number, contender in enumerate(contenders, 1):
+                if first[contender.name] < LONG:
                     contender.call()
-                samples[contender.name].append(self._time(contender) / contender.frames)
+                samples[contender.name].append(self._wall(contender.call) / contender.frames)
+                spent = (time.perf_counter() - began) / seconds if seconds else 1
+                self._tell(group, min(1, spent, (repeats + number / len(contenders)) / least))
             repeats += 1
         return Times(samples)
 
-    def _time(self, contender: Contender) -> float:
-        events = self.device.type == "cuda" and not contender.waits
-        return self._events(contender.call) if events else self._wall(contender.call)
-
-    def _events(self, call: Call) -> float:
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end) / 1e3
+    def _tell(self, group: str, share: float) -> None:
+        groups = list(self._plan)
+        self._on_progress(group, (groups.index(group) + share) / len(groups))
 
     def _wall(self, call: Call) -> float:
         began = time.perf_counter()
@@ -94,13 +103,13 @@ class Stopwatch:
         return time.perf_counter() - began
 
 
-def recorded(call: Call, device: torch.device) -> Call:
-    """The same work replayed from a CUDA graph, without the cost of launching it; elsewhere `call` itself.
+def recorded(call: Call, device: torch.device) -> tuple[Call, int]:
+    """The same work replayed from a CUDA graph, without the cost of launching it, and how often; elsewhere as it is.
 
     `call` works on tensors that stay where they are and waits for nothing.
     """
     if device.type != "cuda":
-        return call
+        return call, 1
     aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(aside):  # tune and allocate before recording, as torch asks for
@@ -110,50 +119,25 @@ def recorded(call: Call, device: torch.device) -> Call:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         call()
-    return graph.replay
+
+    def replay() -> None:
+        for _ in range(REPLAYS):
+            graph.replay()
+
+    return replay, REPLAYS
 
 
-def peak_memory(call: Call, device: torch.device) -> tuple[int, int]:
-    """(most bytes held during a call, those on top of what was held before it).
-
-    Tensors on a GPU, the process's resident set elsewhere; where the system does not let its peak be reset (all but
-    Linux), the most since the process began.
-    """
+def peak_memory(call: Call, device: torch.device) -> int | None:
+    """Most bytes held during a call: of tensors on a GPU, else of the process; None where that is not told."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
         call()
-        peak = torch.cuda.max_memory_allocated(device)
-    else:
-        _settle_memory()
-        before = _resident("VmRSS")
-        call()
-        peak = _resident("VmHWM")
-    return peak, max(0, peak - before)
-
-
-def _settle_memory() -> None:
-    """Give freed memory back to the system and let the peak start anew, where Linux and its C library can."""
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # give freed memory back first
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak of the resident set starts anew
-
-
-def _resident(field: str) -> int:
-    try:
+        call()
         lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return _peak_of_process()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-
-
-def _peak_of_process() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    import sys
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    except (OSError, AttributeError, TypeError):
+        return None
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

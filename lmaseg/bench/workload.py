@@ -1,20 +1,29 @@
-"""A network and the pictures it is timed on, and the ways to run it."""
+"""A network, the frames it is timed on, and the ways to run it."""
 
 import copy
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from lmaseg.attention import local_attention
+from lmaseg.bench.timing import Call
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet
-from lmaseg.stream import Segmenter, preprocess
+from lmaseg.stream import Pending, Segmenter, preprocess
+from lmaseg.video import VideoReader, VideoWriter
+
+FRAMES = 16  # that the network is timed on, over and over
+TILE = 24  # pixels between the drawn pattern's colours
+SPEED = 3  # pixels that the pattern moves a frame
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,55 @@ class Workload:
         arguments = {"size": self.size, "memory": self.memory, "dtype": self.dtype, "batch": self.batch}
         return Segmenter(**{"net": self.net, **arguments, **changes})
 
-    def stream(self, segmenter: Segmenter) -> Callable[[], np.ndarray]:
-        """Labels the next frames at every call, over and over; the memory is full already."""
+    def step(self, segmenter: Segmenter, batches: int = 1) -> Call:
+        """Labels the next batches at every call, each handed over before the labels of the one before it are fetched.
+
+        The memory is full already.
+        """
         frames = cycle(self.frames)
 
-        def step() -> np.ndarray:
-            return segmenter.submit(list(islice(frames, segmenter.batch))).result()
+        def label() -> None:
+            before: Pending | None = None
+            for _ in range(batches):
+                pending = segmenter.submit(list(islice(frames, segmenter.batch)))
+                if before:
+                    before.result()
+                before = pending
+            if before:
+                before.result()
 
         for _ in range(-(-segmenter.memory.frames // segmenter.batch) + 1):
-            step()
-        return step
+            segmenter.submit(list(islice(frames, segmenter.batch))).result()
+        return label
+
+
+def first_frames(video: Path | None, height: int, width: int) -> tuple[np.ndarray, ...]:
+    """The frames that the network is timed on: the first of a video, or drawn ones of that size.
+
+    Raises:
+        VideoError: what `VideoReader` raises.
+    """
+    if video is None:
+        return tuple(islice(drawn_frames(height, width), FRAMES))
+    with VideoReader(video) as reader:
+        return tuple(frame.image for frame in islice(reader, FRAMES))
+
+
+def drawn_frames(height: int, width: int) -> Iterator[np.ndarray]:
+    """Endless frames (height, width, 3) uint8 RGB of a colourful pattern that moves sideways and back."""
+    rows, columns = height // TILE + 2, 2 * width // TILE + 2
+    colours = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+    pattern = np.asarray(Image.fromarray(colours).resize((columns * TILE, rows * TILE), Image.Resampling.BICUBIC))
+    there = range(0, width, SPEED)
+    for left in cycle([*there, *reversed(there)]):
+        yield np.ascontiguousarray(pattern[:height, left : left + width])
+
+
+def write_video(path: Path, images: Iterable[np.ndarray], height: int, width: int) -> None:
+    """Frames (height, width, 3) uint8 RGB as a video at 30 frames per second."""
+    with VideoWriter(path, width=width, height=height, time_base=Fraction(1, 30), rate=30, overwrite=True) as writer:
+        for index, image in enumerate(images):
+            writer.write(image, index)
 
 
 def with_window(net: LocalMemoryNet, window: int) -> LocalMemoryNet:
@@ -74,7 +122,7 @@ def look_back(memory: FeatureMemory, encoded: Encoded) -> tuple[Tensor, Tensor]:
     return keys, values
 
 
-class Straightforward:
+class PlainNetwork:
     """Labels frames the way the authors' code does, one by one: float32, no folding, attention by its definition."""
 
     def __init__(self, net: LocalMemoryNet, size: tuple[int, int], memory: int) -> None:
@@ -95,10 +143,5 @@ class Straightforward:
         self._past.append((encoded.key, encoded.value))
         height, width = self._size
         logits = net.decoder(features)[..., :height, :width]
-        return resize_and_decide(logits, *frame.shape[:2])[0].cpu().numpy()
-
-
-def resize_and_decide(logits: Tensor, height: int, width: int) -> Tensor:
-    """Labels (B, height, width) uint8 of logits (B, classes, h, w), by torch."""
-    resized = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    return resized.argmax(1).to(torch.uint8)
+        resized = F.interpolate(logits, frame.shape[:2], mode="bilinear", align_corners=False)
+        return resized.argmax(1).to(torch.uint8)[0].cpu().numpy()

@@ -1,66 +1,72 @@
-"""`lmaseg bench`: where the time goes."""
+"""`lmaseg bench`: how fast a network is here."""
 
 import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from lmaseg.cli.bench_tables import charts, heading, ratio_table, remarks
-from lmaseg.cli.console import console, say
-from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, Batch, Device, Size, Weights
-from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
+from lmaseg.cli.bench_figures import conclusions, detail_tables, heading, ways_table
+from lmaseg.cli.console import LiveLine, console, say
+from lmaseg.cli.network import load_network
+from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, Batch, Device, Memory, Net, Size, Weights
+from lmaseg.cli.outputs import Overwrite, may_replace, write_text
 
 if TYPE_CHECKING:
     from lmaseg.bench import Report
-    from lmaseg.models import LocalMemoryNet
 
 
 EXAMPLES = """
-lmaseg bench --size 512x1024 --json bench.json --plot bench.png
+lmaseg bench                                          the bundled weights
+lmaseg bench --size 512x1024 --full --json bench.json
 lmaseg bench --video drive.mp4 --device cuda --batch 8
 """
 
 
 class Dtype(StrEnum):
-    """What the optimised network computes in."""
+    """What the network computes in."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
 
 
-Memory = Annotated[
-    int | None,
-    typer.Option(min=1, help="Past frames to attend to; default: as the weights want.", rich_help_panel=NETWORK),
-]
 Window = Annotated[
     int | None,
     typer.Option(min=1, help="Odd side of the attention's window, in feature cells.", rich_help_panel=NETWORK),
 ]
 DtypeName = Annotated[
     Dtype | None,
-    typer.Option(
-        "--dtype", help="Type the optimised network computes in; default: the fastest here.", rich_help_panel=NETWORK
-    ),
+    typer.Option("--dtype", help="Type the network computes in; default: the fastest here.", rich_help_panel=NETWORK),
 ]
 Video = Annotated[
-    Path | None, typer.Option(help="Time on its first frames; default: a drawn view that moves.", rich_help_panel=INPUT)
+    Path | None,
+    typer.Option(help="Time on its first frames; default: a moving pattern.", rich_help_panel=INPUT),
+]
+Full = Annotated[
+    bool,
+    typer.Option(
+        "--full",
+        help="Time the parts, other memories and sizes, and the authors' way written plainly, too.",
+        rich_help_panel=INPUT,
+    ),
 ]
 Seconds = Annotated[
-    float, typer.Option(min=0, help="Per group of contenders; at least five repeats are made.", rich_help_panel=INPUT)
+    float | None,
+    typer.Option(min=0, help="To spend in all, about; default: 20, with --full 60.", rich_help_panel=INPUT),
 ]
 Json = Annotated[
     Path | None,
     typer.Option("--json", help="Write every figure, the settings and the versions.", rich_help_panel=OUTPUT),
 ]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the bars.", rich_help_panel=OUTPUT)]
 
 
 def bench(
     weights: Weights = None,
+    net: Net = None,
     device: Device = "auto",
     size: Size = None,
     memory: Memory = None,
@@ -68,48 +74,67 @@ def bench(
     batch: Batch = 1,
     dtype: DtypeName = None,
     video: Video = None,
-    seconds: Seconds = 20.0,
+    full: Full = False,
+    seconds: Seconds = None,
     json_file: Json = None,
-    plot: Plot = None,
     overwrite: Overwrite = None,
 ) -> None:
-    """Time a network, its stages and a video end to end."""
+    """Tell how fast a network is here, with the memory off and on."""
     if window is not None and window % 2 == 0:
         raise typer.BadParameter(f"a window has an odd number of cells, not {window}: {window + 1} would do")
-    require_png(plot)
-    may_replace([path for path in (json_file, plot) if path], overwrite)
+    may_replace([json_file] if json_file else [], overwrite)
 
-    from lmaseg.checkpoint import load
-
-    options = {"size": size, "memory": memory, "window": window, "batch": batch, "video": video, "seconds": seconds}
-    report = _measure(load(weights, device), dtype, options)
-    _show(report)
-    if json_file:
-        content = {"weights": str(weights or "bundled"), "video": str(video or "drawn"), **asdict(report)}
-        write_text(json_file, json.dumps(content, indent=2, allow_nan=False) + "\n")
-    if plot:
-        from lmaseg.cli.bench_plot import report_plot
-
-        write_picture(plot, report_plot(report))
-
-
-def _measure(net: "LocalMemoryNet", dtype: Dtype | None, options: dict[str, Any]) -> "Report":
     import torch
 
     from lmaseg.bench import bench
 
-    try:
-        return bench(
-            net, dtype=getattr(torch, dtype) if dtype else None, on_group=lambda name: say(f"timing: {name}"), **options
+    with _Display() as display:
+        try:
+            report = bench(
+                load_network(weights, device, net),
+                size=size,
+                memory=memory,
+                window=window,
+                batch=batch,
+                dtype=getattr(torch, dtype) if dtype else None,
+                video=video,
+                full=full,
+                seconds=seconds,
+                on_progress=display.update,
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    _show(report)
+    if json_file:
+        content = {"weights": str(weights or "bundled"), "video": str(video or "drawn"), **asdict(report)}
+        write_text(json_file, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+class _Display(LiveLine):
+    """What is being timed, and how much of everything is done."""
+
+    def __init__(self) -> None:
+        bar = Progress(
+            TextColumn("timing {task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            console=console,
+            transient=True,
+            disable=console.quiet or not console.is_terminal,
         )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        super().__init__(bar, at_once=True)
+        self._task = bar.add_task("", total=1.0)
+
+    def update(self, group: str, share: float) -> None:
+        """Show where the benchmark stands."""
+        self._bar.update(self._task, description=group, completed=share)
+        self._say_now_and_then(f"timing {group}: {share:.0%} of everything done")
 
 
 def _show(report: "Report") -> None:
     say(heading(report))
-    console.print(ratio_table(report))
-    for chart in charts(report):
-        console.print(chart.table())
-    for line in remarks(report):
+    console.print(ways_table(report))
+    for table in detail_tables(report):
+        console.print(table)
+    for line in conclusions(report):
         say(line)

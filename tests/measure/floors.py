@@ -1,13 +1,32 @@
-"""What an operation must cost: its arithmetic and its traffic over rates measured in the same run."""
+"""What an operation must cost: its arithmetic and its traffic over rates measured in the same race."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from lmaseg.bench.report import Floor, Rates
 from lmaseg.bench.timing import Call, Contender, Times
 
 PRODUCT, COPY = "matrix product", "copy"
+
+
+class Rates(NamedTuple):
+    """What the device reaches in its better moments (10 % quantile)."""
+
+    flops: float
+    """Per second, in a large matrix product of the type computed in."""
+    bytes: float
+    """Per second read and written, in a large copy."""
+
+
+class Floor(NamedTuple):
+    """The least time a frame's arithmetic and transfers could take at the measured rates."""
+
+    flops: int
+    bytes: int
+    """Every operand read once, the result written once."""
+    seconds: float
 
 
 class Yardsticks:
