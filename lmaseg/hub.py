@@ -16,6 +16,7 @@ from lmaseg.labels import named_labels
 from lmaseg.models import LocalMemoryNet, Preprocess
 
 PREFIX = "hf:"  # of the names of such networks where others may stand
+BICUBIC = 3  # among the numbers Pillow has for ways to resample
 USUAL_SIDE = 512  # pixels, of networks that do not say what they were trained at
 
 
@@ -144,12 +145,12 @@ def _processor(transformers: Any, folder: str, config: Any) -> Any:
 def _preprocess(processor: Any, config: Any) -> Preprocess:
     """What the image processor does, but for its crop and, of a fixed width and height, the change of proportions."""
     normalised = getattr(processor, "do_normalize", False) and processor.image_mean is not None
-    height, width = _trained_size(processor, config)
     return Preprocess(
         mean=_triple(processor.image_mean) if normalised else (0.0, 0.0, 0.0),
         std=_triple(processor.image_std) if normalised else (1.0, 1.0, 1.0),
         scale=float(processor.rescale_factor) if getattr(processor, "do_rescale", True) else 1.0,
-        size=(height, width),
+        size=_trained_size(processor, config),
+        resample="bicubic" if getattr(processor, "resample", None) == BICUBIC else "bilinear",
     )
 
 

@@ -226,12 +226,12 @@ def fastest_dtype(weight: Tensor) -> torch.dtype:
 
 
 def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized bilinearly with antialiasing and normalised, channels last."""
+    """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized with antialiasing and normalised, channels last."""
     image = pixels.permute(0, 3, 1, 2)  # a view: channels last in memory
     if image.shape[-2:] != size:
         if image.device.type != "cpu":
             image = image.float()  # only CPUs resize bytes
-        image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        image = F.interpolate(image, size, mode=settings.resample, align_corners=False, antialias=True).clamp(0, 255)
     mean, std = (_per_channel(v, dtype, image.device) for v in (settings.mean, settings.std))
     return (image.to(dtype) * settings.scale - mean) / std
 

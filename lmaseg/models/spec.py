@@ -51,3 +51,5 @@ class Preprocess:
     scale: float = 1 / 255
     size: tuple[int, int] = (512, 1024)
     """Working size (height, width) in pixels."""
+    resample: str = "bilinear"
+    """How frames get that size: "bilinear" or "bicubic"."""
