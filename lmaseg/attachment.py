@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lmaseg.errors import LmasegWarning
-from lmaseg.labels import LabelSet, named_labels
+from lmaseg.labels import LabelSet, own_label_set
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory
 from lmaseg.models.cut import OnFrom, UpTo, last_layer
 from lmaseg.models.halves import (
@@ -100,10 +100,19 @@ def attach(
         second,
         *(part.to(weight) for part in build_memory(spec, first)),
         spec=spec,
-        labels=labels or named_labels(f"{found.classes} classes", [f"class {i}" for i in range(found.classes)]),
+        labels=labels or numbered_labels(found.classes),
         preprocess=preprocess or Preprocess(),
     )
     return net.train(network.training)
+
+
+def numbered_labels(classes: int) -> LabelSet:
+    """Classes without a meaning, in colours spread around the wheel.
+
+    Raises:
+        ValueError: more classes than fit into a label map, beside the id for unlabelled pixels.
+    """
+    return own_label_set(f"{classes} classes", [{"name": f"class {i}"} for i in range(classes)])
 
 
 def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
@@ -116,7 +125,9 @@ def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
         return attach(network, **options)
     except ValueError as error:
         whole = attach(nn.Identity(), network, **options | {"memory_frames": 0})
-        warnings.warn(f"the network has no memory, every frame is segmented alone: {error}", LmasegWarning, stacklevel=2)
+        warnings.warn(
+            f"the network has no memory, every frame is segmented alone: {error}", LmasegWarning, stacklevel=2
+        )
         return whole
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lmaseg.attachment import attach_or_leave, with_spec
 from lmaseg.errors import BackendError, CheckpointError
 from lmaseg.hub import PREFIX, hub_network
-from lmaseg.labels import LabelSet
+from lmaseg.labels import CAMVID, LabelSet
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
 from lmaseg.paths import part_path
 
@@ -245,14 +245,21 @@ def _open(path: Path) -> Any:
 
 
 def _parse_header(raw: dict[str, Any]) -> Header:
-    labels, preprocess = raw["labels"], raw["preprocess"]
+    preprocess = raw["preprocess"]
     return Header(
         spec=ModelSpec(**raw["spec"]),
-        labels=LabelSet(
-            **labels
-            | {key: tuple(labels[key]) for key in ("names", "train_ids")}
-            | {"colors": tuple((r, g, b) for r, g, b in labels["colors"])}
-        ),
+        labels=_parse_labels(raw["labels"]),
         preprocess=Preprocess(**preprocess | {key: tuple(preprocess[key]) for key in ("mean", "std", "size")}),
         about=dict(raw["about"]),
+    )
+
+
+def _parse_labels(raw: dict[str, Any]) -> LabelSet:
+    names = tuple(raw["names"])
+    unsaid = CAMVID.covers if names == CAMVID.names else ()  # older files do not say what their classes cover
+    return LabelSet(
+        **raw
+        | {"names": names, "train_ids": tuple(raw["train_ids"])}
+        | {"colors": tuple((r, g, b) for r, g, b in raw["colors"])}
+        | {"covers": tuple(map(tuple, raw.get("covers", unsaid)))}
     )

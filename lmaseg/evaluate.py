@@ -91,7 +91,8 @@ def evaluate(
     Within `process_group` every process takes its share of the clips and all return the same scores.
 
     Args:
-        net: in evaluation mode, on its device; its classes are matched to the data set's by their train ids.
+        net: in evaluation mode, on its device; each of its label maps' ids becomes that of the data set's class which
+            covers it (`translate_classes`), and all scores are of the data set's classes.
         clips: in the same order in every process.
         memory, size, dtype, batch: as in `Segmenter`.
         protocol: a key of `PROTOCOLS`; both give identical label maps.

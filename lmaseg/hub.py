@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lmaseg.attachment import PROBE, attach_or_leave
 from lmaseg.errors import BackendError, CheckpointError
-from lmaseg.labels import named_labels
+from lmaseg.labels import LABEL_SETS, LabelSet, own_label_set
 from lmaseg.models import LocalMemoryNet, Preprocess
 
 PREFIX = "hf:"  # of the names of such networks where others may stand
@@ -44,10 +44,9 @@ def hub_network(name: str) -> LocalMemoryNet:
                 folder, output_loading_info=True, dtype=torch.float32
             )
             processor = _processor(transformers, folder, model.config)
-            names = [model.config.id2label[i] for i in range(model.config.num_labels)]
             net = attach_or_leave(
                 HubNetwork(model, bgr=bool(getattr(processor, "do_flip_channel_order", False))).eval(),
-                labels=named_labels(name, names),
+                labels=_labels(name, [model.config.id2label[i] for i in range(model.config.num_labels)]),
                 preprocess=_preprocess(processor, model.config),
                 builder=f"{PREFIX}{name}",
             )
@@ -140,6 +139,40 @@ def _processor(transformers: Any, folder: str, config: Any) -> Any:
 
     kinds: Any = IMAGE_PROCESSOR_MAPPING
     return kinds[type(config)]["pil"]() if type(config) in kinds else None
+
+
+# How the classes of the ADE20K benchmark begin, and the colours in which they are usually drawn (Zhou et al. 2017).
+ADE20K_BEGINS = ("wall", "building", "sky", "floor", "tree")
+ADE20K_COLORS = bytes.fromhex(
+    "787878b4787806e6e650323204c8037878508c8c8ccc05ffe6e6e604fa07e005ffebff0796053d78784608ff33ff06528fff8cccff04"
+    "ff3307cc46030066c83de6faff06330b66ffff0747ff09e00907e6dcdcdcff095c7009ff08ffd607ffe0ffb8060aff47ff290a07ffff"
+    "e0ff086608ffff3d06ffc207ff7a0800ff14ff0829ff05990633ffeb0cffa0961400a3ff8c8c8cfa0a0f14ff001fff00ff1f00ffe000"
+    "99ff000000ffff470000ebff00adff1f00ff0bc8c8ff520000fff5003dff00ff7000ff85ff0000ffa300ff6600c2ff00008fff33ff00"
+    "0052ff00ff2900ffad0a00ffadff0000ff99ff5c00ff00ffff00f5ff0066ffad00ff0014ffb8b8001fff00ff3d0047ffff00cc00ffc2"
+    "00ff52000aff0070ff3300ff00c2ff007aff00ffa3ff990000ff0aff70008fff005200ffa3ff00ffeb0008b8aa8500ff00ff5cb800ff"
+    "ff001f00b8ff00d6ffff00705cff0000e0ff70e0ff46b8a0a300ff9900ff47ff00ff00a3ffcc00ff008f00ffeb85ff00ff00ebf500ff"
+    "ff007afff5000abed4d6ff0000ccff1400ffffff000099ff0029ff00ffcc2900ff29ff00ad00ff00f5ff4700ff7a00ff00ffb8005cff"
+    "b8ff000085ffffd60019c2c266ff005c00ff"
+)
+
+
+def _labels(name: str, names: Sequence[str]) -> LabelSet:
+    """The label set of classes known by their names alone; lmaseg's own where these are its names.
+
+    Raises:
+        ValueError: more classes than fit into a label map.
+    """
+    plain = tuple(each.strip().lower() for each in names)
+    for known in LABEL_SETS.values():
+        if plain == known.names:
+            return known
+    classes: list[dict[str, Any]] = [
+        {"name": each if plain.count(each) == 1 else f"{each} {i}"} for i, each in enumerate(plain)
+    ]
+    if len(plain) == len(ADE20K_COLORS) // 3 and plain[:5] == ADE20K_BEGINS:
+        colors = zip(*[iter(ADE20K_COLORS)] * 3, strict=True)
+        classes = [each | {"color": list(color)} for each, color in zip(classes, colors, strict=True)]
+    return own_label_set(name, classes)
 
 
 def _preprocess(processor: Any, config: Any) -> Preprocess:

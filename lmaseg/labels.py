@@ -1,10 +1,18 @@
 """Label sets: what the class ids mean, how they are drawn and how they map to Cityscapes train ids."""
 
 import colorsys
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmaseg.errors import DatasetError
 
 Color = tuple[int, int, int]
+
+NO_CLASS = 255
+"""Stands for no class, in label maps and for a class without a Cityscapes train id."""
 
 
 @dataclass(frozen=True)
@@ -12,10 +20,18 @@ class LabelSet:
     """The classes of a network's output, in the order of its channels.
 
     `train_ids[i]` is the Cityscapes train id of class i (255: none), `ignore_index` the id that marks
-    unlabelled pixels in this set's ground truth; colours are 8-bit sRGB.
+    unlabelled pixels in this set's ground truth; colours are 8-bit sRGB. `covers[i]` has all Cityscapes train ids that
+    class i takes in, where the set divides the world more coarsely: a network that tells trucks from cars is right
+    about a CamVid car with either. Left out, a class covers its own train id.
+
+    Raises:
+        ValueError: names, colors, train_ids and covers of different lengths, a class that does not cover its own train
+            id, or a train id covered twice.
 
     >>> CAMVID.names[8], CAMVID.colors[8], CITYSCAPES.names[CAMVID.train_ids[8]]
     ('car', (0, 0, 142), 'car')
+    >>> [CITYSCAPES.names[i] for i in CAMVID.covers[8]]
+    ['car', 'truck', 'bus', 'train']
     """
 
     name: str
@@ -23,10 +39,20 @@ class LabelSet:
     colors: tuple[Color, ...]
     train_ids: tuple[int, ...]
     ignore_index: int = 255
+    covers: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if not len(self.names) == len(self.colors) == len(self.train_ids):
-            raise ValueError(f"label set {self.name}: names, colors and train_ids differ in length")
+        if not self.covers:
+            own = tuple(() if i == NO_CLASS else (i,) for i in self.train_ids)
+            object.__setattr__(self, "covers", own)
+        if not len(self.names) == len(self.colors) == len(self.train_ids) == len(self.covers):
+            raise ValueError(f"label set {self.name}: names, colors, train_ids and covers differ in length")
+        covered = [i for each in self.covers for i in each]
+        if twice := {i for i in covered if covered.count(i) > 1}:
+            raise ValueError(f"label set {self.name}: more than one class covers train id {min(twice)}")
+        for name, own_id, each in zip(self.names, self.train_ids, self.covers, strict=True):
+            if own_id != NO_CLASS and own_id not in each:
+                raise ValueError(f"label set {self.name}: {name} does not cover its own train id {own_id}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -118,6 +144,7 @@ CAMVID = LabelSet(
     ),
     train_ids=(10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12),
     ignore_index=11,
+    covers=((10,), (2, 3), (5,), (0,), (1,), (8, 9), (6, 7), (4,), (13, 14, 15, 16), (11,), (12, 17, 18)),
 )
 """The 11 classes of CamVid; 11 marks unlabelled pixels."""
 
@@ -157,45 +184,112 @@ def categories(labels: LabelSet) -> tuple[str | None, ...]:
     return tuple(CITYSCAPES_CATEGORIES[i] if i < len(CITYSCAPES_CATEGORIES) else None for i in labels.train_ids)
 
 
-# The 150 classes of the ADE20K benchmark by the first of their names, and the colours in which its pictures are drawn
-# everywhere (Zhou et al. 2017).
-ADE20K_BEGINS = ("wall", "building", "sky", "floor", "tree")
-ADE20K_COLORS = bytes.fromhex(
-    "787878b4787806e6e650323204c8037878508c8c8ccc05ffe6e6e604fa07e005ffebff0796053d78784608ff33ff06528fff8cccff04"
-    "ff3307cc46030066c83de6faff06330b66ffff0747ff09e00907e6dcdcdcff095c7009ff08ffd607ffe0ffb8060aff47ff290a07ffff"
-    "e0ff086608ffff3d06ffc207ff7a0800ff14ff0829ff05990633ffeb0cffa0961400a3ff8c8c8cfa0a0f14ff001fff00ff1f00ffe000"
-    "99ff000000ffff470000ebff00adff1f00ff0bc8c8ff520000fff5003dff00ff7000ff85ff0000ffa300ff6600c2ff00008fff33ff00"
-    "0052ff00ff2900ffad0a00ffadff0000ff99ff5c00ff00ffff00f5ff0066ffad00ff0014ffb8b8001fff00ff3d0047ffff00cc00ffc2"
-    "00ff52000aff0070ff3300ff00c2ff007aff00ffa3ff990000ff0aff70008fff005200ffa3ff00ffeb0008b8aa8500ff00ff5cb800ff"
-    "ff001f00b8ff00d6ffff00705cff0000e0ff70e0ff46b8a0a300ff9900ff47ff00ff00a3ffcc00ff008f00ffeb85ff00ff00ebf500ff"
-    "ff007afff5000abed4d6ff0000ccff1400ffffff000099ff0029ff00ffcc2900ff29ff00ad00ff00f5ff4700ff7a00ff00ffb8005cff"
-    "b8ff000085ffffd60019c2c266ff005c00ff"
-)
+LABEL_SETS = {"cityscapes": CITYSCAPES, "camvid": CAMVID}
+MOST_CLASSES = 255  # label maps are 8-bit, and one id marks unlabelled pixels
 
 
-def named_labels(name: str, names: Sequence[str]) -> LabelSet:
-    """The label set of classes known by their names alone.
+def label_set(text: str) -> LabelSet:
+    """The label set that a text names: "cityscapes", "camvid", the path of a TOML file, or "name,name,...".
 
-    The names of Cityscapes and of CamVid are those sets. In others, classes that are called as one of Cityscapes have
-    its train id and colour; the rest are in colours spread around the wheel. ADE20K keeps its own colours.
+    Class names that Cityscapes or CamVid have keep their colour and train id, the others get a colour of their own and
+    none. A file can say more; only `name` is needed:
+
+        ignore = 255                   # the id of unlabelled pixels
+
+        [[classes]]                    # class 0, and so on
+        name = "lane"
+        color = [128, 64, 128]
+        covers = ["road", "sidewalk"]  # Cityscapes classes by name or train id, the main one first
 
     Raises:
-        ValueError: more classes than fit into a label map, beside the id for unlabelled pixels.
+        DatasetError: no such file, one that is not as above, or names that are none.
+
+    >>> label_set("lawn, road, tree").train_ids
+    (255, 0, 8)
     """
-    plain = tuple(each.strip().lower() for each in names)
-    for known in (CITYSCAPES, CAMVID):
-        if plain == known.names:
-            return known
-    if len(plain) > 255:
-        raise ValueError(f"a label map holds at most 255 classes, not {len(plain)}")
-    train_ids = tuple(CITYSCAPES.names.index(each) if each in CITYSCAPES.names else 255 for each in plain)
-    colors = [CITYSCAPES.colors[i] if i < 255 else _on_wheel(number) for number, i in enumerate(train_ids)]
-    if len(plain) == 150 and plain[:5] == ADE20K_BEGINS:
-        colors = [(red, green, blue) for red, green, blue in zip(*[iter(ADE20K_COLORS)] * 3, strict=True)]
-    return LabelSet(name=name, names=tuple(names), colors=tuple(colors), train_ids=train_ids)
+    if text in LABEL_SETS:
+        return LABEL_SETS[text]
+    try:
+        if text.endswith(".toml"):
+            return _read_label_set(Path(text))
+        names = [name.strip() for name in text.split(",")]
+        return own_label_set(f"{len(names)} classes", [{"name": name} for name in names])
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{text!r} names no classes ({error}): write cityscapes, camvid, name,name,... or a TOML file's path"
+        ) from error
 
 
-def _on_wheel(number: int) -> Color:
-    """A colour of its own for every number; steps of the golden ratio keep neighbours apart."""
-    red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1, 0.75, 0.9)
-    return round(255 * red), round(255 * green), round(255 * blue)
+def _read_label_set(path: Path) -> LabelSet:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from error
+    if unknown := content.keys() - {"classes", "ignore"}:
+        raise ValueError(f"it has {min(unknown)}, but only ignore and [[classes]] mean something")
+    classes = content.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(each, dict) for each in classes):
+        raise ValueError("its classes are no tables headed [[classes]]")
+    return own_label_set(path.stem, classes, ignore_index=content.get("ignore", NO_CLASS))
+
+
+def own_label_set(name: str, classes: Sequence[Mapping[str, Any]], *, ignore_index: int = NO_CLASS) -> LabelSet:
+    """A label set from the "name", "color" and "covers" of each class, as `label_set` describes them.
+
+    Raises:
+        ValueError: no class or too many, a class without a name or with one that another has, an unknown key, or a
+            colour, a train id or an ignore index that is none.
+    """
+    _check_classes(classes, ignore_index)
+    known = {name: i for labels in LABEL_SETS.values() for name, i in zip(labels.names, labels.train_ids, strict=True)}
+    covers, colors, taken = [], spread_colors(len(classes)), set[int]()
+    for number, each in enumerate(classes):
+        namesake = known.get(each["name"], NO_CLASS)
+        usual = [namesake] if namesake not in {NO_CLASS, *taken} else []
+        covers.append(tuple(map(_train_id, each.get("covers", usual))))
+        taken.update(covers[-1])
+        if "color" in each:
+            colors[number] = _color(each["color"])
+        elif namesake != NO_CLASS:
+            colors[number] = CITYSCAPES.colors[namesake]
+    return LabelSet(
+        name=name,
+        names=tuple(each["name"] for each in classes),
+        colors=tuple(colors),
+        train_ids=tuple(each[0] if each else NO_CLASS for each in covers),
+        ignore_index=ignore_index,
+        covers=tuple(covers),
+    )
+
+
+def _check_classes(classes: Sequence[Mapping[str, Any]], ignore_index: int) -> None:
+    names = [each.get("name") for each in classes]
+    if not 0 < len(names) <= MOST_CLASSES:
+        raise ValueError(f"there must be 1 to {MOST_CLASSES} classes, not {len(names)}")
+    if not all(isinstance(each, str) and each for each in names) or len(set(names)) < len(names):
+        raise ValueError("every class needs a name of its own")
+    if unknown := {key for each in classes for key in each} - {"name", "color", "covers"}:
+        raise ValueError(f"a class has {min(unknown)}, but only name, color and covers mean something")
+    if not isinstance(ignore_index, int) or not len(names) <= ignore_index <= 255:
+        raise ValueError(f"the id of unlabelled pixels is one from {len(names)} to 255, not {ignore_index}")
+
+
+def spread_colors(count: int) -> list[Color]:
+    """Colours spread around the wheel, neighbours unlike each other."""
+    wheel = [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 0.9) for i in range(count)]  # by the golden ratio
+    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in wheel]
+
+
+def _train_id(value: Any) -> int:
+    if isinstance(value, str) and value in CITYSCAPES.names:
+        return CITYSCAPES.names.index(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(CITYSCAPES):
+        return value
+    raise ValueError(f"{value!r} is neither the name nor the train id of a Cityscapes class")
+
+
+def _color(value: Any) -> Color:
+    if not isinstance(value, list) or len(value) != 3 or not all(isinstance(i, int) and 0 <= i <= 255 for i in value):
+        raise ValueError(f"{value!r} is no colour: write red, green and blue as [128, 64, 128]")
+    red, green, blue = value
+    return red, green, blue

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmaseg.errors import DatasetError
-from lmaseg.labels import LabelSet, categories
+from lmaseg.labels import NO_CLASS, LabelSet, categories
 from lmaseg.metrics import (
     VSPW_WINDOWS,
     Counts,
@@ -25,7 +25,6 @@ from lmaseg.metrics import (
 
 Picture = NDArray[np.uint8]
 
-NO_CLASS = 255
 TEMPORAL = (*(f"mvc{n}{kind}" for n in VSPW_WINDOWS for kind in ("", "Strict")), "flicker")
 
 
@@ -118,7 +117,10 @@ def _without_nan(value: Any) -> Any:
 
 
 def translate_classes(network: LabelSet, data: LabelSet) -> tuple[Picture, tuple[bool, ...]]:
-    """From a network's class ids to a data set's, through Cityscapes train ids unless the classes are the same.
+    """From a network's class ids to a data set's, through Cityscapes train ids unless the classes have the same names.
+
+    A class of the network becomes the one of the data set that covers its train id, so several may become one: the ids
+    of finished label maps are merged, not the probabilities before them, since a user of the network has the former.
 
     Returns a (256,) uint8 table, 255 for a class that the data set does not have, and for each class of the data set
     whether the network knows it. Raises DatasetError if it knows none.
@@ -127,7 +129,7 @@ def translate_classes(network: LabelSet, data: LabelSet) -> tuple[Picture, tuple
     if network.names == data.names:
         table[: len(data)] = range(len(data))
     else:
-        by_train_id = {train_id: i for i, train_id in enumerate(data.train_ids) if train_id != NO_CLASS}
+        by_train_id = {train_id: i for i, covered in enumerate(data.covers) for train_id in covered}
         table[: len(network)] = [by_train_id.get(train_id, NO_CLASS) for train_id in network.train_ids]
     known = tuple(bool((table == i).any()) for i in range(len(data)))
     if not any(known):

@@ -44,7 +44,7 @@ MODELS = {
     ),
     "beit": lambda transformers, labels: transformers.BeitForSemanticSegmentation(
         transformers.BeitConfig(
-            image_size=64, out_indices=[2, 3, 4, 5], use_relative_position_bias=True, **SMALL_VIT, **labels
+            image_size=64, out_indices=[1, 2, 3, 4], use_relative_position_bias=True, **SMALL_VIT, **labels
         )
     ),
     "mobilevit": lambda transformers, labels: transformers.MobileViTForSemanticSegmentation(

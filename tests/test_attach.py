@@ -285,7 +285,7 @@ def cut(network, at, **options):
         (halves(nn.AvgPool2d(2), labels=CITYSCAPES), "the network has classes=5, not 19"),
         (halves(nn.AvgPool2d(2), Flat()), r"returns a tensor \(1, 3, .*\): it must be logits"),
         (halves(nn.AvgPool2d(2), nn.Conv2d(4, 5, 1)), "the network fails on a frame of"),
-        (halves(nn.AvgPool2d(2), nn.Conv2d(3, 300, 1)), "at most 255 classes, not 300"),
+        (halves(nn.AvgPool2d(2), nn.Conv2d(3, 300, 1)), "1 to 255 classes, not 300"),
         (halves(nn.AvgPool2d(2), fusion="sum"), "unknown fusion 'sum'"),
         (cut(Small(), "boddy"), "no layer 'boddy': there are, among others, body"),
         (cut(Unused(), "spare"), "does not call its layer 'spare'"),

@@ -9,8 +9,11 @@ import pytest
 import typer
 from PIL import Image
 
+from lmaseg.checkpoint import save
 from lmaseg.cli.eval import evaluate
 from lmaseg.errors import DatasetError, VideoError
+from lmaseg.labels import CITYSCAPES
+from lmaseg.train import fresh_network
 
 HEIGHT, WIDTH = 40, 56
 CLASSES = 11
@@ -69,6 +72,21 @@ def check_json(scores: dict[str, Any]) -> None:
     assert 0 <= scores["averageScoreClasses"] <= scores["averageScoreCategories"] <= 1
 
 
+def test_a_finer_network_is_scored_on_the_classes_that_cover_its_own(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "net.safetensors"
+    save(fresh_network(CITYSCAPES, size=(40, 56)), weights, about={})
+    folder = camvid / "val", camvid / "valannot"
+    for name, data in {"set": {"camvid": camvid}, "folder": {"folder": folder, "classes": "camvid"}}.items():
+        evaluate(**data, weights=weights, memory=0, size=40, device="cpu", json_file=tmp_path / f"{name}.json")
+        assert "pavement" in capsys.readouterr().err
+    named, spelt = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("set", "folder"))
+    assert named["counts"] == spelt["counts"]
+    assert named["unknownClasses"] == []
+    assert all(row[-1] == 0 for row in named["counts"])  # of the 19 classes none is foreign to CamVid
+
+
 def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(camvid=camvid, memory=0, size=40)
     shown = capsys.readouterr().err
@@ -82,6 +100,7 @@ def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixtu
     [
         ({}, "give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS"),
         ({"camvid": Path("a"), "cityscapes": Path("b")}, "give one of --cityscapes PATH"),
+        ({"camvid": Path("a"), "classes": "camvid"}, "data sets have their own"),
         ({"camvid": Path("a"), "compare_memory": True, "memory": 0}, "leave out --memory 0"),
         ({"camvid": Path("a"), "predictions": Path("p"), "at_working_size": True}, "leave out --at-working-size"),
         ({"camvid": Path("a"), "plot": Path("p.jpg")}, "--plot draws a PNG picture: p.png would do"),

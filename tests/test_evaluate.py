@@ -295,8 +295,22 @@ class TestClasses:
     def test_cityscapes_weights_on_camvid(self, cityscapes_net: LocalMemoryNet, clips: list[Clip]) -> None:
         maps = Recorder()
         evaluation = evaluate(cityscapes_net, clips[:1], memory=0, size=40, on_prediction=maps)
-        elsewhere = sum(int((maps[f"1_{i}"][clips[0].label(i) != 11] == 255).sum()) for i in range(11))
+        segmenter = lmaseg.Segmenter(cityscapes_net, size=40, memory=0)
+        covering = np.array([next(i for i, ids in enumerate(CAMVID.covers) if train in ids) for train in range(19)])
+        for i in range(11):
+            assert np.array_equal(maps[f"1_{i}"], covering[segmenter(clips[0].image(i))])
         assert evaluation.known == (True,) * 11
+        assert evaluation.counts[:, -1].sum() == 0
+
+    def test_what_the_data_set_lacks_is_wrong_wherever_it_is_predicted(
+        self, cityscapes_net: LocalMemoryNet, clips: list[Clip]
+    ) -> None:
+        roadless = replace(CAMVID, train_ids=(*CAMVID.train_ids[:3], 255, *CAMVID.train_ids[4:]), covers=())
+        maps = Recorder()
+        clip = replace(clips[0], labels=roadless)
+        evaluation = evaluate(cityscapes_net, [clip], memory=0, size=40, on_prediction=maps)
+        elsewhere = sum(int((maps[f"1_{i}"][clip.label(i) != 11] == 255).sum()) for i in range(11))
+        assert not evaluation.known[3]
         assert evaluation.counts[:, -1].sum() == elsewhere > 0
         assert evaluation.pixel_accuracy < 1
 

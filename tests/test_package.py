@@ -22,6 +22,7 @@ LAYERS = [
     {"cli"},
 ]
 MAY = {
+    "labels": {"errors"},
     "paths": {"errors"},
     "images": {"video"},
     "attention": {"kernels"},

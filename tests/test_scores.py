@@ -21,6 +21,19 @@ class TestClasses:
         assert table[:3].tolist() == [0, 1, 255]
         assert known == (True, True)
 
+    def test_a_coarser_class_takes_in_all_that_it_covers(self) -> None:
+        table, known = translate_classes(CITYSCAPES, CAMVID)
+        assert [CAMVID.names[i] for i in table[:19]] == [
+            *("road", "pavement", "building", "building", "fence", "pole", "sign", "sign", "tree", "tree", "sky"),
+            *("pedestrian", "bicyclist", "car", "car", "car", "car", "bicyclist", "bicyclist"),
+        ]
+        assert known == (True,) * 11
+
+    def test_a_finer_class_keeps_its_counterpart_alone(self) -> None:
+        table, known = translate_classes(CAMVID, CITYSCAPES)
+        assert table[:11].tolist() == list(CAMVID.train_ids)
+        assert sum(known) == 11
+
     def test_nothing_in_common(self) -> None:
         ours = LabelSet("ours", ("a", "b"), ((0, 0, 0), (1, 1, 1)), (255, 255))
         with pytest.raises(DatasetError) as error:

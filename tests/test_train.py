@@ -301,7 +301,7 @@ class TestStore:
         frame = ClipFrame("one", lambda: np.zeros((32, 32, 3), np.uint8), lambda: ids)
         clip = Clip("one", (frame,), CITYSCAPES, class_id_encoding(CITYSCAPES))
         store = self.load([clip], size=(32, 32))
-        assert store.labels[0, 0, :4].tolist() == [3, 5, IGNORED, IGNORED]
+        assert store.labels[0, 0, :4].tolist() == [3, 5, 5, IGNORED]
 
     def test_nothing_to_train_on_is_said(self):
         with pytest.raises(DatasetError, match="no labelled frame"):
@@ -594,6 +594,15 @@ class TestCommand:
         about = checkpoint.read_header(tmp_path / "run" / "best.safetensors").about
         assert about["data"] == "folder 2 frames (100%)"
         assert about["scores"].startswith("held out memory 0 mIoU")
+
+    def test_val_classes_say_what_the_validated_label_maps_mean(self, tmp_path):
+        images, labels = one_frame(tmp_path)
+        data = ["--folder", images, labels, "--classes", "cityscapes", "--val-folder", images, labels]
+        Image.fromarray(np.full((96, 128), 18, np.uint8)).save(labels / "a_001.png")
+        with pytest.raises(DatasetError, match="holds id 18, which is none of the class ids of camvid"):
+            command(*data, "--val-classes", "camvid", "--epochs", 1, *SMALL, "-o", tmp_path / "wrong")
+        command(*data, "--epochs", 1, *SMALL, "-o", tmp_path / "run")
+        assert "folder memory 0" in checkpoint.read_header(tmp_path / "run" / "best.safetensors").about["scores"]
 
     def test_minutes_end_in_peace(self, tmp_path):
         result = command("--folder", *one_frame(tmp_path), *SMALL, "--minutes", 0, "-o", tmp_path / "run")

@@ -13,7 +13,7 @@ import typer
 from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, console
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Batch, Device, Memory, Size, Weights
+from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Size, Weights
 from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
 from lmaseg.cli.scores import score_plot, score_table
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
 lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
-lmaseg eval --folder images/ labels/ --plot iou.png   your own frames
+lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
 
 
@@ -49,7 +49,7 @@ Folder = Annotated[
     tuple[Path, Path] | None,
     typer.Option(
         metavar="IMAGES LABELS",
-        help="Images and label maps with matching stems and the weights' class ids.",
+        help="Images and label maps with matching stems.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -92,6 +92,7 @@ def evaluate(
     cityscapes: Cityscapes = None,
     camvid: Camvid = None,
     folder: Folder = None,
+    classes: Classes = None,
     split: Split = "val",
     weights: Weights = None,
     device: Device = "auto",
@@ -108,6 +109,8 @@ def evaluate(
 ) -> None:
     """Score a network on the labelled frames of Cityscapes, CamVid or a folder."""
     data = {"cityscapes": cityscapes, "camvid": camvid, "folder": folder}
+    if classes and not folder:
+        raise typer.BadParameter("--classes says what the label maps of --folder mean: data sets have their own")
     _check_options(data, memory, compare_memory, predictions if at_working_size else None, plot)
     _compute_as_a_lone_process()
     first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
@@ -115,10 +118,12 @@ def evaluate(
         may_replace([path for path in (json_file, predictions, plot) if path], overwrite)
 
     from lmaseg.evaluate import process_group
+    from lmaseg.labels import label_set
 
     with process_group(device) as own_device:
         segmenter = make_segmenter(weights, own_device, size, memory, batch)
-        clips = _clips(cityscapes, camvid, folder, split, segmenter.net.labels, past=segmenter.memory.frames)
+        labels = label_set(classes) if classes else segmenter.net.labels
+        clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
         run = partial(
             _evaluate,
             segmenter.net,

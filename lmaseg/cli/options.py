@@ -54,6 +54,15 @@ Net = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES|FILE.toml",
+        help="cityscapes, camvid, NAME,NAME,... or a TOML file: what the ids in the label maps of --folder mean; "
+        "default: the weights' classes.",
+        rich_help_panel=INPUT,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)]
 Memory = Annotated[
     int | None,

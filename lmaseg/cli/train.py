@@ -60,6 +60,7 @@ from lmaseg.cli.train_options import (
     StageOption,
     Steady,
     Val,
+    ValClasses,
     ValFolder,
     WarmUp,
     Window,
@@ -90,6 +91,7 @@ def train(
     hold_out: HoldOut = None,
     val: Val = True,
     val_folder: ValFolder = None,
+    val_classes: ValClasses = None,
     stage: StageOption = Stage.BASE,
     init: Init = None,
     resume: Resume = False,
@@ -144,6 +146,7 @@ def _train(
     """Put together what the command line names, and train; returns where that ended."""
     from lmaseg import train as library
     from lmaseg.evaluate import process_group
+    from lmaseg.labels import label_set
 
     sets = {name: settings[name] for name in ("camvid", "cityscapes")}
     with process_group(settings["device"]) as device:
@@ -157,7 +160,12 @@ def _train(
         )
         mixture = make_mixture(net, options, clips, mix=settings["mix"] or {}, on_frame=display.reading)
         to_score = validation_clips(
-            net, options, folder=settings["val_folder"], held_out=held, **(sets if settings["val"] else {})
+            net,
+            options,
+            folder=settings["val_folder"],
+            folder_labels=label_set(settings["val_classes"]) if settings["val_classes"] else net.labels,
+            held_out=held,
+            **(sets if settings["val"] else {}),
         )
         display.introduce(net.spec, mixture.describe())
         for progress in library.train(

@@ -92,6 +92,7 @@ def validation_clips(
     camvid: Path | None = None,
     cityscapes: Path | None = None,
     folder: tuple[Path, Path] | None,
+    folder_labels: "LabelSet",
     held_out: list["Clip"],
 ) -> ClipsByName:
     """The val splits that are there, the folder to validate with, and what was held out."""
@@ -106,7 +107,7 @@ def validation_clips(
     if cityscapes and (cityscapes / "gtFine" / "val").is_dir():
         clips["cityscapes"] = cityscapes_clips(cityscapes, "val", past=past)
     if folder:
-        clips["folder"] = folder_clips(*folder, net.labels)
+        clips["folder"] = folder_clips(*folder, folder_labels)
     if held_out:
         clips["held out"] = held_out
     return clips

@@ -56,6 +56,14 @@ ValFolder = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="IMAGES LABELS", help="Validate with this, too.", rich_help_panel=DATA),
 ]
+ValClasses = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES|FILE.toml",
+        help="What the label maps of --val-folder mean, as --classes does; default: the network's classes.",
+        rich_help_panel=DATA,
+    ),
+]
 StageOption = Annotated[Stage, typer.Option(help="What is trained.", rich_help_panel=START)]
 Init = Annotated[Path | None, typer.Option(help="Start from this checkpoint.", rich_help_panel=START)]
 Resume = Annotated[bool, typer.Option(help="Go on with the run in --out, if there is one.", rich_help_panel=START)]
