@@ -57,7 +57,7 @@ def attach(
     calls the decoder with whatever the encoder returns.
 
     Dry runs in evaluation mode find channels, stride and classes. With an empty memory, the logits are those of the
-    network, bit for bit; if they are not as large as the frame, they are then resized to it bilinearly.
+    network, bit for bit; if they are not as large as the frame, they are resized to it bilinearly.
 
     Args:
         network: (B, 3, H, W) -> features or, to be cut, logits; must take any size whose sides are multiples of the
@@ -200,7 +200,7 @@ def _classes(first: FirstHalf, second: SecondHalf, noise: Noise) -> int:
     frame = noise(sides)
     try:
         carrier = _features(first, frame)
-        logits = second(carrier)
+        logits = logits_of(second.output(carrier))
     except (RuntimeError, AssertionError) as error:
         raise _NotAtThisSizeError(
             f"the network fails on a frame of {_size(sides)} pixels: it must take all sizes that are multiples of "
@@ -213,7 +213,9 @@ def _classes(first: FirstHalf, second: SecondHalf, noise: Noise) -> int:
             f"a frame of {_size(sides)} pixels has {_size(cells)} of them"
         )
     if isinstance(first, UpTo):
-        _require_same(first, second, carrier, frame)
+        _require_same(first, carrier, logits, frame)
+    scale, rest = divmod(sides[0], logits.shape[-2])
+    second.logit_stride = scale if not rest and [side * scale for side in logits.shape[-2:]] == sides else 1
     return logits.shape[1]
 
 
@@ -227,14 +229,14 @@ def _features(first: FirstHalf, frame: Tensor) -> Carrier:
     return carrier
 
 
-def _require_same(first: UpTo, second: SecondHalf, carrier: Carrier, frame: Tensor) -> None:
+def _require_same(first: UpTo, carrier: Carrier, logits: Tensor, frame: Tensor) -> None:
     """The network in two must compute what it does in one piece, calling the layer at the cut once."""
     calls = []
     with first.network.get_submodule(first.at).register_forward_hook(lambda *_: calls.append(first.at)):
         whole = logits_of(first.network(frame))
     if len(calls) != 1:
         raise ValueError(f"the network calls its layer {first.at!r} {len(calls)} times: cut after one that runs once")
-    if not torch.equal(logits_of(second.output(carrier)), whole):
+    if not torch.equal(logits, whole):
         place = "before" if first.before else "after"
         raise ValueError(
             f"cut {place} {first.at!r} the network computes something else, as if it changed a layer's output in place "

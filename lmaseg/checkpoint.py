@@ -13,11 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lmaseg.attachment import attach_or_leave, with_spec
 from lmaseg.errors import BackendError, CheckpointError
-from lmaseg.hub import PREFIX, hub_network
 from lmaseg.labels import CAMVID, LabelSet
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
+from lmaseg.models.spec import HUB_PREFIX
 from lmaseg.paths import part_path
 
 FORMAT = "lmaseg-1"
@@ -166,7 +165,7 @@ def _unfilled(header: Header, builder: str | Builder | None, file: Path) -> Loca
             return build(header.spec, header.labels, header.preprocess)
         except ValueError as error:
             raise CheckpointError(f"{file}: {error}; it may need a newer lmaseg") from error
-    if not builder and backbone.startswith(PREFIX):  # data, no code
+    if not builder and backbone.startswith(HUB_PREFIX):  # data, no code
         builder = backbone
     if not builder:
         name = backbone or "PACKAGE.MODULE:FUNCTION"
@@ -179,6 +178,8 @@ def _unfilled(header: Header, builder: str | Builder | None, file: Path) -> Loca
             f"{file} is for {header.spec.classes} classes, but the function given builds a network of "
             f"{net.spec.classes}: give the right one"
         )
+    from lmaseg.attachment import with_spec
+
     net = with_spec(net, header.spec)
     net.labels, net.preprocess = header.labels, header.preprocess
     return net
@@ -191,13 +192,17 @@ def build_network(net: str | Builder) -> LocalMemoryNet:
         CheckpointError: there is no such network, or it cannot be used.
         BackendError: the Hugging Face hub needs what is not installed.
     """
-    if isinstance(net, str) and net.startswith(PREFIX):
-        return hub_network(net.removeprefix(PREFIX))
+    if isinstance(net, str) and net.startswith(HUB_PREFIX):
+        from lmaseg.hub import hub_network
+
+        return hub_network(net.removeprefix(HUB_PREFIX))
     made = (_imported(net) if isinstance(net, str) else net)()
     if isinstance(made, LocalMemoryNet):
         return made
     if not isinstance(made, nn.Module):
         raise CheckpointError(f"{net} returns {made!r}: it must return a torch.nn.Module")
+    from lmaseg.attachment import attach_or_leave  # takes a while, which lmaseg's own networks need not wait for
+
     try:
         return attach_or_leave(made, builder=net if isinstance(net, str) else "")
     except ValueError as error:

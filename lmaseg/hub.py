@@ -14,8 +14,8 @@ from lmaseg.attachment import PROBE, attach_or_leave
 from lmaseg.errors import BackendError, CheckpointError
 from lmaseg.labels import LABEL_SETS, LabelSet, own_label_set
 from lmaseg.models import LocalMemoryNet, Preprocess
+from lmaseg.models.spec import HUB_PREFIX
 
-PREFIX = "hf:"  # of the names of such networks where others may stand
 BICUBIC = 3  # among the numbers Pillow has for ways to resample
 USUAL_SIDE = 512  # pixels, of networks that do not say what they were trained at
 
@@ -36,7 +36,7 @@ def hub_network(name: str) -> LocalMemoryNet:
     try:
         import transformers
     except ImportError as error:
-        raise BackendError(f"{PREFIX}{name} needs transformers: pip install 'lmaseg[hf]'") from error
+        raise BackendError(f"{HUB_PREFIX}{name} needs transformers: pip install 'lmaseg[hf]'") from error
     folder = _folder(name)
     with _quiet(transformers):
         try:
@@ -48,7 +48,7 @@ def hub_network(name: str) -> LocalMemoryNet:
                 HubNetwork(model, bgr=bool(getattr(processor, "do_flip_channel_order", False))).eval(),
                 labels=_labels(name, [model.config.id2label[i] for i in range(model.config.num_labels)]),
                 preprocess=_preprocess(processor, model.config),
-                builder=f"{PREFIX}{name}",
+                builder=f"{HUB_PREFIX}{name}",
             )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]

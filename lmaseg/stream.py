@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from lmaseg.kernels import upsample
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
-from lmaseg.models.halves import leave_logits
 from lmaseg.models.memory import Past
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -58,7 +57,6 @@ class Segmenter:
         self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
         self.net, self.batch = net, batch
         self._folded = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        leave_logits(self._folded)
         frames = net.spec.memory_frames if memory is None else memory
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
@@ -126,7 +124,8 @@ class Segmenter:
 
     def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> "Decided":
         """What is decided of encoded frames, in the light of their past, at their own size."""
-        return self._decide(self._folded.decode(group, past.keys, past.values)[..., : working[0], : working[1]], *size)
+        rows, columns = (-(-side // self.net.logit_stride) for side in working)
+        return self._decide(self._folded.decode(group, past.keys, past.values)[..., :rows, :columns], *size)
 
 
 Decided = dict[str, Tensor]

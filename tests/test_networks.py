@@ -18,6 +18,11 @@ class TestErfnet(NetworkTests):
         return build(with_memory(ModelSpec("erfnet", 11)), CAMVID, Preprocess())
 
 
+class TestLean(NetworkTests):
+    def make(self):
+        return build(with_memory(ModelSpec("lean", 19)), CITYSCAPES, Preprocess())
+
+
 class TestPspnet50(NetworkTests):
     frame_size = (33, 49)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import nn
 
 from lmaseg.labels import LabelSet
-from lmaseg.models import erfnet, pspnet, resnet
+from lmaseg.models import erfnet, lean, pspnet, resnet
 from lmaseg.models.folding import fold
 from lmaseg.models.fusion import NormalizedSigmoidFusion, ReducedSigmoidFusion, ResidualFusion, SigmoidFusion
 from lmaseg.models.halves import CarryingFusion, CarryingProjections, FirstHalf
@@ -44,6 +44,7 @@ def _pspnet(layers: int, classes: int) -> tuple[nn.Module, nn.Module]:
 
 BACKBONES: dict[str, Callable[[int], tuple[nn.Module, nn.Module]]] = {
     "erfnet": lambda classes: (erfnet.Encoder(), erfnet.Decoder(classes)),
+    "lean": lambda classes: (lean.Encoder(), lean.Decoder(classes)),
     "pspnet50": lambda classes: _pspnet(50, classes),
     "pspnet101": lambda classes: _pspnet(101, classes),
 }

@@ -79,7 +79,7 @@ class OnFrom(SecondHalf):
 
 
 def run_through(net: LocalMemoryNet, frames: Tensor, middle: Callable[[Any], Any]) -> Tensor:
-    """Logits of (B, 3, H, W) frames, H and W as the encoder wants them; `middle` changes what the decoder gets.
+    """What the decoder makes of (B, 3, H, W) frames, H and W as the encoder wants them; `middle` changes what it gets.
 
     One run of the network even if it was cut in two: what can be traced.
     """

@@ -4,9 +4,8 @@ A `Carrier` takes the features from the first half to the second, and takes alon
 connections, sizes): the memory works on the one and leaves the other alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -94,14 +93,16 @@ class FirstHalf(nn.Module):
 
 
 class SecondHalf(nn.Module):
-    """Base of second halves, Carrier of (B, channels, h, w) -> logits (B, classes, h*stride, w*stride)."""
+    """Base of second halves, Carrier of (B, channels, h, w) -> logits (B, classes, h*stride, w*stride).
+
+    Each side is divided by `logit_stride`, for networks that leave so many pixels to one logit.
+    """
+
+    logit_stride = 1
 
     def __init__(self, first: FirstHalf) -> None:
         super().__init__()
         self._first = (first,)  # in a tuple, so that its parameters do not count twice
-        self.resize: Callable[[Tensor, tuple[int, int]], Tensor] = partial(
-            F.interpolate, mode="bilinear", align_corners=False
-        )
 
     def forward(self, carrier: Carrier) -> Tensor:
         return self.finished(self.output(carrier), carrier.tensor)
@@ -111,18 +112,13 @@ class SecondHalf(nn.Module):
         raise NotImplementedError
 
     def finished(self, output: Any, features: Tensor) -> Tensor:
-        """The logits of what the network returned, at `stride` times the size of its features."""
+        """The logits of what the network returned, resized if their size is not that of every frame."""
         logits = logits_of(output)
-        stride = self._first[0].stride
-        size = features.shape[-2] * stride, features.shape[-1] * stride
-        return logits if logits.shape[-2:] == size else self.resize(logits, size)
-
-
-def leave_logits(net: nn.Module) -> None:
-    """Have a network return logits as large as it makes them, for a caller who resizes them to pictures anyway."""
-    for half in net.modules():
-        if isinstance(half, SecondHalf):
-            half.resize = lambda logits, size: logits
+        scale = self._first[0].stride / self.logit_stride
+        size = round(features.shape[-2] * scale), round(features.shape[-1] * scale)
+        if logits.shape[-2:] == size:
+            return logits
+        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 class WholeEncoder(FirstHalf):

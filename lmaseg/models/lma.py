@@ -4,7 +4,7 @@ Paul, Danelljan, Van Gool, Timofte, "Local Memory Attention for Fast Video Seman
 (arXiv 2101.01715).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -122,7 +122,8 @@ class LocalMemoryNet(nn.Module):
     Args:
         encoder: (B, 3, H, W) -> (B, F, H/stride, W/stride), rounded up, with an attribute `stride`; if it has an
             attribute `remainder`, the sizes it is made for are multiples of the stride plus that.
-        decoder: (B, F, h, w) -> (B, classes, h*stride, w*stride).
+        decoder: (B, F, h, w) -> (B, classes, h*stride, w*stride); one with an attribute `logit_stride` leaves that many
+            pixels in each direction to one logit.
         projections: features -> `Encoded`; `NoProjections` in a single-frame network.
         fusion: (query value, memory value) -> (B, F, h, w); never called in a single-frame network.
         spec, labels, preprocess: what the weights are, for their checkpoint and for whoever feeds the network.
@@ -158,6 +159,11 @@ class LocalMemoryNet(nn.Module):
         """What the sides of frames are padded to multiples of: the stride, or of that if the encoder says so."""
         return int(getattr(self.encoder, "multiple", self.stride))
 
+    @property
+    def logit_stride(self) -> int:
+        """Pixels per logit of what `decode` returns; `forward` interpolates them to the size of the frame."""
+        return int(getattr(self.decoder, "logit_stride", 1))
+
     def encode(self, frames: Tensor) -> Encoded:
         """Features and projections of (B, 3, H, W) preprocessed frames; sizes that do not fit are padded by edges."""
         remainder = int(getattr(self.encoder, "remainder", 0))
@@ -168,7 +174,9 @@ class LocalMemoryNet(nn.Module):
         return encoded
 
     def decode(self, encoded: Encoded, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
-        """Logits (B, classes, h*stride, w*stride) of encoded frames, given (B, T, ., h, w) past keys and values.
+        """Logits of encoded frames, given (B, T, ., h, w) past keys and values.
+
+        They are (B, classes, h*stride, w*stride), each side divided by `logit_stride`.
 
         Raises:
             ValueError: past keys for a network without a memory.
@@ -195,4 +203,10 @@ class LocalMemoryNet(nn.Module):
         """
         encoded = self.encode(frame)
         logits = self.decode(encoded, keys, values)
-        return logits[..., : frame.shape[-2], : frame.shape[-1]], encoded.key, encoded.value
+        return self.at_pixels(logits, frame.shape[-2:]), encoded.key, encoded.value
+
+    def at_pixels(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """What `decode` returned as (B, classes, *size) logits of the frame, the padding cut off."""
+        if self.logit_stride > 1:
+            logits = F.interpolate(logits, scale_factor=self.logit_stride, mode="bilinear", align_corners=False)
+        return logits[..., : size[0], : size[1]]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lmaseg.datasets.augment import IGNORED
 
 HARDEST = 1 / 16  # share of the pixels that OHEM keeps however easy they are
-LOVASZ_STEP = 3  # rows and columns: sorting every pixel would take longer than the network on a CPU
+LOVASZ_STEP = 3  # pixels, rows and columns: sorting all of them would take longer than the network on a CPU
 
 
 def class_weights(frequencies: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     """The Lovasz extension of 1 - IoU, averaged over the classes that the labels hold.
 
     Berman, Triki, Blaschko, "The Lovasz-Softmax loss", CVPR 2018, over the whole batch at once. One pixel in
-    LOVASZ_STEP in each direction counts.
+    LOVASZ_STEP in each direction counts, or every logit where there are fewer of them.
 
     Args:
         logits: (B, classes, H, W).
@@ -53,8 +53,9 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
         A scalar in [0, 1], 0 if nothing is labelled.
     """
     classes = logits.shape[1]
-    labels = _at_resolution(labels, logits.shape[-1])[:, ::LOVASZ_STEP, ::LOVASZ_STEP].flatten()
-    logits = logits[:, :, ::LOVASZ_STEP, ::LOVASZ_STEP].float()
+    step = max(1, LOVASZ_STEP * logits.shape[-1] // labels.shape[-1])
+    labels = _at_resolution(labels, logits.shape[-1])[:, ::step, ::step].flatten()
+    logits = logits[:, :, ::step, ::step].float()
     probabilities = logits.softmax(1).transpose(0, 1).flatten(1)  # (classes, P)
     truth = F.one_hot(labels.clamp(max=classes - 1), classes).T.float() * (labels != IGNORED)
     errors, order = ((truth - probabilities).abs() * (labels != IGNORED)).sort(dim=1, descending=True)
