@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lmaseg.errors import LmasegWarning
 from lmaseg.labels import LabelSet, own_label_set
-from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory
+from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory, start_keys, with_memory
 from lmaseg.models.cut import OnFrom, UpTo, last_layer
 from lmaseg.models.halves import (
     Carrier,
@@ -44,12 +44,13 @@ def attach(
     preprocess: Preprocess | None = None,
     memory_frames: int = 4,
     window: int = 7,
-    key_channels: int = 16,
-    value_channels: int = 64,
-    fusion: str = "sigmoid-do1",
+    key_channels: int | None = None,
+    value_channels: int | None = None,
+    fusion: str = "blend",
+    frames: Tensor | None = None,
     builder: str = "",
 ) -> LocalMemoryNet:
-    """A video network around the modules given, which it shares; its memory has fresh weights, to be trained.
+    """A video network around the modules given, which it shares; its memory works untrained, and better trained.
 
     `attach(network)` cuts the network just before the layer that makes its class channels; what its decoder takes past
     that layer goes on doing so. `attach(network, at="layer.name")` cuts it at the end of that layer. Every layer
@@ -68,8 +69,12 @@ def attach(
         channels, stride, classes: what the dry runs must find.
         labels: what the classes mean; None numbers them.
         preprocess: what frames must be like for the network; None means RGB in [0, 1], at 512x1024.
-        memory_frames, window, key_channels, value_channels, fusion: the memory, as in `ModelSpec`; 0 memory frames make
-            a single-frame network.
+        memory_frames, window, key_channels, value_channels, fusion: the memory, as in `ModelSpec`; None takes the
+            widths that are usual for the fusion. The memory holds `value_channels` numbers per cell and past frame:
+            those of `blend` are the features. 0 memory frames make a single-frame network.
+        frames: a few (N, 3, H, W) frames, preprocessed, of what the network will see: the keys of `blend` then begin
+            as the principal components of their features, and steady a little better. None begins at random, always
+            in the same way.
         builder: where checkpoints can find a function that returns this video network, "package.module:function".
 
     >>> encoder, decoder = nn.Conv2d(3, 16, 4, stride=4), nn.ConvTranspose2d(16, 5, 4, stride=4)
@@ -78,7 +83,7 @@ def attach(
     (4, 5)
     >>> logits, key, value = net(torch.rand(1, 3, 32, 64))
     >>> key.shape, value.shape
-    (torch.Size([1, 16, 8, 16]), torch.Size([1, 64, 8, 16]))
+    (torch.Size([1, 16, 8, 16]), torch.Size([1, 16, 8, 16]))
 
     Raises:
         ValueError: what does not fit: no such layer, or not called exactly once, or several that make classes; a
@@ -93,8 +98,11 @@ def attach(
     for name, figure in expected.items():
         if figure not in (None, getattr(found, name)):
             raise ValueError(f"the network has {name}={getattr(found, name)}, not {figure}")
-    memory = (memory_frames, window, key_channels, value_channels, fusion) if memory_frames else ()
-    spec = ModelSpec(builder, found.classes, *memory)
+    spec = ModelSpec(builder, found.classes)
+    if memory_frames:
+        spec = with_memory(spec, found.channels, memory_frames=memory_frames, window=window, fusion=fusion)
+        widths = {"key_channels": key_channels, "value_channels": value_channels}
+        spec = replace(spec, **{name: width for name, width in widths.items() if width is not None})  # type: ignore[arg-type]
     net = LocalMemoryNet(
         first,
         second,
@@ -103,6 +111,8 @@ def attach(
         labels=labels or numbered_labels(found.classes),
         preprocess=preprocess or Preprocess(),
     )
+    if frames is not None:
+        start_keys(net, frames)
     return net.train(network.training)
 
 
@@ -125,6 +135,7 @@ def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
         return attach(network, **options)
     except ValueError as error:
         whole = attach(nn.Identity(), network, **options | {"memory_frames": 0})
+        whole.encoder.channels = 0  # type: ignore[assignment]
         warnings.warn(
             f"the network has no memory, every frame is segmented alone: {error}", LmasegWarning, stacklevel=2
         )

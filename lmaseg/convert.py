@@ -214,4 +214,5 @@ def _spec(tensors: Mapping[str, Tensor], memory_frames: int, window: int, classe
     spec = ModelSpec(backbone, classes)
     if not has("projections."):
         return spec
-    return with_memory(spec, memory_frames=memory_frames, window=window, fusion=fusion)
+    channels = tensors["projections.query_key.weight"].shape[1]
+    return with_memory(spec, channels, memory_frames=memory_frames, window=window, fusion=fusion)

@@ -1,34 +1,68 @@
-"""Image sequences in, label maps out: the counterparts of a video's reader and writer."""
+"""Image sequences in: the counterpart of a video's reader."""
 
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from lmaseg.errors import NoFrameError, VideoError
+from lmaseg.paths import is_clutter
+from lmaseg.pictures import SUFFIXES, Page, pages_of, read_pages
 from lmaseg.video import Frame, VideoReader, VideoWriter
-from lmaseg.video.media import TIMEOUT, check_size
+from lmaseg.video.media import TIMEOUT
 from lmaseg.video.span import Span
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 RATE = Fraction(30)  # frames per second that a sequence without times is given
-TURNED = range(5, 9)  # EXIF orientations that exchange width and height
-ORIENTATION = 0x0112  # the EXIF tag
-UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
+MILLISECOND = Fraction(1, 1000)
+NUMBER = re.compile(r"%(0(\d+))?d")  # in the name of a sequence as FFmpeg takes it, such as frame%04d.png
+
+NO_NAME = re.compile(rf"[*?[]|{NUMBER.pattern}")  # patterns
 
 
 def is_image_source(source: str | Path) -> bool:
-    """Whether a source is a folder, a glob pattern or an image file, rather than a video."""
+    """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video."""
     path = Path(source)
     if path.exists():
         return path.is_dir() or path.suffix.lower() in SUFFIXES
-    return glob.has_magic(str(source)) and "://" not in str(source)
+    if "://" in str(source):
+        return False
+    return glob.has_magic(str(source)) or (NUMBER.search(path.name) is not None and path.suffix.lower() in SUFFIXES)
+
+
+def gathered(sources: Sequence[str]) -> list[str]:
+    """Sources as a shell hands them over: several images are one sequence, and their pattern comes first.
+
+    What systems put beside files is left out.
+
+    Raises:
+        VideoError: no pattern means just these images.
+    """
+    sources = [source for source in sources if len(sources) == 1 or not is_clutter(Path(source))]
+    images = [source for source in sources if Path(source).is_file() and is_image_source(source)]
+    if len(images) < 2:
+        return sources
+    suffixes = {Path(image).suffix for image in images}
+    suffix = suffixes.pop() if len(suffixes) == 1 else ""
+    start = os.path.commonprefix([image.removesuffix(suffix) for image in images])  # noqa: RUF071
+    for between in ("*", "?" * len(images[0].removesuffix(suffix).removeprefix(start))):
+        pattern = f"{glob.escape(start)}{between}{suffix}"
+        if set(filter(_is_image, _matching(pattern))) == set(map(Path, images)):
+            return [pattern, *(source for source in sources if source not in set(images))]
+    raise VideoError(
+        f"{images[0]} and {len(images) - 1} more images are one sequence, but no pattern means just these: "
+        "quote the pattern, as in 'frames/*.png', or give the folder"
+    )
+
+
+def name_of(source: str | Path) -> str:
+    """What outputs are called after a source: its name without the suffix; of a pattern, the name of its folder."""
+    path = Path(os.path.abspath(source))
+    return path.parent.name if not path.exists() and NO_NAME.search(path.name) else path.stem
 
 
 def open_source(
@@ -97,22 +131,26 @@ def writer_like(
 
 
 class ImageReader:
-    """The images of a folder or glob pattern as frames, in natural order (2 before 10); can be iterated again.
+    """The images of a folder or pattern as frames, in natural order (2 before 10); can be iterated again.
+
+    Of an animated WebP, PNG or AVIF and of a TIFF with several pages, every picture is a frame.
 
     Args:
-        source: a folder, a glob pattern (`**` crosses folders), or an image file.
-        start: seconds, at `rate` images a second; an image is wanted when start <= index / rate < end.
+        source: a folder, a glob pattern (`**` crosses folders), a name with a number as FFmpeg takes it
+            (`frame%04d.png`), or an image file.
+        start: seconds; an image is wanted when start <= its time < end.
         end: seconds.
         stride: take every Nth image, counted from the first wanted one.
         warm_up: images to yield before the first wanted one, `stride` apart, marked `warm_up`.
-        rate: images per second.
+        rate: images per second; an animation alone has times of its own.
 
     Attributes:
-        damaged, repaired, dropped, warnings, repeatable: as of `VideoReader`; nothing of that befalls images.
-        paths: all the source's images in order.
+        damaged, repaired, dropped, repeatable: as of `VideoReader`; nothing of that befalls images.
+        paths: all the source's files in order.
         width, height: of every image, in pixels, as its EXIF orientation wants it shown.
-        time_base: seconds; a frame's pts is its index among all images.
+        time_base: seconds; a frame's pts is its index among all images, in an animation milliseconds.
         frames: how many frames come, without warm-up.
+        warnings: a line on images that probably do not look as they should.
 
     Raises:
         VideoError: no images, one that cannot be read, one of another size, or two that would share a name.
@@ -141,14 +179,14 @@ class ImageReader:
         self.path = source
         self.warnings: list[str] = []
         self.paths = _find(source)
-        self.rate = Fraction(rate)
-        self.time_base = 1 / self.rate
-        self.width, self.height = _common_size(self.paths)
+        self._pages = _pages(self.paths)
+        self.width, self.height = self._pages[0].size
+        self._pts, self.time_base, self.rate = _times(self._pages, Fraction(rate))
         span = Span(start, end)
-        times = [index * self.time_base for index in range(len(self.paths))]
+        times = [pts * self.time_base for pts in self._pts]
         wanted = [i for i, time in enumerate(times) if not span.is_before(time) and not span.is_past(time)][::stride]
         if not wanted:
-            lasting = f"its {len(self.paths)} images last {len(self.paths) / float(self.rate):g} s"
+            lasting = f"its {len(times)} images last {len(times) / float(self.rate):g} s"
             raise NoFrameError(f"{source} has no image between {span}: {lasting}")
         self.frames: int | None = len(wanted)
         self._indices = wanted
@@ -167,30 +205,20 @@ class ImageReader:
         """Nothing is held open between images."""
 
     def __iter__(self) -> Iterator[Frame]:
-        for index in self._warm_up:
-            yield self._frame(index, warm_up=True)
-        for index in self._indices:
-            yield self._frame(index, warm_up=False)
+        indices = [*self._warm_up, *self._indices]
+        images = read_pages((self._pages[index] for index in indices), self._warn)
+        for place, (index, image) in enumerate(zip(indices, images, strict=True)):
+            page = self._pages[index]
+            if image.shape[:2] != (self.height, self.width):
+                raise VideoError(
+                    f"{page.path} has changed its size since the start: leave the images as they are during a run"
+                )
+            warm_up = place < len(self._warm_up)
+            yield Frame(image, self._pts[index], self.time_base, "" if warm_up else page.name, warm_up)
 
-    def _frame(self, index: int, *, warm_up: bool) -> Frame:
-        path = self.paths[index]
-        image = read_image(path)
-        if image.shape[:2] != (self.height, self.width):
-            raise VideoError(f"{path} has changed its size since the start: leave the images as they are during a run")
-        return Frame(image, index, self.time_base, "" if warm_up else path.stem, warm_up)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image file as (H, W, 3) uint8 RGB, upright; transparency over black, 16 bits brought down to 8.
-
-    Raises:
-        VideoError: it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.array(_as_rgb(ImageOps.exif_transpose(image)))
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    def _warn(self, line: str) -> None:
+        if line not in self.warnings:
+            self.warnings.append(line)
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
@@ -202,15 +230,29 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
 def _find(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_dir():
-        found = [file for file in _listed(path) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+        found = [file for file in _listed(path) if _is_image(file) and not file.name.startswith(".")]
     elif path.exists():
-        found = [path]
+        return [path]
+    elif NUMBER.search(path.name):
+        found = _numbered(path.expanduser())
     else:
-        found = [file for file in _matching(os.path.expanduser(source)) if file.suffix.lower() in SUFFIXES]
+        found = [file for file in _matching(os.path.expanduser(source)) if _is_image(file)]
     if not found:
         raise VideoError(f"{source} holds no images: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
     found.sort(key=natural_key)
     return found
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not is_clutter(path)
+
+
+def _numbered(pattern: Path) -> list[Path]:
+    """Files whose names are a pattern such as frame%04d.png with a number in it, of at least that many digits."""
+    before, zeros, digits, after = NUMBER.split(pattern.name, maxsplit=1)
+    number = rf"\d{{{digits}}}|[1-9]\d{{{digits},}}" if zeros else r"0|[1-9]\d*"
+    name = re.compile(f"{re.escape(before)}(?:{number}){re.escape(after)}")
+    return [file for file in _listed(pattern.parent) if name.fullmatch(file.name)]
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -231,50 +273,33 @@ def _matching(pattern: str) -> Iterator[Path]:
     return (file for file in found if hidden or not any(part.startswith(".") for part in file.parts[fixed:]))
 
 
-def _common_size(paths: list[Path]) -> tuple[int, int]:
-    """(width, height) of all the images, from their headers; names must be unique, as outputs are named after them."""
-    size, named = None, dict[str, Path]()
+def _pages(paths: list[Path]) -> list[Page]:
+    """The pictures of all files, which must be of one size and unique in name, as outputs are named after them."""
+    pages, named = list[Page](), dict[str, Path]()
     for path in paths:
         if path.stem in named:
             raise VideoError(
                 f"{named[path.stem]} and {path} would both be named {path.stem}: take one of them by a quoted pattern"
             )
         named[path.stem] = path
-        shown = _shown_size(path)
-        size = size or shown
-        if shown != size:
+        pages += pages_of(path)
+    if len(paths) == 1 and len(pages) > 1:  # named as the frames of a video are
+        pages = [replace(page, name=f"{number:06d}") for number, page in enumerate(pages)]
+    first = pages[0]
+    for page in pages:
+        if page.size != first.size:
             raise VideoError(
-                f"{path} is {shown[0]}x{shown[1]} but {paths[0]} is {size[0]}x{size[1]}: give images of one size"
+                "{} is {}x{} but {} is {}x{}: give images of one size".format(
+                    page.path, *page.size, first.path, *first.size
+                )
             )
-    assert size is not None
-    return size
+    return pages
 
 
-def _shown_size(path: Path) -> tuple[int, int]:
-    if not path.is_file():  # a pipe would be waited for
-        raise VideoError(f"{path} is not a file that can be read: take it out of the folder")
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            check_size(width, height, path)
-            # Pillow decodes a whole PNG to look for an orientation that is not in its header.
-            told = image.format != "PNG" or any("exif" in key for key in map(str, image.info))
-            turned = told and image.getexif().get(ORIENTATION) in TURNED
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from error
-    return (height, width) if turned else (width, height)
-
-
-def _unreadable(path: Path, error: Exception) -> VideoError:
-    why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error).rstrip(".") or "damaged"
-    return VideoError(f"{path} cannot be read ({why}): replace it or take it out of the folder")
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit greys, which Pillow would clip at 255
-        levels = np.asarray(image)
-        return Image.fromarray((levels.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image.convert("RGBA"))
-    return image.convert("RGB")
+def _times(pages: list[Page], rate: Fraction) -> tuple[list[int], Fraction, Fraction]:
+    """Every picture's pts, their unit in seconds, and pictures per second."""
+    if len({page.path for page in pages}) > 1 or any(page.seconds is None for page in pages):
+        return list(range(len(pages))), 1 / rate, rate
+    ends = list(accumulate(page.seconds for page in pages if page.seconds))
+    pts = [0, *(round(end / MILLISECOND) for end in ends)]
+    return pts[:-1], MILLISECOND, len(pages) / ends[-1]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import part_path, writing
+from lmaseg.paths import holds_files, part_path, writing
 
 
 class MapWriter:
@@ -54,7 +54,7 @@ class MapWriter:
             raise VideoError(f"{self.folder} is a file: give the name of a folder for label maps")
         if not {path.resolve().parent for path in inputs}.isdisjoint({self.folder.resolve(), self.part_path.resolve()}):
             raise VideoError(f"{self.folder} holds the images that are read: write the label maps elsewhere")
-        if not overwrite and self.folder.exists() and any(self.folder.iterdir()):
+        if not overwrite and self.folder.exists() and holds_files(self.folder):
             raise VideoError(f"{self.folder} already holds files: allow overwriting, or write elsewhere")
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmaseg.kernels import upsample
-from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, fold
+from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, fold
 from lmaseg.models.memory import Past
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -26,6 +26,7 @@ class Segmenter:
             source's shorter side to the height the weights were trained at. The aspect ratio is kept unless both
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
+            A network without a memory gets an untrained one, which averages features along their likeness.
         dtype: floating point type of the network's computation; None takes bfloat16 where the device has
             instructions for it, else that of the weights.
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
@@ -33,8 +34,7 @@ class Segmenter:
         confidence: whether to tell the probability of each pixel's class, too.
 
     Raises:
-        ValueError: a size under 32 or over 8192 pixels, a negative memory, one for a
-            network that has none, or a batch under 1.
+        ValueError: a size under 32 or over 8192 pixels, a negative memory, or a batch under 1.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Segmenter:
                     f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}: give another"
                 )
         if memory and not net.spec.has_memory:
-            raise ValueError("these weights have no memory: add one by lmaseg train --stage memory, or give no memory")
+            net = adapted_network(net, memory_frames=memory)
         weight = next(net.parameters())
         self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
         self.net, self.batch = net, batch

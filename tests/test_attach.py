@@ -309,6 +309,17 @@ def test_every_fusion(small, frames, fusion):
         assert net(frames, key.unsqueeze(1), value.unsqueeze(1))[0].shape == (2, 5, 64, 96)
 
 
+def test_keys_begin_from_frames_where_some_are_given(small, frames):
+    net = lmaseg.attach(small, at="body", frames=frames)
+    with torch.inference_mode():
+        features = net.encoder(frames).tensor
+        keys = net.projections.projections.key(features)
+    assert (net.spec.key_channels, net.spec.value_channels, net.spec.fusion) == (12, 12, "blend")
+    assert keys.mean((0, 2, 3)).abs().max() < 1e-4
+    variances = keys.var((0, 2, 3))
+    assert (variances.diff() <= 1e-6).all()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A module that builds a network, importable from the test's folder only."""

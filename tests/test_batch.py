@@ -420,6 +420,42 @@ class TestLock:
             assert path.stat().st_mtime > long_ago + SILENCE
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("list.txt", '"my a.mp4"\n# remark\n\nb.mkv  # at night\n', ["my a", "b"]),
+        ("list.txt", "'my a.mp4' # remark\ntake #3.mp4\n", ["my a", "take #3"]),
+        ("list.csv", 'source;name\n"my a.mp4"; first\n# remark\nb.mkv;\n', ["first", "b"]),
+        ("list.csv", "source\tname\nmy a.mp4\tfirst # remark\nb.mkv\n", ["first", "b"]),
+        ("list.tsv", "my a.mp4\nb.mkv\n", ["my a", "b"]),
+        ("list.csv", "source, name\n'my a.mp4', 'first'\n\"b.mkv\"\n", ["first", "b"]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [(b"", "utf-8"), (b"", "utf-8-sig"), (b"", "utf-16"), (b"", "utf-16-le"), (b"\xfe\xff", "utf-16-be")],
+)
+def test_lists_as_people_and_their_programs_write_them(tmp_path, monkeypatch, name, text, found, mark, encoding):
+    monkeypatch.chdir(tmp_path)
+    for each in ("my a.mp4", "b.mkv", "take #3.mp4"):
+        (tmp_path / each).touch()
+    (tmp_path / name).write_bytes(mark + text.replace("\n", "\r\n").encode(encoding))
+    sources = find_sources([], Path(name))
+    assert [source.name for source in sources] == found
+    assert all(Path(source.path).is_file() for source in sources)
+
+
+def test_typing_errors_and_clutter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for each in ("a.mp4", "._a.mp4", "Thumbs.db", ".DS_Store"):
+        (tmp_path / each).touch()
+    assert [source.name for source in find_sources(["*"])] == ["a"]
+    with pytest.raises(BatchError, match=r"the list lsit\.txt does not exist"):
+        find_sources([], Path("lsit.txt"))
+    with pytest.raises(BatchError, match=r"b\.mp4 does not exist"):
+        identify(find_sources(["b.mp4"])[0])
+
+
 class TestSources:
     def test_arguments_patterns_and_lists(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

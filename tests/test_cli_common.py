@@ -7,14 +7,17 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media import write_video
+from PIL import Image
 from street.files import draw_folders
 from test_cli import SMALL, run_cli
 
 from lmaseg.cli import COMMANDS, toml
+from lmaseg.video import VideoReader
 
 WIDTH = 80
 
@@ -130,6 +133,48 @@ def test_verbose_training_says_on_what_it_runs(tmp_path, capsys):
     assert said(capsys) == ""
 
 
+@pytest.fixture
+def fault(monkeypatch):
+    """Sources called odd.mp4 meet an error that nobody foresaw."""
+    whole = VideoReader.__init__
+
+    def odd(self, path, **options):
+        if Path(path).name == "odd.mp4":
+            raise ValueError("31 is not [a] valid Type")
+        whole(self, path, **options)
+
+    monkeypatch.setattr(VideoReader, "__init__", odd)
+
+
+def test_what_nobody_foresaw_asks_for_a_report(fault, tmp_path, capsys):
+    arguments = ("run", write_video(tmp_path / "odd.mp4", range(2)), "-o", tmp_path / "out.mp4", *SMALL)
+    assert run_cli(*arguments) == 1
+    sentence = said(capsys)
+    assert "(ValueError: 31 is not [a] valid Type): please report it with the command and the output of" in sentence
+    assert "Traceback" not in sentence
+    assert run_cli(*arguments, "-v") == 1
+    assert "Traceback (most recent call last)" in said(capsys)
+
+
+def test_one_source_s_fault_is_not_the_others_end(fault, tmp_path, capsys):
+    sources = [write_video(tmp_path / name, range(2)) for name in ("odd.mp4", "even.mp4")]
+    (tmp_path / "out").mkdir()
+    assert run_cli("run", *sources, "-o", tmp_path / "out", *SMALL) == 1
+    sentence = said(capsys)
+    assert "please report it" in sentence
+    assert "1 of 2 sources failed" in sentence
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["even.mp4"]
+
+
+def test_warnings_are_lines(tmp_path, capsys):
+    for name in ("i", "l"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(np.full((32, 48), 900, np.uint16)).save(tmp_path / "i" / "a.png")
+    Image.fromarray(np.zeros((32, 48), np.uint8)).save(tmp_path / "l" / "a.png")
+    assert run_cli("eval", "--folder", tmp_path / "i", tmp_path / "l", "--memory", "0", *SMALL) == 0
+    assert f"warning: pictures of {tmp_path}/i with more than 8 bits come out nearly black: scale" in said(capsys)
+
+
 def test_verbose_and_quiet_exclude_each_other(clip, tmp_path, capsys):
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "-q") == 2
     assert "exclude each other" in said(capsys)
@@ -161,6 +206,13 @@ def test_a_file_gives_options_and_the_command_line_wins(tmp_path, capsys):
         key: settings[key] for key in (*wanted, "overwrite", "source", "output")
     }
     assert "split" not in settings
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_as_windows_writes_it(clip, tmp_path, capsys, encoding):
+    (tmp_path / "run.toml").write_text("memory = 3\n", encoding=encoding)
+    assert run_cli("run", clip, "-o", tmp_path / "o.mp4", "--config", tmp_path / "run.toml", "--print-config") == 0
+    assert tomllib.loads(capsys.readouterr().out)["run"]["memory"] == 3
 
 
 def test_a_command_s_own_table_wins_over_what_is_for_all(tmp_path, capsys):

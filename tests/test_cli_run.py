@@ -128,6 +128,18 @@ def test_several_sources(clip, tmp_path, capsys):
     assert all((maps(labels / "b")[name] == alone).all() for name, alone in maps(tmp_path / "alone").items())
 
 
+def test_an_unquoted_pattern_is_one_sequence(tmp_path):
+    (tmp_path / "frames").mkdir()
+    images = [tmp_path / "frames" / f"f{number:02d}.png" for number in range(4)]
+    for number, image in enumerate(images):
+        Image.new("RGB", (64, 48), (60 * number, 90, 90)).save(image)
+    assert run_cli("run", *images, "-o", tmp_path / "masks", *SMALL) == 0
+    assert run_cli("run", tmp_path / "frames" / "*.png", "-o", tmp_path / "quoted", *SMALL) == 0
+    written, quoted = maps(tmp_path / "masks"), maps(tmp_path / "quoted")
+    assert list(written) == list(quoted) == [image.name for image in images]
+    assert all(np.array_equal(written[name], quoted[name]) for name in written)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

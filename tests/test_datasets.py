@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import message, read_all, write_ids, write_image
+from PIL import Image
+from trees import SIZE, message, read_all, write_ids, write_image
 
 from lmaseg.datasets.camvid import camvid_clips
 from lmaseg.datasets.clip import Clip, ClipFrame, split_at_gaps, usual_step
@@ -50,7 +51,7 @@ class TestCamvid:
         (root / "kept.png").rename(label)
         (root / "val/0016E5_00012.jpg").unlink()
         assert message(lambda: camvid_clips(root)) == (
-            f"{root}/val has no image 0016E5_00012.png or .jpg for the label {label}: add it or remove the label"
+            f"{root}/val has no image 0016E5_00012 for the label {label}: add it or remove the label"
         )
 
     def test_a_missing_folder(self, root: Path) -> None:
@@ -122,16 +123,16 @@ class TestFolder:
     def test_a_label_without_image(self, images: Path, label_maps: Path) -> None:
         stray = write_ids(label_maps / "frame77.png", 0)
         assert message(lambda: folder_clips(images, label_maps, CAMVID)) == (
-            f"{images} has no image frame77.png or .jpg for the label {stray}: add it or remove the label"
+            f"{images} has no image frame77 for the label {stray}: add it or remove the label"
         )
 
     def test_empty_folders_and_other_stems(self, images: Path, label_maps: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         assert message(lambda: folder_clips(tmp_path / "empty", label_maps, CAMVID)) == (
-            f"{tmp_path}/empty holds no PNG or JPEG images: give the folder they lie in"
+            f"{tmp_path}/empty holds no images: give the folder they lie in"
         )
         assert message(lambda: folder_clips(images, tmp_path / "empty", CAMVID)) == (
-            f"{tmp_path}/empty holds no PNG label maps: give the folder they lie in"
+            f"{tmp_path}/empty holds no label maps: give the folder they lie in, as PNG for instance (JPEG blurs ids)"
         )
         write_ids(tmp_path / "other/truth9.png", 0)
         assert message(lambda: folder_clips(images, tmp_path / "other", CAMVID)) == (
@@ -165,11 +166,18 @@ class TestFolder:
         assert "holds id 26" in (said := message(lambda: read_all(folder_clips(images, label_maps, CITYSCAPES))))
         assert "read Cityscapes' labelIds with --cityscapes" in said
 
-    def test_colours_instead_of_ids(self, images: Path, label_maps: Path) -> None:
-        write_image(label_maps / "frame11.png")
+    def test_colours_of_no_class(self, images: Path, label_maps: Path) -> None:
+        Image.new("RGB", SIZE[::-1], (64, 0, 128)).save(label_maps / "frame11.png")
         assert message(lambda: read_all(folder_clips(images, label_maps, CAMVID))) == (
-            f"{label_maps}/frame11.png is no label map of one 8-bit channel (its mode is RGB): "
-            "give the files that hold class ids, not the coloured or instance ones"
+            f"{label_maps}/frame11.png is in colours, and (64, 0, 128) is that of no class of camvid: "
+            "convert the label maps to one channel of class ids, or to these classes' colours"
+        )
+
+    def test_instances_instead_of_ids(self, images: Path, label_maps: Path) -> None:
+        Image.fromarray(np.full(SIZE, 26001, np.uint16)).save(label_maps / "frame11.png")
+        assert message(lambda: read_all(folder_clips(images, label_maps, CAMVID))) == (
+            f"{label_maps}/frame11.png is no label map of one 8-bit channel (it holds levels up to 26001): "
+            "give the files that hold class ids, not the instance ones"
         )
 
     @pytest.mark.parametrize("kind", ["images", "label_maps"])
@@ -178,13 +186,42 @@ class TestFolder:
         damaged = (images if kind == "images" else label_maps) / "frame11.png"
         damaged.write_bytes(damage(damaged.read_bytes()))
         said = message(lambda: read_all(folder_clips(images, label_maps, CAMVID)))
-        assert said.startswith(f"{damaged} cannot be read as a picture (")
-        assert said.endswith("): fetch or extract it again")
+        assert said.startswith(f"{damaged} cannot be read (")
+        assert said.endswith("): replace it or take it out of the folder")
 
     def test_a_file_gone_since(self, images: Path, label_maps: Path) -> None:
         clips = folder_clips(images, label_maps, CAMVID)
         (label_maps / "frame9.png").unlink()
-        assert message(lambda: read_all(clips)) == f"{label_maps}/frame9.png is missing: extract the data set again"
+        assert message(lambda: read_all(clips)) == (
+            f"{label_maps}/frame9.png is not a file that can be read: replace it or take it out of the folder"
+        )
+
+
+SECOND = 1403636579
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "step"),
+    [
+        (lambda second, nano: f"{second}{nano:09d}", 18, 2),
+        (lambda second, nano: f"cam0_{second}{nano // 1000:06d}", 30, 1),
+        (lambda second, nano: f"{second}.{nano // 1000:06d}", 29.7, 1),
+        (lambda second, nano: f"{second}_{nano}", 10, 3),  # nobody padded the nanoseconds
+        (lambda second, nano: f"left-{second}-{nano // 10**6:03d}", 15, 2),
+        (lambda second, nano: f"{second + nano // 10**9}", 1, 30),
+    ],
+)
+def test_times_as_names_are_one_clip(tmp_path: Path, name: Callable[[int, int], str], rate: float, step: int) -> None:
+    rng = np.random.default_rng(0)
+    times = [round(number * 10**9 / rate + rng.integers(10**5)) for number in range(40) if number not in (7, 8)]
+    times += [time + 3600 * 10**9 for time in times[:5]]
+    names = [name(SECOND + time // 10**9, time % 10**9) for time in times]
+    for each in names:
+        write_image(tmp_path / f"i/{each}.png")
+        write_ids(tmp_path / f"l/{each}.png", 1)
+    clips = folder_clips(tmp_path / "i", tmp_path / "l", CAMVID)
+    assert [[frame.name for frame in clip.frames] for clip in clips] == [names[:38], names[38:]]
+    assert {clip.step for clip in clips} == {step}
 
 
 class TestClip:

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from lmaseg.errors import VideoError
-from lmaseg.images import ImageReader, is_image_source, natural_key, open_source, read_image
+from lmaseg.images import ImageReader, gathered, is_image_source, name_of, natural_key, open_source
 from lmaseg.labels import CAMVID
 from lmaseg.maps import LabelMapWriter
+from lmaseg.pictures import read_rgb
 from lmaseg.video import VideoReader
 
 
@@ -78,6 +79,38 @@ def test_globs_and_single_images(folder):
     assert numbers(folder / "f3.png") == [3]
 
 
+def test_names_with_a_number_as_ffmpeg_takes_them(folder):
+    for name in ("f01.png", "f13.jpg", "g2.png"):
+        picture(99).save(folder / name)
+    assert numbers(folder / "f%d.png") == list(range(1, 13))
+    assert numbers(str(folder / "f%02d.png")) == [99, 10, 11, 12]
+    assert numbers(folder / "f%01d.png", start=0.2) == list(range(7, 13))
+    with pytest.raises(VideoError, match=r"f%03d\.png holds no images"):
+        ImageReader(folder / "f%03d.png")
+    picture(7).save(folder / "g%d.png")
+    assert numbers(folder / "g%d.png") == [7]  # a file of that very name
+
+
+def test_several_images_are_one_sequence(folder, make_video, tmp_path):
+    images = [str(path) for path in sorted(folder.glob("*.png"))]
+    video = str(make_video())
+    for given, left in [(images, 12), (images[1:4], 3), (images[:1], 1)]:
+        (source,) = gathered(given)
+        assert ImageReader(source).frames == left
+    assert gathered([video, *images, "camera:0"]) == [str(folder / "f*.png"), video, "camera:0"]
+    with pytest.raises(VideoError, match=r"no pattern means just these: quote the pattern"):
+        gathered([images[0], images[5]])
+    for clutter in ("Thumbs.db", ".DS_Store", "._in.mp4"):
+        (tmp_path / clutter).touch()
+    assert gathered([str(tmp_path / "Thumbs.db"), video, str(tmp_path / "._in.mp4")]) == [video]
+
+
+def test_what_outputs_are_called(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    sources = ["f1.png", "*.png", "f%d.png", str(folder), "../frames/f?.png", "drive.v2.mp4", "rtsp://host/street"]
+    assert [name_of(source) for source in sources] == ["f1", *["frames"] * 4, "drive.v2", "street"]
+
+
 def test_what_counts_as_images(folder, tmp_path):
     odd_name = tmp_path / "in [1].mp4"
     odd_name.touch()
@@ -118,10 +151,10 @@ def test_every_mode_becomes_rgb(tmp_path):
     }
     for name, (image, colour) in images.items():
         image.save(tmp_path / f"{name}.png")
-        read = read_image(tmp_path / f"{name}.png")
+        read = read_rgb(tmp_path / f"{name}.png")
         assert (read.shape, read.dtype) == ((4, 4, 3), np.uint8)
         assert tuple(read[0, 0]) == colour, name
-    assert tuple(read_image(tmp_path / "alpha.png")[0, 1]) == (0, 0, 0)
+    assert tuple(read_rgb(tmp_path / "alpha.png")[0, 1]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])

@@ -1,16 +1,35 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
+import lmaseg
+from lmaseg.attention import reference
 from lmaseg.labels import CAMVID
-from lmaseg.models import FUSIONS, FeatureMemory, ModelSpec, Preprocess, build, fold
+from lmaseg.models import (
+    FUSIONS,
+    FeatureMemory,
+    ModelSpec,
+    Preprocess,
+    adapted_network,
+    build,
+    fold,
+    start_keys,
+    with_memory,
+)
+from lmaseg.models.fusion import BlendFusion
+from lmaseg.models.projections import LikenessProjections
 
 SPEC = ModelSpec("erfnet", 11, memory_frames=4, window=3, key_channels=16, value_channels=64, fusion="sigmoid-do1")
-ANY_WIDTH = [name for name in FUSIONS if name != "sigmoid-down1"]  # which wants values as wide as the features
+FOR_ERFNET = [name for name in FUSIONS if name != "sigmoid-down1"]  # which halves the width of PSPNet's features
 
 
 def make_net(**changes):
     torch.manual_seed(0)
     return build(ModelSpec(**vars(SPEC) | changes), CAMVID, Preprocess()).eval()
+
+
+def make_net_with(fusion):
+    return make_net(**vars(with_memory(ModelSpec("erfnet", 11), 128, window=3, fusion=fusion)))
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +47,14 @@ def stream(net, frames, memory):
     return logits
 
 
-@pytest.mark.parametrize("fusion", ANY_WIDTH)
+@pytest.mark.parametrize("fusion", FOR_ERFNET)
 def test_shapes_and_gradients_reach_every_parameter(fusion):
-    net = make_net(fusion=fusion).train()
+    net = make_net_with(fusion).train()
     frames = torch.rand(2, 2, 3, 64, 96)
     first, key, value = net(frames[0])
     assert first.shape == (2, 11, 64, 96)
-    assert key.shape == (2, 16, 8, 12)
-    assert value.shape == (2, 64, 8, 12)
+    assert key.shape == (2, net.spec.key_channels, 8, 12)
+    assert value.shape == (2, net.spec.value_channels, 8, 12)
     logits, _, _ = net(frames[1], key.unsqueeze(1), value.unsqueeze(1))
     logits.square().mean().backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -86,9 +105,104 @@ def test_a_fresh_residual_memory_hardly_changes_the_network():
     assert 0 < (remembering - alone).abs().max() < 0.1 * alone.abs().max()
 
 
-@pytest.mark.parametrize("fusion", ANY_WIDTH)
+class TestBlend:
+    """The memory that works untrained."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def net():
+        return make_net_with("blend")
+
+    def test_moves_features_towards_those_they_resemble(self, net):
+        frame, *past = torch.rand(3, 1, 3, 64, 64)
+        with torch.inference_mode():
+            features, *before = (net.encoder(each) for each in (frame, *past))
+            key, *keys = (
+                each / each.norm(dim=1, keepdim=True) for each in map(net.projections.key, (features, *before))
+            )
+            attended = reference.local_attention(40 * key, torch.stack(keys, 1), torch.stack(before, 1), window=3)
+            expected = net.decoder(0.4 * features + 0.6 * attended)
+            _, *own = net(frame)
+            assert torch.equal(own[1], features)
+            ours, _, _ = net(frame, torch.stack(keys, 1), torch.stack(before, 1))
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+    def test_a_still_picture_stays_as_it_is(self):
+        projections, fusion = LikenessProjections(20, 8, 20), BlendFusion(20, 20)
+        features = torch.randn(2, 20, 6, 7)
+        encoded = projections(features)
+        attended = reference.local_attention(encoded.query, encoded.key[:, None], encoded.value[:, None], window=1)
+        assert torch.allclose(fusion(features, attended), features, atol=1e-5)
+
+    def test_an_untrained_memory_steadies_labels(self):
+        """Frames that differ by noise alone, seen by the bundled network with a memory it was never trained for."""
+        single = lmaseg.load()
+        single = build(ModelSpec("erfnet", 11), CAMVID, single.preprocess)
+        trained = lmaseg.load().state_dict()
+        single.load_state_dict({name: trained[name] for name in single.state_dict()})
+        net = adapted_network(single.eval(), memory_frames=4)
+        street = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+        street = F.interpolate(street, (96, 128), mode="bicubic")
+        noise = torch.randn(8, 1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+        frames = (street + 0.3 * noise) * 2 - 1
+        flicker = []
+        for memory in (0, 4):
+            labels = [logits.argmax(1) for logits in stream(net, frames, FeatureMemory(memory))]
+            flicker.append(sum((a != b).float().mean() for a, b in zip(labels[4:], labels[3:], strict=False)))
+        assert flicker[0] > 0.01
+        assert flicker[1] < 0.7 * flicker[0]
+
+    def test_begins_the_same_everywhere(self):
+        assert torch.equal(LikenessProjections(20, 8, 20).key.weight, LikenessProjections(20, 8, 20).key.weight)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+    def test_cells_without_features_do_no_harm(self, dtype):
+        encoded = LikenessProjections(20, 8, 20).to(dtype)(torch.zeros(1, 20, 3, 3, dtype=dtype))
+        assert torch.equal(encoded.key, torch.zeros(1, 8, 3, 3, dtype=dtype))
+
+    def test_keys_can_begin_as_principal_components(self):
+        net = make_net_with("blend")
+        modes = [module.training for module in net.modules()]
+        frames = torch.rand(3, 3, 64, 96)
+        start_keys(net, frames)
+        assert [module.training for module in net.modules()] == modes
+        with torch.inference_mode():
+            cells = net.encoder(frames).transpose(0, 1).flatten(1)
+            keys = net.projections.key(net.encoder(frames)).transpose(0, 1).flatten(1)
+        centred = cells - cells.mean(1, keepdim=True)
+        variances = torch.linalg.svdvals(centred.double())[:32].square()
+        torch.testing.assert_close(keys.double().square().sum(1), variances, rtol=1e-3, atol=1e-6)
+        assert keys.mean(1).abs().max() < 1e-4
+
+    def test_wants_the_features_as_values(self):
+        with pytest.raises(ValueError, match="takes values of 128 channels, as the features have, not 64"):
+            make_net(fusion="blend")
+
+
+class TestAdapting:
+    """A network given another memory."""
+
+    def test_a_single_frame_network_gets_a_blend(self):
+        single = make_net(memory_frames=0, window=0, key_channels=0, value_channels=0, fusion="")
+        net = adapted_network(single, memory_frames=2)
+        assert (net.spec.fusion, net.spec.memory_frames, net.spec.value_channels) == ("blend", 2, 128)
+        assert net.encoder is single.encoder
+        assert not net.training
+
+    def test_another_fusion_has_its_own_widths(self, net):
+        changed = adapted_network(net, fusion="blend")
+        assert (changed.spec.key_channels, changed.spec.value_channels) == (32, 128)
+        assert (changed.spec.memory_frames, changed.spec.window) == (4, 3)
+
+    def test_what_stays_is_shared(self, net):
+        longer = adapted_network(net, memory_frames=6, window=5)
+        assert longer.projections is net.projections
+        assert longer.fusion is net.fusion
+
+
+@pytest.mark.parametrize("fusion", FOR_ERFNET)
 def test_folding_is_exact_and_leaves_the_network_alone(fusion):
-    net = make_net(fusion=fusion)
+    net = make_net_with(fusion)
     for module in net.modules():  # norms as training leaves them, not as they are born
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)

@@ -9,25 +9,38 @@ from torch.nn import functional as F
 
 from lmaseg import CAMVID, CITYSCAPES
 from lmaseg.hub import hub_network
-from lmaseg.models import BACKBONES, ModelSpec, Preprocess, build, with_memory
+from lmaseg.models import BACKBONES, ModelSpec, Preprocess, build, lean, with_memory
 from lmaseg.models.halves import Carrier, FirstHalf
 
 
 class TestErfnet(NetworkTests):
     def make(self):
-        return build(with_memory(ModelSpec("erfnet", 11)), CAMVID, Preprocess())
+        return build(with_memory(ModelSpec("erfnet", 11), 128), CAMVID, Preprocess())
 
 
 class TestLean(NetworkTests):
     def make(self):
-        return build(with_memory(ModelSpec("lean", 19)), CITYSCAPES, Preprocess())
+        return build(with_memory(ModelSpec("lean", 19), lean.Encoder.channels), CITYSCAPES, Preprocess())
 
 
 class TestPspnet50(NetworkTests):
     frame_size = (33, 49)
 
     def make(self):
-        return build(with_memory(ModelSpec("pspnet50", 19), memory_frames=2), CITYSCAPES, Preprocess())
+        return build(with_memory(ModelSpec("pspnet50", 19), 2048, memory_frames=2), CITYSCAPES, Preprocess())
+
+
+class TestErfnetOfTheAuthors(NetworkTests):
+    def make(self):
+        return build(with_memory(ModelSpec("erfnet", 11), 128, fusion="sigmoid-do1"), CAMVID, Preprocess())
+
+
+class TestPspnet50OfTheAuthors(NetworkTests):
+    frame_size = (33, 49)
+
+    def make(self):
+        spec = with_memory(ModelSpec("pspnet50", 19), 2048, memory_frames=2, fusion="sigmoid-down1")
+        return build(spec, CITYSCAPES, Preprocess())
 
 
 class SkippingEncoder(FirstHalf):
@@ -66,7 +79,7 @@ def skipping():
 @pytest.mark.usefixtures("skipping")
 class TestBackboneWithSkips(NetworkTests):
     def make(self):
-        return build(with_memory(ModelSpec("skipping", 11)), CAMVID, Preprocess())
+        return build(with_memory(ModelSpec("skipping", 11), 12), CAMVID, Preprocess())
 
 
 class HubNetworkTests(NetworkTests):

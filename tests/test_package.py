@@ -14,7 +14,7 @@ PACKAGE = Path(lmaseg.__file__).parent
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
     {"_version", "errors", "labels", "paths"},
-    {"kernels", "attention", "video", "images", "maps", "render", "metrics", "stages"},
+    {"kernels", "attention", "pictures", "video", "images", "maps", "render", "metrics", "stages"},
     {"models", "datasets", "sinks"},
     {"attachment", "hub", "checkpoint", "convert", "scores"},
     {"stream"},
@@ -24,7 +24,8 @@ LAYERS = [
 MAY = {
     "labels": {"errors"},
     "paths": {"errors"},
-    "images": {"video"},
+    "images": {"pictures", "video"},
+    "video": {"pictures"},
     "attention": {"kernels"},
     "models": {"attention"},
     "hub": {"attachment"},

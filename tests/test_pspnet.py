@@ -27,7 +27,7 @@ def make_net(spec):
 
 @pytest.fixture(scope="module")
 def net(few_blocks):
-    return make_net(with_memory(SINGLE, memory_frames=2, window=3))
+    return make_net(with_memory(SINGLE, 2048, memory_frames=2, window=3, fusion="sigmoid-down1"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_fusion_reduces_both_values_with_one_convolution():
 
 
 def test_folding_is_exact_and_leaves_only_the_fusions_norms():
-    net = with_varied_norms(make_net(with_memory(SINGLE, memory_frames=2, window=3)))
+    net = with_varied_norms(make_net(with_memory(SINGLE, 2048, memory_frames=2, window=3, fusion="sigmoid-down1")))
     folded = fold(net)
     frames = torch.rand(2, 1, 3, 64, 72)
     for ours, exact in zip(stream(folded, frames), stream(net, frames), strict=True):

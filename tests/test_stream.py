@@ -50,11 +50,14 @@ def test_absurd_sizes_are_refused(net, size):
         Segmenter(net, size=size)
 
 
-def test_a_network_without_a_memory_runs_without_one(net):
+def test_a_network_without_a_memory_runs_without_one_or_with_an_untrained_one():
     single = build(ModelSpec("erfnet", 11), CAMVID, Preprocess(size=(64, 96))).eval()
-    assert Segmenter(single)(noise(0)).shape == (64, 96)
-    with pytest.raises(ValueError, match="have no memory: add one"):
-        Segmenter(single, memory=2)
+    alone, remembering, again = Segmenter(single), Segmenter(single, memory=2), Segmenter(single, memory=2)
+    assert (alone.memory.frames, remembering.memory.frames) == (0, 2)
+    pairs = [(alone(noise(i)), remembering(noise(i)), again(noise(i))) for i in range(3)]
+    assert np.array_equal(pairs[0][0], pairs[0][1])
+    assert not np.array_equal(pairs[2][0], pairs[2][1])
+    assert all(np.array_equal(ours, others) for _, ours, others in pairs)
 
 
 def test_streams_what_the_network_computes(net):

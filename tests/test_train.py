@@ -25,15 +25,15 @@ from lmaseg.datasets.clip import Clip, ClipFrame
 from lmaseg.datasets.folder import class_id_encoding, folder_clips
 from lmaseg.errors import CheckpointError, DatasetError, LmasegError
 from lmaseg.labels import CAMVID, CITYSCAPES
-from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, Projections
+from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, adapted_network
 from lmaseg.models.fusion import SigmoidFusion
+from lmaseg.models.projections import Projections
 from lmaseg.train import (
     ClipSource,
     FrameStore,
     Mixture,
     TrainOptions,
     Validate,
-    adapted_network,
     fresh_network,
     load_frames,
     train,
@@ -355,7 +355,7 @@ class TestMixture:
 
 class TestNetwork:
     def test_queries_start_as_keys(self):
-        net = fresh_network(CAMVID, size=SIZE)
+        net = fresh_network(CAMVID, size=SIZE, fusion="sigmoid-do1")
         assert torch.equal(net.projections.query_key.weight, net.projections.memory_key.weight)
 
     def test_adapting_keeps_what_fits(self):

@@ -1,5 +1,6 @@
 """Reading videos; `test_video_writer.py` is about writing them."""
 
+import io
 import itertools
 import os
 import threading
@@ -9,7 +10,8 @@ import av
 import numpy as np
 import pytest
 from conftest import SHARED
-from media import CLOCK, TIMES, broken_copy, number_of, numbered, read, writer_for
+from media import CLOCK, TIMES, broken_copy, number_of, numbered, psnr, read, writer_for
+from PIL import Image, ImageOps
 
 from lmaseg.errors import VideoError
 from lmaseg.video import VideoReader
@@ -104,6 +106,54 @@ def test_flips_without_rotation():
 def test_real_display_matrices(shared_file, name, size):
     with VideoReader(shared_file(f"odd/{name}")) as reader:
         assert (reader.width, reader.height) == size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["in.avi", "in.mkv"])
+def test_motion_jpeg_whose_pictures_carry_exif(tmp_path, name, orientation):
+    """FFmpeg hands on what EXIF holds in a kind of side data that PyAV has no name for."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Example", orientation
+    with av.open(tmp_path / name, "w") as container:
+        stream = container.add_stream("mjpeg", rate=10, width=64, height=48)
+        stream.pix_fmt, stream.codec_context.time_base = "yuvj420p", Fraction(1, 10)
+        container.start_encoding()
+        for index in range(3):
+            data = io.BytesIO()
+            Image.fromarray(numbered(index)).save(data, "JPEG", quality=95, exif=exif)
+            packet = av.Packet(data.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, index, index, True
+            packet.time_base = Fraction(1, 10)
+            container.mux(packet)
+    with VideoReader(tmp_path / name) as reader:
+        images = [frame.image for frame in reader]
+    stored = Image.fromarray(numbered(2))
+    stored.info["exif"] = exif.tobytes()
+    upright = np.asarray(ImageOps.exif_transpose(stored))
+    assert len(images) == 3
+    assert images[2].shape == upright.shape
+    assert psnr(images[2], upright) > 25
+
+
+@pytest.mark.parametrize("frames", [{"bf": "0"}, {"bf": "3"}, {"bf": "5", "b-pyramid": "normal"}])
+def test_h264_in_avi_has_the_times_of_decoding_as_in_ffmpeg(tmp_path, frames):
+    path = tmp_path / "in.avi"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=12, width=64, height=48, options=frames)
+        stream.codec_context.gop_size = 24
+        for index in range(60):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(index)).reformat(format="yuv420p")))
+        container.mux(stream.encode())
+    with VideoReader(path) as reader:
+        all_frames = list(reader)
+        assert reader.repaired == 0
+    assert [number_of(frame.image) for frame in all_frames] == list(range(60))
+    ticks = [frame.time * 12 for frame in all_frames]
+    assert ticks == [ticks[0] + index for index in range(60)]
+    assert ticks[0] == (0 if frames["bf"] == "0" else 2)  # as far as the decoder looks ahead
+    numbers, times, warming = read(path, start=2.5, warm_up=2)
+    assert times[0] == 2.5
+    assert [*warming, *numbers] == list(range(int(30 - ticks[0]) - 2, 60))
 
 
 def test_transparent_pixels_are_black(tmp_path):

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.timeout(60)
     ("name", "camera", "endless", "repeatable"),
     [
         ("camera:0", True, True, False),
+        ("0", True, True, False),
         ("/dev/video3", True, True, False),
         ("rtsp://10.0.0.1/street", False, True, False),
         ("udp://239.0.0.1:1234", False, True, False),
@@ -43,8 +44,14 @@ def test_what_names_stand_for(name, camera, endless, repeatable):
     assert (is_camera(name), is_endless(name), is_repeatable(name)) == (camera, endless, repeatable)
 
 
+def test_a_file_called_by_a_number_is_no_camera(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "7").touch()
+    assert not is_camera("7")
+
+
 def test_cameras_of_other_platforms():
-    assert camera_device("camera:1", "linux") == ("/dev/video1", "v4l2")
+    assert camera_device("camera:1", "linux") == camera_device("1", "linux") == ("/dev/video1", "v4l2")
     assert camera_device("/dev/video2", "linux") == ("/dev/video2", "v4l2")
     assert camera_device("camera:1", "darwin") == ("1", "avfoundation")
     assert camera_device("camera:Front Camera", "win32") == ("video=Front Camera", "dshow")

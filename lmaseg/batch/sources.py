@@ -4,12 +4,15 @@ import csv
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmaseg.errors import BatchError
-from lmaseg.images import SUFFIXES, ImageReader, is_image_source
+from lmaseg.images import ImageReader, gathered, is_image_source, name_of
+from lmaseg.paths import is_clutter, read_text
+from lmaseg.pictures import SUFFIXES
 
 HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
 COLUMNS = ("source", "path", "video")  # what the first column of a CSV may be called, in lower case
@@ -40,17 +43,19 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
     Args:
         arguments: videos, patterns of videos, folders or patterns of images.
         listing: a text file with one of these a line (`#` begins a remark), or a .csv whose first column holds them
-            and whose column `name`, if there is one, says what their outputs are called.
+            and whose column `name`, if there is one, says what their outputs are called. Paths may be quoted, `;` and
+            tabs may stand between columns, and the text may be UTF-8 or UTF-16.
 
     Raises:
         BatchError: no source at all, a list that cannot be read, or two sources of one name.
+        VideoError: several images that no pattern means.
     """
-    named = [(path, "") for argument in arguments for path in _expanded(argument)]
+    named = [(path, "") for argument in gathered(arguments) for path in _expanded(argument)]
     if listing is not None:
         named += [(path, name) for text, name in _listed(listing) for path in _expanded(text)]
     sources: dict[str, Source] = {}
     for path, name in named:
-        source = Source(absolute(path), name or _stem(absolute(path)))
+        source = Source(absolute(path), name or name_of(path))
         sources.setdefault(source.path, source)
     if not sources:
         raise BatchError("no source is named: give videos, a pattern such as 'videos/*.mp4', or --list FILE")
@@ -78,6 +83,8 @@ def identify(source: Source) -> Identity:
     try:
         with open(source.path, "rb") as stream:
             return Identity(os.fstat(stream.fileno()).st_size, hashlib.sha256(stream.read(HEAD)).hexdigest())
+    except FileNotFoundError:
+        raise BatchError(f"{source.path} does not exist: check the name") from None
     except OSError as error:
         raise BatchError(f"{source.path} cannot be read ({error.strerror}): see that every worker can") from error
 
@@ -87,6 +94,7 @@ def _expanded(argument: str) -> list[str]:
     if os.path.exists(argument) or not glob.has_magic(argument):
         return [argument]
     matches = sorted(glob.glob(os.path.expanduser(argument), recursive=True))
+    matches = [match for match in matches if not is_clutter(Path(match))]
     images = [match for match in matches if match.lower().endswith(SUFFIXES)]
     if matches and len(images) == len(matches):
         return [argument]
@@ -99,23 +107,31 @@ def _expanded(argument: str) -> list[str]:
 def _listed(listing: Path) -> list[tuple[str, str]]:
     """(source, name or "") for each line."""
     try:
-        text = listing.read_text(encoding="utf-8-sig")
+        text = read_text(listing)
+    except FileNotFoundError:
+        raise BatchError(f"the list {listing} does not exist: check its name") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BatchError(f"the list {listing} cannot be read ({error}): give a text file or a CSV") from error
-    if listing.suffix.lower() != ".csv":
-        lines = (line.strip() for line in text.splitlines())
-        return [(line, "") for line in lines if line and not line.startswith("#")]
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row and row[0].strip()]
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if listing.suffix.lower() not in (".csv", ".tsv"):
+        return [(_bare(line), "") for line in lines]
+    mark = next((mark for mark in ";\t" if mark in (lines or [""])[0]), ",")
+    read = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+    rows = [[_bare(cell) for cell in row] for row in read if row and row[0].strip()]
     has_titles = bool(rows) and rows[0][0].lower() in COLUMNS
     titles = [cell.lower() for cell in rows[0]] if has_titles else []
     column = titles.index("name") if "name" in titles else None
     return [(row[0], row[column] if column is not None and column < len(row) else "") for row in rows[has_titles:]]
 
 
-def _stem(path: str) -> str:
-    """A video's name without its suffix, a folder's name, the name of the folder that a pattern lies in."""
-    parts = Path(path)
-    return parts.parent.name if glob.has_magic(parts.name) and not parts.exists() else parts.stem
+def _bare(text: str) -> str:
+    """A line or a cell without the quotes around it or a remark behind it, unless they are part of a file's name."""
+    text = text.strip()
+    if os.path.exists(text):
+        return text
+    quoted = re.match(r"""(["'])(.+?)\1\s*(#.*)?$""", text)
+    return quoted[2] if quoted else re.split(r"\s+#", text)[0]
 
 
 def _check_names(sources: Iterable[Source]) -> None:

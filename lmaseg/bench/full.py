@@ -19,7 +19,7 @@ from lmaseg.bench.report import Detail
 from lmaseg.bench.timing import Call, Contender, Stopwatch, recorded
 from lmaseg.bench.workload import PlainNetwork, Workload, full_memory, look_back, write_video
 from lmaseg.models import Encoded, LocalMemoryNet, fold
-from lmaseg.models.lma import NoProjections
+from lmaseg.models.projections import NoProjections
 from lmaseg.render import View
 from lmaseg.stream import SMALLEST, labels_at, preprocess
 from lmaseg.video import VideoReader

@@ -1,6 +1,7 @@
 """The command line: one file per command, and the boundary where errors become one line and an exit code."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from lmaseg._version import __version__
 from lmaseg.cli import batch, bench, compare, convert, eval, export, info, run, train
 from lmaseg.cli.common import epilog, with_common_options
 from lmaseg.cli.config import Command
-from lmaseg.cli.console import complain, console, say
+from lmaseg.cli.console import complain, complain_unexpected, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.errors import LmasegError
 
@@ -63,15 +64,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     console.verbose = console.quiet = False
-    try:
-        code = app(args=arguments, prog_name="lmaseg", standalone_mode=False)
-    except LmasegError as error:
-        complain(str(error))
-        return FAILED
-    except typer.TyperException as error:
-        complain(error.format_message())
-        return WRONG_COMMAND
-    except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
-        return INTERRUPTED
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
+        warnings.showwarning = lambda message, *_: warn(str(message))
+        try:
+            code = app(args=arguments, prog_name="lmaseg", standalone_mode=False)
+        except LmasegError as error:
+            complain(str(error))
+            return FAILED
+        except typer.TyperException as error:
+            complain(error.format_message())
+            return WRONG_COMMAND
+        except (KeyboardInterrupt, typer.Abort):
+            say("interrupted")
+            return INTERRUPTED
+        except Exception as error:
+            complain_unexpected(error)
+            return FAILED
     return code if isinstance(code, int) else DONE

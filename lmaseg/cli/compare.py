@@ -119,6 +119,4 @@ def compare(
 
 def _require_memory(segmenter: "Segmenter") -> None:
     if not segmenter.memory.frames:
-        raise typer.BadParameter(
-            "these weights have no memory to compare with: lmaseg train --stage memory --init WEIGHTS adds one"
-        )
+        raise typer.BadParameter("these weights have no memory to compare with: --memory 4 gives them an untrained one")

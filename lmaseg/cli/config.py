@@ -14,6 +14,7 @@ from typer.models import OptionInfo
 
 from lmaseg._version import __version__
 from lmaseg.cli import toml
+from lmaseg.paths import read_text
 
 WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
 UNSET = (
@@ -103,7 +104,7 @@ def written_config(command: str, keys: Mapping[str, Key], values: Mapping[str, A
 
 def _parsed(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(file))
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read ({error.strerror}): give a TOML file") from error
     except ValueError as error:

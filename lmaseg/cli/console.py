@@ -2,6 +2,7 @@
 
 import math
 import time
+import traceback
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -56,6 +57,16 @@ def complain(message: str) -> None:
     quiet, console.quiet = console.quiet, False
     say(message, prefix="[bold red]error:[/] ")
     console.quiet = quiet
+
+
+def complain_unexpected(error: Exception) -> None:
+    """A line that asks for a report of an error that nobody foresaw; with details wanted, where it arose."""
+    remedy = "please report it with the command and the output of lmaseg info"
+    if not console.verbose:
+        remedy += ", and with what --verbose says"
+    complain(f"something went wrong that should not ({type(error).__name__}: {error}): {remedy}")
+    if console.verbose:
+        console.print(escape("".join(traceback.format_exception(error))), soft_wrap=True)
 
 
 class _BarBelow(Bar):

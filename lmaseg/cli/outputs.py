@@ -12,7 +12,7 @@ from rich.prompt import Confirm
 
 from lmaseg.cli.console import console
 from lmaseg.errors import VideoError
-from lmaseg.paths import part_path, writing
+from lmaseg.paths import holds_files, part_path, writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,7 +31,7 @@ def may_replace(outputs: list[Path], overwrite: bool | None) -> bool:
     for path in outputs:
         if not path.absolute().parent.is_dir():
             raise VideoError(f"the folder {path.absolute().parent} does not exist: make it first, or write elsewhere")
-    existing = [path for path in outputs if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+    existing = [path for path in outputs if path.is_file() or (path.is_dir() and holds_files(path))]
     if not existing or overwrite:
         return bool(overwrite)
     names = " and ".join(str(path) for path in existing)

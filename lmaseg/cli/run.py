@@ -1,6 +1,5 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lmaseg.cli.console import complain, console, say
+from lmaseg.cli.console import complain, complain_unexpected, console, say
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, end_time
@@ -103,9 +102,10 @@ def run(
     require_png(plot)
     end = end_time(start, duration, end)
     wanted = Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report, plot=plot)
-    jobs = _jobs(sources, output, wanted)
+    from lmaseg.images import gathered
 
-    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # ours is checked, and says so in a sentence
+    sources = gathered(sources)
+    jobs = _jobs(sources, output, replace(wanted, source=sources[0]))
     check_apart([path for job in jobs for path in job.files], [source for source in sources if source != "-"])
 
     from lmaseg.render import VIEWS
@@ -143,10 +143,13 @@ def _run_all(jobs: list[Job], settings: Settings) -> None:
     for job in jobs:
         try:
             stopped = run_job(job, settings)
-        except LmasegError as error:
+        except Exception as error:
             if len(jobs) == 1:
                 raise
-            complain(str(error))
+            if isinstance(error, LmasegError):
+                complain(str(error))
+            else:
+                complain_unexpected(error)
             failed += 1
             continue
         if stopped:
@@ -161,6 +164,7 @@ def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
 
     One alone goes to the outputs named, several to files named after them in folders.
     """
+    from lmaseg.images import name_of
     from lmaseg.video import SUFFIXES
 
     is_video = output.suffix.lower() in SUFFIXES
@@ -168,7 +172,7 @@ def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
         return [_one_job(output, is_video, wanted)]
     if output == PIPE or is_video or wanted.lines or wanted.report or wanted.plot:
         raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report or --plot")
-    stems = [Path(source).stem for source in sources]
+    stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")

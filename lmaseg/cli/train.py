@@ -214,7 +214,8 @@ def _require_fit(options: "TrainOptions", net: "LocalMemoryNet") -> None:
 def _network(settings: dict[str, Any], device: str) -> "LocalMemoryNet":
     """The checkpoint to start from, or a fresh network, with the changes asked for; on its device."""
     from lmaseg.checkpoint import choose_device, load
-    from lmaseg.train import adapted_network, fresh_network
+    from lmaseg.models import adapted_network
+    from lmaseg.train import fresh_network
 
     _require_pair("--size", settings["size"])
     asked = {"size": settings["size"], "window": settings["window"], "memory_frames": settings["memory"]}

@@ -76,7 +76,7 @@ Size = Annotated[
 ]
 Window = Annotated[int | None, typer.Option(help="Attention window, odd, in cells of 8 pixels.", rich_help_panel=START)]
 Memory = Annotated[int | None, typer.Option(min=1, help="Past frames the network remembers.", rich_help_panel=START)]
-Fusion = Annotated[str | None, typer.Option(help="sigmoid-do1, sigmoid or residual.", rich_help_panel=START)]
+Fusion = Annotated[str | None, typer.Option(help="blend, sigmoid-do1, sigmoid or residual.", rich_help_panel=START)]
 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Default: 100.", rich_help_panel=RECIPE)]
 EpochSteps = Annotated[

@@ -18,13 +18,14 @@ from lmaseg.datasets.clip import (
     Clip,
     ClipFrame,
     LabelEncoding,
-    Picture,
     require_folder,
     split_at_gaps,
     write_ids,
 )
 from lmaseg.errors import DatasetError
 from lmaseg.labels import CITYSCAPES, CITYSCAPES_FILES, CITYSCAPES_LABEL_IDS, CITYSCAPES_LAST_LABEL_ID, LabelSet
+from lmaseg.paths import is_clutter
+from lmaseg.pictures import SUFFIXES, Picture
 
 IGNORED = CITYSCAPES.ignore_index
 
@@ -105,11 +106,13 @@ def _label_files(root: Path, split: str) -> tuple[str, dict[FrameKey, Path]]:
 
 
 def _frame_files(folder: Path, ending: str) -> dict[FrameKey, Path]:
-    """A split's PNG (or JPEG) files CITY/CITY_SEQUENCE_FRAME_ENDING by city, sequence and frame number."""
-    pattern = re.compile(rf"(.+)_(\d+)_(\d+)_{ending}\.(png|jpg|jpeg)", re.ASCII | re.IGNORECASE)
+    """A split's pictures CITY/CITY_SEQUENCE_FRAME_ENDING by city, sequence and frame number."""
+    pattern = re.compile(rf"(.+)_(\d+)_(\d+)_{ending}", re.ASCII)
     files = {}
     for path in require_folder(folder, "extract the whole data set there").glob(f"*/*_{ending}.*"):
-        match = pattern.fullmatch(path.name)
+        if is_clutter(path) or path.suffix.lower() not in SUFFIXES:
+            continue
+        match = pattern.fullmatch(path.stem)
         if match is None:
             raise DatasetError(f"{path} is not named CITY_SEQUENCE_FRAME_{ending}.png: restore its name or remove it")
         files[match[1], match[2], int(match[3])] = path

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lmaseg.errors import DatasetError
+from lmaseg.errors import DatasetError, VideoError
 from lmaseg.labels import LabelSet
 from lmaseg.paths import part_path
+from lmaseg.pictures import Page, read_rgb, read_stored
+from lmaseg.pictures import Picture as Picture
 
-Picture = NDArray[np.uint8]
-Source = Path | Callable[[], Picture]
+Stored = Path | Page | Callable[[], Picture]
 T = TypeVar("T")
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 UNKNOWN = -1
 
 
@@ -49,12 +49,13 @@ class LabelEncoding:
 class ClipFrame:
     """One frame: its name (unique in its data set), where its image is and, if it is labelled, its label map.
 
-    A source is a path or a function: images are (H, W, 3) uint8 RGB, label maps (H, W) uint8 stored ids.
+    What is stored lies in a file, or a function gives it: images are (H, W, 3) uint8 RGB, label maps (H, W) uint8
+    stored ids.
     """
 
     name: str
-    image: Source
-    label: Source | None = None
+    image: Stored
+    label: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -80,20 +81,38 @@ class Clip:
 
     def image(self, index: int) -> Picture:
         """The frame as (H, W, 3) uint8 RGB; raises DatasetError for a file that is no readable picture."""
-        source = self.frames[index].image
-        return _read(source, "RGB") if isinstance(source, Path) else source()
+        stored = self.frames[index].image
+        return stored() if callable(stored) else _read(read_rgb, stored)
 
     def label(self, index: int) -> Picture | None:
         """The label map of a frame as (H, W) uint8 class ids of `labels`, None for an unlabelled frame.
 
-        Raises DatasetError for an unreadable file, a picture of colours instead of ids, or an unknown id.
+        Files hold ids, or the colours of `labels` (black is unlabelled). Raises DatasetError for an unreadable file,
+        other colours, or an unknown id.
         """
         frame = self.frames[index]
         if frame.label is None:
             return None
-        if not isinstance(frame.label, Path):
-            return self.encoding.decode(frame.label(), f"the label of {frame.name}")
-        return self.encoding.decode(_read(frame.label), str(frame.label))
+        name = _name_of(frame.label, f"the label of {frame.name}")
+        if callable(frame.label):
+            return self.encoding.decode(frame.label(), name)
+        stored, palette = _read(read_stored, frame.label)
+        if palette is not None:
+            classes = classes_of_colours(palette, self.labels)
+            used = classes[np.unique(stored)]
+            if (used != UNKNOWN).all() and (used != self.labels.ignore_index).any():
+                return classes[stored].astype(np.uint8)
+        if stored.ndim == 2:
+            return self.encoding.decode(stored, name)
+        classes = classes_of_colours(stored, self.labels)
+        if (classes != UNKNOWN).all():
+            return classes.astype(np.uint8)
+        if (stored == stored[..., :1]).all():
+            return self.encoding.decode(stored[..., 0], name)
+        raise DatasetError(
+            f"{name} is in colours, and {tuple(stored[classes == UNKNOWN][0].tolist())} is that of no class of "
+            f"{self.labels.name}: convert the label maps to one channel of class ids, or to these classes' colours"
+        )
 
     def pair(self, index: int) -> tuple[Picture, Picture | None]:
         """Image and label map of a frame; raises DatasetError where their sizes differ, besides what the two raise."""
@@ -101,34 +120,38 @@ class Clip:
         if label is not None and label.shape != image.shape[:2]:
             frame = self.frames[index]
             raise DatasetError(
-                f"{_source_name(frame.label, frame)} is {_size(label)}, its image {_source_name(frame.image, frame)} "
+                f"{_name_of(frame.label, frame.name)} is {_size(label)}, its image {_name_of(frame.image, frame.name)} "
                 f"{_size(image)}: labels must have the size of their image; extract both again"
             )
         return image, label
+
+
+def classes_of_colours(colours: Picture, labels: LabelSet) -> NDArray[np.int16]:
+    """(..., 3) uint8 RGB -> (...) int16 class ids; black is unlabelled, `UNKNOWN` what no class or several have."""
+    owners = Counter(labels.colors)
+    known = {(0, 0, 0): labels.ignore_index}
+    known |= {color: i if owners[color] == 1 else UNKNOWN for i, color in enumerate(labels.colors)}
+    table = np.array(sorted((red << 16 | green << 8 | blue, i) for (red, green, blue), i in known.items()))
+    packed = colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    nearest = np.searchsorted(table[:, 0], packed).clip(max=len(table) - 1)
+    return np.where(table[nearest, 0] == packed, table[nearest, 1], UNKNOWN).astype(np.int16)
 
 
 def _size(picture: Picture) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]}"
 
 
-def _source_name(source: Source | None, frame: ClipFrame) -> str:
-    return str(source) if isinstance(source, Path) else frame.name
+def _name_of(stored: Stored | None, otherwise: str) -> str:
+    if isinstance(stored, Page):
+        return str(stored.path)
+    return str(stored) if isinstance(stored, Path) else otherwise
 
 
-def _read(path: Path, mode: str | None = None) -> Picture:
-    """A picture file as uint8; without a mode it must hold one 8-bit channel, taken as it is stored."""
+def _read(read: Callable[[Path | Page], T], stored: Path | Page) -> T:
     try:
-        with Image.open(path) as picture:
-            if mode is None and picture.mode not in ("L", "P"):
-                raise DatasetError(
-                    f"{path} is no label map of one 8-bit channel (its mode is {picture.mode}): give the files that "
-                    "hold class ids, not the coloured or instance ones"
-                )
-            return np.array(picture if mode is None else picture.convert(mode))
-    except FileNotFoundError:
-        raise DatasetError(f"{path} is missing: extract the data set again") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as a picture ({error}): fetch or extract it again") from error
+        return read(stored)
+    except VideoError as error:
+        raise DatasetError(str(error)) from error
 
 
 def write_ids(path: Path, ids: Picture) -> None:

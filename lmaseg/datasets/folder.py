@@ -1,15 +1,15 @@
 """A folder of images and a folder of label maps with matching stems, ids as they are."""
 
+import re
 from collections import defaultdict
+from itertools import groupby, pairwise, zip_longest
 from pathlib import Path
 
 from lmaseg.datasets.clip import (
-    IMAGE_SUFFIXES,
     UNKNOWN,
     Clip,
     ClipFrame,
     LabelEncoding,
-    Picture,
     files_by_stem,
     require_folder,
     sequence_key,
@@ -17,33 +17,56 @@ from lmaseg.datasets.clip import (
     usual_step,
     write_ids,
 )
-from lmaseg.errors import DatasetError
+from lmaseg.errors import DatasetError, VideoError
 from lmaseg.labels import CITYSCAPES, LabelSet
+from lmaseg.pictures import SUFFIXES, Page, Picture, pages_of
+
+STAMP = re.compile(r"(?P<before>|.*\D)(?P<seconds>1\d{9})(?P<mark>[._-]?)(?P<part>\d{1,9})?", re.ASCII | re.DOTALL)
+NANOSECONDS = 10**9
+GAP_SECONDS, GAP_FRAMES = 0.5, 10  # a step in time longer than both means that frames between are missing
+LABEL_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
 def folder_clips(images: Path, label_maps: Path, labels: LabelSet, *, sparse: bool = True) -> list[Clip]:
-    """Reads IMAGES and LABELS: PNG or JPEG images, PNG label maps whose ids are the class ids of `labels`.
+    """Reads IMAGES and LABELS: pictures of any kind, and label maps whose ids are the class ids of `labels`.
 
-    Stems end in a frame number; images whose stems share all before it are one video, and a gap in the numbers starts
-    a new clip. An image without a number is a clip of its own. Some images may lack a label (`sparse`), no label may
-    lack its image. Clips without any label are left out. Raises DatasetError naming what is missing.
+    Stems end in a frame number; images whose stems share all before it are one video, and a gap in the numbers or
+    another size starts a new clip. An image without a number is a clip of its own, and so is a file of several
+    pictures. Some images may lack a label (`sparse`), no label may lack its image. Clips without any label are left
+    out. Raises DatasetError naming what is missing.
     """
     remedy = "give the folder of the images and that of the label maps"
-    image_files = files_by_stem(require_folder(images, remedy), IMAGE_SUFFIXES)
-    label_files = files_by_stem(require_folder(label_maps, remedy), (".png",))
+    image_files = files_by_stem(require_folder(images, remedy), SUFFIXES)
+    label_files = files_by_stem(require_folder(label_maps, remedy), LABEL_SUFFIXES)
     _check_stems(images, label_maps, image_files, label_files, sparse)
-    frames = [ClipFrame(stem, path, label_files.get(stem)) for stem, path in image_files.items()]
+    frames = [frame for stem, path in image_files.items() for frame in _frames(path, label_files.get(stem))]
     clips = clips_of_frames(frames, labels, class_id_encoding(labels))
     return [clip for clip in clips if clip.labelled]
+
+
+def _frames(image: Path, label: Path | None) -> list[ClipFrame]:
+    """The pictures of an image file, each with its label map if there are any."""
+    try:
+        pages = pages_of(image)
+        maps = pages_of(label) if label and len(pages) > 1 else [label]
+    except VideoError as error:
+        raise DatasetError(str(error)) from error
+    if label and len(maps) != len(pages):
+        raise DatasetError(
+            f"{label} holds {len(maps)} label maps, its image {image} {len(pages)} pictures: give one for each"
+        )
+    return [ClipFrame(page.name, page, part) for page, part in zip_longest(pages, maps)]
 
 
 def _check_stems(
     images: Path, label_maps: Path, image_files: dict[str, Path], label_files: dict[str, Path], sparse: bool
 ) -> None:
     if not image_files:
-        raise DatasetError(f"{images} holds no PNG or JPEG images: give the folder they lie in")
+        raise DatasetError(f"{images} holds no images: give the folder they lie in")
     if not label_files:
-        raise DatasetError(f"{label_maps} holds no PNG label maps: give the folder they lie in")
+        raise DatasetError(
+            f"{label_maps} holds no label maps: give the folder they lie in, as PNG for instance (JPEG blurs ids)"
+        )
     if not image_files.keys() & label_files.keys():
         raise DatasetError(
             f"no image of {images} shares its stem with a label map of {label_maps} "
@@ -51,25 +74,56 @@ def _check_stems(
         )
     for stem, path in label_files.items():
         if stem not in image_files:
-            raise DatasetError(
-                f"{images} has no image {stem}.png or .jpg for the label {path}: add it or remove the label"
-            )
+            raise DatasetError(f"{images} has no image {stem} for the label {path}: add it or remove the label")
     for stem, path in image_files.items():
         if stem not in label_files and not sparse:
             raise DatasetError(f"{label_maps} has no {stem}.png for the image {path}: extract the data set again")
 
 
 def clips_of_frames(frames: list[ClipFrame], labels: LabelSet, encoding: LabelEncoding) -> list[Clip]:
-    """Frames with numbers in their names -> clips in the order of sequence and number, cut at gaps."""
+    """Frames with numbers in their names -> clips in the order of sequence and number, cut at gaps and new sizes.
+
+    Where names are times since 1970, as robots and phones store frames, it is gaps in time that cut.
+    """
     sequences: dict[str, list[tuple[int, ClipFrame]]] = defaultdict(list)
+    stamped: dict[str, list[tuple[re.Match[str], ClipFrame]]] = defaultdict(list)
     for frame in frames:
-        sequence, number = sequence_key(frame.name)
-        sequences[sequence].append((number or 0, frame))
+        if stamp := STAMP.fullmatch(frame.name):
+            stamped[stamp["before"]].append((stamp, frame))
+        else:
+            sequence, number = sequence_key(frame.name)
+            sequences[sequence].append((number or 0, frame))
     for numbered in sequences.values():
         numbered.sort(key=lambda item: (item[0], item[1].name))
     step = usual_step([number for number, _ in numbered] for numbered in sequences.values())
-    runs = [run for _, numbered in sorted(sequences.items()) for run in split_at_gaps(numbered, step)]
-    return [Clip(run[0][1].name, tuple(frame for _, frame in run), labels, encoding, step) for run in runs]
+    runs = [(step, run) for _, numbered in sorted(sequences.items()) for run in split_at_gaps(numbered, step)]
+    runs += [run for _, timed in sorted(stamped.items()) for run in _split_by_time(timed)]
+    alike = [(step, tuple(same)) for step, run in runs for _, same in groupby((frame for _, frame in run), _size_of)]
+    return [Clip(frames[0].name, frames, labels, encoding, step) for step, frames in alike]
+
+
+def _split_by_time(stamped: list[tuple[re.Match[str], ClipFrame]]) -> list[tuple[int, list[tuple[int, ClipFrame]]]]:
+    """Frames by their stamps, cut where more than `GAP_SECONDS` and `GAP_FRAMES` are missing, each run with its step.
+
+    A step is counted in frames of 30 a second, as where frames are numbered.
+    """
+    widest = max(len(stamp["part"] or "") for stamp, _ in stamped)
+    digits = next((digits for digits in (3, 6) if widest <= digits), 9)  # of a whole number after the seconds
+    timed = []
+    for stamp, frame in stamped:
+        part = stamp["part"] or ""
+        part = part.rjust(digits, "0") if stamp["mark"] in ("_", "-") else part
+        timed.append((int(stamp["seconds"] + part.ljust(9, "0")), frame))
+    timed.sort(key=lambda item: item[0])
+    usual = sorted(after - before for (before, _), (after, _) in pairwise(timed))[(len(timed) - 1) // 2 :][:1] or [1]
+    longest = max(GAP_SECONDS * NANOSECONDS, GAP_FRAMES * usual[0])
+    step = max(1, round(usual[0] * 30 / NANOSECONDS))
+    cuts = [i for i, ((before, _), (after, _)) in enumerate(pairwise(timed), 1) if after - before > longest]
+    return [(step, timed[first:last]) for first, last in pairwise([0, *cuts, len(timed)])]
+
+
+def _size_of(frame: ClipFrame) -> tuple[int, int] | None:
+    return frame.image.size if isinstance(frame.image, Page) else None
 
 
 def class_id_encoding(labels: LabelSet) -> LabelEncoding:

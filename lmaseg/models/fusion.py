@@ -1,8 +1,10 @@
 """Fusions: how the query frame's value and the value read from the memory become the decoder's input (LMANet III-C).
 
-Each takes two (B, value_channels, h, w) tensors, query first, and returns (B, channels, h, w). One with the attribute
-`reads_features` takes the (B, channels, h, w) features themselves in the place of the query's value.
+Each takes two (B, value_channels, h, w) tensors, query first, and returns (B, channels, h, w). `BlendFusion` and
+`ResidualFusion` take the (B, channels, h, w) features themselves in the place of the query's value.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from lmaseg.models.folding import absorb, merge_convolutions
 
 BATCH_NORM_EPS = 1e-3
+WRONG_WIDTH = "this fusion takes values of {} channels, as the features have, not {}"
 
 
 class Gates(nn.Module):
@@ -82,9 +85,7 @@ class ReducedSigmoidFusion(nn.Module):
 
     def __init__(self, value_channels: int, channels: int, reduced_channels: int = 256) -> None:
         if value_channels != channels:
-            raise ValueError(
-                f"this fusion takes values of {channels} channels, as the features have, not {value_channels}"
-            )
+            raise ValueError(WRONG_WIDTH.format(channels, value_channels))
         super().__init__()
         self.reduce = nn.Conv2d(channels, reduced_channels, 1)
         self.reduced_bn = nn.BatchNorm2d(reduced_channels, eps=BATCH_NORM_EPS)
@@ -97,14 +98,39 @@ class ReducedSigmoidFusion(nn.Module):
         return F.relu(self.bn(query * query_gate.sigmoid() + memory * memory_gate.sigmoid()))
 
 
+class BlendFusion(nn.Module):
+    """The features moved towards those read from the memory, at every cell by the share that a gate lets through.
+
+    With keys that tell likeness this is an average over the places of past frames that look alike (non-local means,
+    Buades et al. 2005, in time), which steadies any network without training. The gate sees the features and how far
+    they would move; fresh, it lets `SHARE` through everywhere.
+
+    Raises:
+        ValueError: values that are not the features.
+    """
+
+    SHARE = 0.6
+
+    def __init__(self, value_channels: int, channels: int) -> None:
+        if value_channels != channels:
+            raise ValueError(WRONG_WIDTH.format(channels, value_channels))
+        super().__init__()
+        self.gate = nn.Conv2d(2 * channels, 1, 1)
+        with torch.no_grad():
+            self.gate.weight.zero_()
+            self.gate.bias.fill_(math.log(self.SHARE / (1 - self.SHARE)))  # type: ignore[union-attr]
+
+    def forward(self, features: Tensor, attended: Tensor) -> Tensor:
+        move = attended - features
+        return features + self.gate(torch.cat([features, move], dim=1)).sigmoid() * move
+
+
 class ResidualFusion(nn.Module):
     """The features, corrected by what they and the memory's value say together; not of the paper.
 
     The authors' fusions rebuild the features from values that are narrower; here whatever the frame itself shows stays.
     The correction starts small, so that a fresh memory hardly changes what the network does without.
     """
-
-    reads_features = True
 
     def __init__(self, value_channels: int, channels: int) -> None:
         super().__init__()

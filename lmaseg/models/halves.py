@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from lmaseg.models.lma import Encoded
+from lmaseg.models.projections import Encoded
 
 
 @dataclass(frozen=True)

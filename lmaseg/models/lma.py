@@ -4,116 +4,15 @@ Paul, Danelljan, Van Gool, Timofte, "Local Memory Attention for Fast Video Seman
 (arXiv 2101.01715).
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmaseg.attention import local_attention
 from lmaseg.labels import LabelSet
-from lmaseg.models.folding import merge_convolutions
+from lmaseg.models.projections import Encoded
 from lmaseg.models.spec import ModelSpec, Preprocess
-
-
-class Encoded(NamedTuple):
-    """What the encoder and the projections make of one frame.
-
-    h and w are H and W over the stride, rounded up; of an encoder with a remainder, one more where they divide evenly.
-    """
-
-    features: Tensor  # (B, F, h, w)
-    query: Tensor  # (B, C, h, w): asks the memory
-    query_value: Tensor  # (B, D, h, w), or the features: goes into the fusion beside the memory's answer
-    key: Tensor  # (B, C, h, w): what later frames compare their queries with
-    value: Tensor  # (B, D, h, w): what later frames receive
-
-
-class Projections(nn.Module):
-    """Keys and values of a frame in its two roles, being remembered and asking: 3x3 convolutions of the features."""
-
-    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
-        super().__init__()
-        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-        self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
-        self.query_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-        self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Encoded:
-        return Encoded(
-            features,
-            self.query_key(features),
-            self.query_value(features),
-            self.memory_key(features),
-            self.memory_value(features),
-        )
-
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value], Encoded)
-
-
-class _MergedProjections(nn.Module):
-    """The convolutions of projections as one, for inference; `encoded` puts features and their outputs together."""
-
-    def __init__(self, parts: list[nn.Conv2d], encoded: Callable[..., Encoded]) -> None:
-        super().__init__()
-        self._channels = [part.out_channels for part in parts]
-        self.conv = merge_convolutions(parts)
-        self._encoded = encoded
-
-    def forward(self, features: Tensor) -> Encoded:
-        return self._encoded(features, *self.conv(features).split(self._channels, dim=1))
-
-
-class FeatureProjections(nn.Module):
-    """`Projections` without one for the query's value: the fusion reads the features themselves."""
-
-    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
-        super().__init__()
-        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-        self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
-        self.query_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Encoded:
-        query, key, value = self.query_key(features), self.memory_key(features), self.memory_value(features)
-        return _querying_features(features, query, key, value)
-
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.memory_key, self.memory_value], _querying_features)
-
-
-def _querying_features(features: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Encoded:
-    return Encoded(features, query, features, key, value)
-
-
-class KeyProjections(nn.Module):
-    """`Projections` whose values are the features themselves."""
-
-    def __init__(self, channels: int, key_channels: int) -> None:
-        super().__init__()
-        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-        self.query_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Encoded:
-        return _remembering_features(features, self.query_key(features), self.memory_key(features))
-
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.memory_key], _remembering_features)
-
-
-def _remembering_features(features: Tensor, query: Tensor, key: Tensor) -> Encoded:
-    return Encoded(features, query, features, key, features)
-
-
-class NoProjections(nn.Module):
-    """In place of projections where there is no memory: keys and values have no channels."""
-
-    def forward(self, features: Tensor) -> Encoded:
-        nothing = features[:, :0]
-        return Encoded(features, nothing, nothing, nothing, nothing)
 
 
 class LocalMemoryNet(nn.Module):

@@ -14,7 +14,7 @@
 """
 
 from lmaseg.train.loop import TrainProgress, Validate, train
-from lmaseg.train.network import adapted_network, fresh_network
+from lmaseg.train.network import fresh_network
 from lmaseg.train.options import TrainOptions
 from lmaseg.train.sources import ClipSource, Mixture
 from lmaseg.train.store import FrameStore, load_frames
@@ -26,7 +26,6 @@ __all__ = [
     "TrainOptions",
     "TrainProgress",
     "Validate",
-    "adapted_network",
     "fresh_network",
     "load_frames",
     "train",

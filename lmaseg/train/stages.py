@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lmaseg.models import LocalMemoryNet
 from lmaseg.models.halves import tensor_of
-from lmaseg.models.lma import Encoded
+from lmaseg.models.projections import Encoded
 from lmaseg.train.losses import AuxiliaryHead
 
 

@@ -17,14 +17,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
+from lmaseg.pictures import MOST_PIXELS
 from lmaseg.video.inputs import display_name, is_endless, is_remote
-from lmaseg.video.media import MOST_PIXELS, TIMEOUT, decoder_for, open_media, reason, start_of, video_stream
+from lmaseg.video.media import TIMEOUT, decoder_for, open_media, reason, start_of, video_stream
 
 MOST_THREADS = 8  # decoding gains little beyond, and every thread holds frames of its own
 DEFAULT_RATE = Fraction(30)
 LEAP_SECONDS, LEAP_FRAMES = 0.5, 10  # a step in time longer than both means that frames between were lost
 READ_ATTEMPTS = 10  # broken reads in a row after which the rest of a file is given up
 PAUSES = (0.5, 1, 2, 4, 8)  # seconds before each attempt to open a lost connection anew
+REORDERED = ("h264", "hevc")  # in AVI, which has no presentation times, what FFmpeg makes up for them is in disorder
 NEXT_LOOK = 0.005  # seconds until a camera without a picture is asked again
 
 
@@ -144,6 +146,7 @@ class Decoder:
             self._context.thread_type = "AUTO"
             self._context.thread_count = self._threads
             self._context.options = {"max_pixels": str(MOST_PIXELS)}
+            self._unordered = self.container.format.name == "avi" and self._context.name in REORDERED
         except BaseException:
             self.container.close()
             raise
@@ -249,7 +252,7 @@ class Decoder:
 
     def _ordered(self, frame: VideoFrame) -> int:
         """The frame's pts, or the nearest one that keeps time going forward; a leap in time is a gap."""
-        last, pts = self._last_pts, frame.pts
+        last, pts = self._last_pts, frame.dts if self._unordered else frame.pts
         if pts is None:
             pts = 0 if last is None else last - self._shift + (frame.duration or self._usual_step)
         if self._remote:

@@ -17,8 +17,10 @@ def is_url(source: str | Path) -> bool:
 
 
 def is_camera(source: str | Path) -> bool:
-    """Whether a source is camera:NUMBER, camera:NAME, or a video device of Linux, also by a link to it."""
+    """Whether a source is camera:NUMBER, camera:NAME, a number that is no file, or a video device, also by a link."""
     text = str(source)
+    if text.isdecimal():
+        return not Path(text).exists()
     return text.startswith(CAMERA_PREFIX) or (
         text.startswith("/dev/") and CAMERA_DEVICE.fullmatch(str(Path(text).resolve())) is not None
     )

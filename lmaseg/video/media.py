@@ -13,10 +13,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
+from lmaseg.pictures import check_size
 from lmaseg.video.inputs import camera_device, display_name, is_camera, is_standard_input, is_url
 
 TIMEOUT = (10.0, 10.0)  # seconds to wait for an address or camera to open, and for its next packet
-MOST_PIXELS, LONGEST_SIDE = 2**27, 16384  # 16384x8192; what declares more is damaged or malicious
 PIPE_REMEDY = "pipe MKV or MPEG-TS, and give an MP4 whose index is at its end by name"
 LOCAL = {"protocol_whitelist": "file,crypto,data"}  # a playlist among files must not reach for the network
 HTTP = {"reconnect": "1", "reconnect_delay_max": "4"}  # resumes at the byte where it broke off
@@ -47,9 +47,12 @@ def video_stream(container: InputContainer, source: str | Path) -> VideoStream:
     """The main video stream of an open file.
 
     Raises:
-        VideoError: it has none (a cover picture is not a video), no decoder for it is built in, or it is too large.
+        VideoError: it has none (a cover picture is not a video), no decoder for it is built in, it is too large, or in
+            tiles.
     """
     name = display_name(source)
+    if (tiles := sum(bool(part.disposition & Disposition.dependent) for part in container.streams.video)) > 1:
+        raise VideoError(f"{name} is a picture in {tiles} tiles, as phones store HEIC: convert it to JPEG or PNG first")
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
         raise VideoError(f"{name} has no video in it: give a file with a picture track")
@@ -72,19 +75,6 @@ def decoder_for(stream: VideoStream) -> VideoCodecContext:
     transparent = CodecContext.create(name, "r")
     assert isinstance(transparent, VideoCodecContext)
     return transparent
-
-
-def check_size(width: int, height: int, name: str | Path) -> None:
-    """Refuse pictures that would take gigabytes each.
-
-    Raises:
-        VideoError: a side or an area beyond bounds.
-    """
-    if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
-        raise VideoError(
-            f"{name} is {width}x{height} pixels, beyond {LONGEST_SIDE} a side or {MOST_PIXELS // 10**6} million in all:"
-            " scale it down first"
-        )
 
 
 def start_of(container: InputContainer) -> Fraction:

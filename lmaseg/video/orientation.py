@@ -1,9 +1,15 @@
 """Turning pictures upright by the display matrix a camera wrote into its file."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
+from av.filter import Graph
 from av.video.frame import VideoFrame
+
+UNNAMED = range(
+    28, 64
+)  # numbers of the kinds of data beside a frame that PyAV 18 has no names for; FFmpeg 8 ends at 33
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ def orientation_of(frame: VideoFrame) -> Orientation | None:
 
     The matrix (a b u / c d v / x y w, ISO 14496-12) sends pixel (p, q) to (a p + c q, b p + d q), q counting down.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = _with_known_data(frame).side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation()
     a, b, _, c, d = (int(entry) for entry in np.frombuffer(matrix, np.int32)[:5])  # type: ignore[call-overload]
@@ -39,3 +45,18 @@ def orientation_of(frame: VideoFrame) -> Orientation | None:
     if b and c and not a and not d:
         return Orientation(True, flipped_x=c < 0, flipped_y=b < 0)
     return None
+
+
+def _with_known_data(frame: VideoFrame) -> VideoFrame:
+    """The frame without data beside it that PyAV has no name for: at one of those it gives up on all others, too."""
+    try:
+        len(frame.side_data)
+        return frame
+    except ValueError:
+        graph = Graph()
+    time_base = frame.time_base or Fraction(1)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+    removed = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in UNNAMED]
+    graph.link_nodes(source, *removed, graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()

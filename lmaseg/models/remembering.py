@@ -1,0 +1,179 @@
+"""The memory of a network: which kinds there are, how one is built, exchanged, and given a start."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lmaseg.models.fusion import (
+    BlendFusion,
+    NormalizedSigmoidFusion,
+    ReducedSigmoidFusion,
+    ResidualFusion,
+    SigmoidFusion,
+)
+from lmaseg.models.halves import CarryingFusion, CarryingProjections, FirstHalf, inner, tensor_of
+from lmaseg.models.lma import LocalMemoryNet
+from lmaseg.models.projections import (
+    FeatureProjections,
+    KeyProjections,
+    LikenessProjections,
+    NoProjections,
+    Projections,
+)
+from lmaseg.models.spec import ModelSpec
+
+
+class Memory(NamedTuple):
+    """A kind of memory: its parts, and the widths it has unless others are asked for."""
+
+    fusion: Callable[[int, int], nn.Module]
+    """From value channels and feature channels."""
+    projections: Callable[[int, int, int], nn.Module]
+    """From feature channels, key channels and value channels."""
+    key_channels: int
+    value_channels: int | None
+    """None: the values are the features themselves."""
+
+
+def _projections(channels: int, key_channels: int, value_channels: int) -> nn.Module:
+    if value_channels == channels:
+        return KeyProjections(channels, key_channels)
+    return Projections(channels, key_channels, value_channels)
+
+
+FUSIONS = {
+    "blend": Memory(BlendFusion, LikenessProjections, 32, None),
+    "sigmoid": Memory(SigmoidFusion, _projections, 16, 64),
+    "sigmoid-do1": Memory(NormalizedSigmoidFusion, _projections, 16, 64),
+    "sigmoid-down1": Memory(ReducedSigmoidFusion, _projections, 128, None),
+    "residual": Memory(ResidualFusion, FeatureProjections, 16, 64),
+}
+"""By the name of the fusion; those called sigmoid are of the authors' code, under their names there."""
+
+
+def with_memory(
+    spec: ModelSpec, channels: int, *, memory_frames: int = 4, window: int = 7, fusion: str = "blend"
+) -> ModelSpec:
+    """The spec with a memory of the usual widths for its fusion, on features of that many channels.
+
+    Raises:
+        ValueError: a fusion that is not known, or an even window.
+    """
+    require_known("fusion", fusion, FUSIONS)
+    kind = FUSIONS[fusion]
+    return replace(
+        spec,
+        memory_frames=memory_frames,
+        window=window,
+        key_channels=min(kind.key_channels, channels),
+        value_channels=kind.value_channels or channels,
+        fusion=fusion,
+    )
+
+
+def build_memory(spec: ModelSpec, encoder: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Fresh projections and fusion for what an encoder returns; stand-ins if the spec has no memory.
+
+    Args:
+        encoder: knows its `channels`; a `FirstHalf` returns its features in a `Carrier`, which both then read.
+
+    Raises:
+        ValueError: a fusion that is not known or cannot take such values.
+    """
+    projections, fusion = _build_memory(spec, int(encoder.channels))  # type: ignore[arg-type]
+    if isinstance(encoder, FirstHalf):
+        return CarryingProjections(projections), CarryingFusion(fusion)
+    return projections, fusion
+
+
+def _build_memory(spec: ModelSpec, channels: int) -> tuple[nn.Module, nn.Module]:
+    if not spec.has_memory:
+        return NoProjections(), nn.Identity()
+    require_known("fusion", spec.fusion, FUSIONS)
+    memory = FUSIONS[spec.fusion]
+    projections = memory.projections(channels, spec.key_channels, spec.value_channels)
+    return projections, memory.fusion(spec.value_channels, channels)
+
+
+def adapted_network(
+    net: LocalMemoryNet,
+    *,
+    size: tuple[int, int] | None = None,
+    window: int | None = None,
+    memory_frames: int | None = None,
+    fusion: str | None = None,
+) -> LocalMemoryNet:
+    """The network for another working size, window, memory or fusion; None keeps what it has.
+
+    Another fusion is fresh, and so are projections that do not fit it; a single-frame network gets a fresh memory, a
+    `blend` unless another fusion is asked for. What stays is shared with the network given.
+
+    Raises:
+        ValueError: a fusion that is not known, an even window, or a network that `attach_or_leave` left whole.
+    """
+    spec, channels = net.spec, int(net.encoder.channels)  # type: ignore[arg-type]
+    if channels == 0:
+        raise ValueError("this network was found no place in for a memory: give it none, or attach one at a layer")
+    if not spec.has_memory or fusion not in (None, spec.fusion):
+        spec = with_memory(spec, channels, fusion=fusion or "blend")
+        if net.spec.has_memory:
+            spec = replace(spec, window=net.spec.window, memory_frames=net.spec.memory_frames)
+    wanted = {"window": window, "memory_frames": memory_frames}
+    spec = replace(spec, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
+    projections, new_fusion = (part.to(next(net.parameters())) for part in build_memory(spec, net.encoder))
+    adapted = LocalMemoryNet(
+        net.encoder,
+        net.decoder,
+        net.projections if _alike(net.projections, projections) else projections,
+        net.fusion if spec.fusion == net.spec.fusion else new_fusion,
+        spec=spec,
+        labels=net.labels,
+        preprocess=replace(net.preprocess, size=size or net.preprocess.size),
+    )
+    return adapted.train(net.training)
+
+
+def _alike(part: nn.Module, other: nn.Module) -> bool:
+    """Whether two projections have the same parameters, but for their values."""
+    shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (part, other)]
+    return type(inner(part)) is type(inner(other)) and shapes[0] == shapes[1]
+
+
+@torch.no_grad()
+def start_keys(net: LocalMemoryNet, frames: Tensor) -> None:
+    """Make the keys of a `blend` the principal components of the features of some frames: they tell places apart best.
+
+    Other memories are left as they are.
+
+    Args:
+        frames: (N, 3, H, W), preprocessed, a few that show what the network will see.
+    """
+    projections = inner(net.projections)
+    if not isinstance(projections, LikenessProjections):
+        return
+    channels = projections.key.in_channels
+    total, products = torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, channels, dtype=torch.float64)
+    cells = 0
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    for frame in frames:
+        features = tensor_of(net.encode(frame[None]).features)[0].flatten(1).double().cpu()  # (F, h * w)
+        total += features.sum(1)
+        products += features @ features.T
+        cells += features.shape[1]
+    for module, mode in modes.items():
+        module.training = mode
+    mean = total / cells
+    covariance = products / cells - mean.outer(mean)
+    directions = torch.linalg.eigh(covariance).eigenvectors.flip(1).T[: projections.key.out_channels]
+    projections.key.weight.copy_(directions[..., None, None])
+    projections.key.bias.copy_(-directions @ mean)  # type: ignore[union-attr]
+
+
+def require_known(kind: str, name: str, known: Mapping[str, object]) -> None:
+    """Raise ValueError for a name that is not among those known."""
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}: this version knows {', '.join(known)}")
