@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lmaseg.errors import BackendError, CheckpointError, DatasetError, LmasegError, VideoError
     from lmaseg.labels import CAMVID, CITYSCAPES, LabelSet
     from lmaseg.pipeline import segment_video
+    from lmaseg.segmentation import run, segment
     from lmaseg.stream import Segmenter
 
 # Resolved on first use, so that `lmaseg --help` does not wait for torch.
@@ -37,6 +38,8 @@ _HOMES = {
     "CITYSCAPES": "labels",
     "LabelSet": "labels",
     "segment_video": "pipeline",
+    "run": "segmentation",
+    "segment": "segmentation",
     "Segmenter": "stream",
 }
 
@@ -53,7 +56,9 @@ __all__ = [
     "__version__",
     "attach",
     "load",
+    "run",
     "save",
+    "segment",
     "segment_video",
 ]
 
@@ -62,3 +67,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lmaseg' has no attribute {name!r}")
     return getattr(import_module(f"lmaseg.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from lmaseg.batch.executor import Executor, Failure, InProcess, Outcome, Task, Worker
-from lmaseg.batch.making import Making
+from lmaseg.batch.executor import Executor, Failure, InProcess, Outcome, Task
+from lmaseg.batch.package import FOLDER, Package, own_package
 from lmaseg.errors import BackendError, BatchError
 
 STORE_BYTES = 100 << 20  # tasks and their results are small: frames never pass through Ray
@@ -32,38 +32,40 @@ class Resources:
     """For each worker."""
 
 
-def executor_for(making: Making, resources: Resources) -> tuple[Executor, Making]:
-    """The workers, and the making with the number of threads that each of them has.
+def executor_for(resources: Resources, *, device: str = "auto", module_folder: str | None = None) -> Executor:
+    """The workers; one on this machine is this process itself and needs no Ray.
 
-    One worker on this machine is this process itself and needs no Ray.
+    Args:
+        device: that they are to compute on, as of a `Job`.
+        module_folder: where modules that build a network may be imported from.
 
     Raises:
         BackendError: Ray is not installed, or there is no such cluster.
     """
     if resources.address is None and (resources.workers or 1) == 1:
-        making = replace(making, threads=resources.cpus)
-        return InProcess(making), making
+        return InProcess(resources.cpus, module_folder)
     _connect(resources)
-    gpus = _gpus_of(resources, making.device)
+    gpus = _gpus_of(resources, device)
     cpus = resources.cpus or 1
     workers = resources.workers or _room_for(gpus, cpus)
     own = max(1, (os.cpu_count() or 1) // workers) if resources.address is None else cpus
-    making = replace(making, threads=resources.cpus or int(os.environ.get("OMP_NUM_THREADS", own)))
-    return RayExecutor(making, workers, gpus=gpus, cpus=cpus if resources.address else 1), making
+    threads = resources.cpus or int(os.environ.get("OMP_NUM_THREADS", own))
+    options = {"num_gpus": gpus, "num_cpus": cpus if resources.address else 1, "max_restarts": 0}
+    return RayExecutor(workers, threads, module_folder, options)
 
 
 class RayExecutor(Executor):
     """Workers that are Ray's actors; one that is lost is started anew, wherever there is room.
 
     Args:
-        making: what they make.
         workers: how many.
-        gpus, cpus: for each of them.
+        threads, module_folder: of each `Worker`.
+        options: Ray's, for each actor.
     """
 
-    def __init__(self, making: Making, workers: int, *, gpus: float, cpus: int) -> None:
+    def __init__(self, workers: int, threads: int, module_folder: str | None, options: dict[str, Any]) -> None:
         self.workers = workers
-        self._making, self._options = making, {"num_gpus": gpus, "num_cpus": cpus, "max_restarts": 0}
+        self._arguments, self._options = (threads, module_folder), options
         self._starting: dict[Any, Any] = {}  # the answer to come -> its actor
         self._idle: dict[str, Any] = {}  # name -> actor
         self._busy: dict[Any, tuple[str, Any, Task]] = {}  # the result to come -> who is at what
@@ -107,7 +109,7 @@ class RayExecutor(Executor):
     def _start(self) -> None:
         import ray
 
-        actor = ray.remote(Worker).options(**self._options).remote(self._making)
+        actor = ray.remote(worker_class()).options(**self._options).remote(str(FOLDER.parent), *self._arguments)
         self._starting[actor.where.remote()] = actor
 
     def _ended(self, reference: Any) -> Outcome | None:
@@ -117,9 +119,11 @@ class RayExecutor(Executor):
         if reference in self._starting:
             actor = self._starting.pop(reference)
             try:
+                where, package = ray.get(reference)
                 self._born += 1
-                self._idle[f"{self._born}@{ray.get(reference)}"] = actor
                 self._failed_starts = 0
+                require_same(where, package)
+                self._idle[f"{self._born}@{where}"] = actor
             except ray.exceptions.RayError as error:
                 self._start_failed(error)
             return None
@@ -141,6 +145,48 @@ class RayExecutor(Executor):
             ) from error
         time.sleep(1)
         self._start()
+
+
+def worker_class() -> type:
+    """A `Worker` that computes with the driver's lmaseg wherever that lies on its machine.
+
+    Made here, so that Ray hands over the class itself instead of the name of a module: by that, a worker would import
+    whatever lmaseg comes first for it, such as the source tree in the folder where the batch was started.
+    """
+
+    class PinnedWorker:
+        def __init__(self, parent: str, threads: int | None, module_folder: str | None) -> None:
+            import sys
+            from pathlib import Path
+
+            if Path(parent, "lmaseg").is_dir():
+                sys.path.insert(0, parent)
+            from lmaseg.batch.executor import Worker
+
+            self._worker = Worker(threads, module_folder)
+
+        def where(self) -> tuple[str, Any]:
+            from lmaseg.batch.package import own_package
+
+            return self._worker.where(), own_package()
+
+        def run(self, task: Any) -> Any:
+            return self._worker.run(task)
+
+    return PinnedWorker
+
+
+def require_same(where: str, package: Package) -> None:
+    """Refuse a worker that would compute with another lmaseg than this process.
+
+    Raises:
+        BatchError: says in what they differ.
+    """
+    difference = own_package().difference(package)
+    if difference:
+        raise BatchError(
+            f"the worker {where} would compute otherwise ({difference}): install the same lmaseg everywhere"
+        )
 
 
 def _connect(resources: Resources) -> None:

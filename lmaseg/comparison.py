@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageChops
 
+from lmaseg.decision import ALONE, LABELS, Decided
 from lmaseg.labels import LabelSet
 from lmaseg.models import Encoded
 from lmaseg.models.memory import Past
 from lmaseg.render import captioned, overlay
 from lmaseg.sinks import Labelled, Sink
-from lmaseg.stream import ALONE, LABELS, Decided, Segmenter
+from lmaseg.stream import Segmenter
 from lmaseg.video import Frame, VideoWriter
 
 STILL = 8  # levels of 255: above what a decoder's noise does to a still picture, below what an edge passing by does

@@ -103,7 +103,7 @@ def evaluate(
 
     Raises:
         DatasetError: what `Clip.pair` raises, labels that change size within a clip, a network that knows none of the
-            data set's classes, or no labelled frames.
+            data set's classes, or no labelled frames or pixels.
         ValueError: an unknown protocol, and what `Segmenter` raises.
     """
     if protocol not in PROTOCOLS:
@@ -130,6 +130,8 @@ def evaluate(
         tallies.add(number, score)
     if world > 1:
         tallies.reduce(_all_reduce)
+    if not tallies.counts.any():
+        raise DatasetError(f"no pixel of the {tallies.frames} label maps is labelled: label some")
     settings = {"protocol": protocol, "fullResolution": full_resolution, "processes": world, **_settings(segmenter)}
     return tallies.evaluation(labels, known, time.perf_counter() - started, settings)
 

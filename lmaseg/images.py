@@ -8,12 +8,12 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lmaseg.errors import NoFrameError, VideoError
 from lmaseg.paths import is_clutter
 from lmaseg.pictures import SUFFIXES, Page, pages_of, read_pages
-from lmaseg.video import Frame, VideoReader, VideoWriter
+from lmaseg.video import Frame, VideoReader
 from lmaseg.video.media import TIMEOUT
 from lmaseg.video.span import Span
 
@@ -103,33 +103,6 @@ def open_source(
     )
 
 
-def writer_like(
-    reader: "VideoReader | ImageReader",
-    path: Path,
-    *,
-    size: tuple[int, int],
-    copy_from: str | Path | None,
-    **options: Any,
-) -> VideoWriter:
-    """A writer for frames of (width, height) pixels at the times of a reader's frames.
-
-    Args:
-        copy_from: as in `VideoWriter`, which gets it where there is sound that can be read again.
-        options: further arguments of `VideoWriter`: codec, crf, start, end, overwrite, keep.
-    """
-    has_sound = isinstance(reader, VideoReader) and reader.repeatable
-    return VideoWriter(
-        path,
-        width=size[0],
-        height=size[1],
-        time_base=reader.time_base,
-        rate=reader.rate,
-        sample_aspect_ratio=reader.sample_aspect_ratio,
-        copy_from=copy_from if has_sound else None,
-        **options,
-    )
-
-
 class ImageReader:
     """The images of a folder or pattern as frames, in natural order (2 before 10); can be iterated again.
 
@@ -178,7 +151,7 @@ class ImageReader:
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
         self.path = source
         self.warnings: list[str] = []
-        self.paths = _find(source)
+        self.paths = find_images(source)
         self._pages = _pages(self.paths)
         self.width, self.height = self._pages[0].size
         self._pts, self.time_base, self.rate = _times(self._pages, Fraction(rate))
@@ -227,7 +200,8 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)], text
 
 
-def _find(source: str | Path) -> list[Path]:
+def find_images(source: str | Path) -> list[Path]:
+    """The image files of a folder or a pattern, or the one named, in natural order; VideoError if there are none."""
     path = Path(source)
     if path.is_dir():
         found = [file for file in _listed(path) if _is_image(file) and not file.name.startswith(".")]
@@ -238,7 +212,8 @@ def _find(source: str | Path) -> list[Path]:
     else:
         found = [file for file in _matching(os.path.expanduser(source)) if _is_image(file)]
     if not found:
-        raise VideoError(f"{source} holds no images: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
+        what = "holds no images" if path.exists() else "does not exist, and as a pattern holds no images"
+        raise VideoError(f"{source} {what}: give a folder or a quoted pattern with {' '.join(SUFFIXES)} files")
     found.sort(key=natural_key)
     return found
 

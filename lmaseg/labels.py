@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmaseg.errors import DatasetError
-
 Color = tuple[int, int, int]
 
 NO_CLASS = 255
@@ -179,6 +177,14 @@ CITYSCAPES_CATEGORIES = (
 )
 
 
+def counterparts(labels: LabelSet, others: LabelSet) -> list[int | None]:
+    """For each class of a set, the one of another that has its name, or else that covers its train id."""
+    by_name = {name: i for i, name in enumerate(others.names)}
+    by_train_id = {train_id: i for i, covered in enumerate(others.covers) for train_id in covered}
+    pairs = zip(labels.names, labels.train_ids, strict=True)
+    return [by_name.get(name, by_train_id.get(train_id)) for name, train_id in pairs]
+
+
 def categories(labels: LabelSet) -> tuple[str | None, ...]:
     """The Cityscapes category of each class of a label set; None for a class without a train id."""
     return tuple(CITYSCAPES_CATEGORIES[i] if i < len(CITYSCAPES_CATEGORIES) else None for i in labels.train_ids)
@@ -202,7 +208,7 @@ def label_set(text: str) -> LabelSet:
         covers = ["road", "sidewalk"]  # Cityscapes classes by name or train id, the main one first
 
     Raises:
-        DatasetError: no such file, one that is not as above, or names that are none.
+        ValueError: no such file, one that is not as above, or names that are none.
 
     >>> label_set("lawn, road, tree").train_ids
     (255, 0, 8)
@@ -213,9 +219,11 @@ def label_set(text: str) -> LabelSet:
         if text.endswith(".toml"):
             return _read_label_set(Path(text))
         names = [name.strip() for name in text.split(",")]
+        if len(names) == 1:
+            raise ValueError("one class tells nothing apart")
         return own_label_set(f"{len(names)} classes", [{"name": name} for name in names])
     except (TypeError, ValueError) as error:
-        raise DatasetError(
+        raise ValueError(
             f"{text!r} names no classes ({error}): write cityscapes, camvid, name,name,... or a TOML file's path"
         ) from error
 

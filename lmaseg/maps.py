@@ -1,5 +1,6 @@
 """Folders of PNG maps, one per frame: class ids, and how sure the network was of them."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,10 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import holds_files, part_path, writing
+from lmaseg.paths import holds_files, is_clutter, part_path, writing
+from lmaseg.pictures import mode_of
+
+NUMBERED = re.compile(r"\d{6,}\.png")  # as frames of a video are
 
 
 class MapWriter:
@@ -22,7 +26,7 @@ class MapWriter:
 
     Args:
         folder: the output. One that exists and holds files needs `overwrite`: new files then replace those of the same
-            name, and others stay.
+            name, older maps that are numbered as ours are removed, and others stay.
         overwrite: whether files of the folder may be replaced.
         keep: whether maps that a killed run left in the part stay there.
         inputs: files that are being read, which must lie elsewhere.
@@ -30,10 +34,14 @@ class MapWriter:
     Attributes:
         part_path: where the files are until all are written.
         frames: maps written.
+        warnings: a line on what else stays in the folder, when it is complete.
 
     Raises:
         VideoError: a folder that cannot be written or may not be overwritten.
     """
+
+    MODES: tuple[str, ...] = ()
+    """Pillow's modes of the pictures that are written."""
 
     def __init__(
         self,
@@ -46,6 +54,7 @@ class MapWriter:
         self.folder = Path(folder)
         self.part_path = part_path(self.folder)
         self.frames = 0
+        self.warnings: list[str] = []
         self._keep = keep
         parent = self.folder.absolute().parent
         if not parent.is_dir():
@@ -83,9 +92,27 @@ class MapWriter:
             if not self.folder.exists():
                 self.part_path.rename(self.folder)
                 return
-            for file in self.part_path.iterdir():
-                file.replace(self.folder / file.name)
+            written = {file.name for file in self.part_path.iterdir()}
+            for name in written:
+                (self.part_path / name).replace(self.folder / name)
             self.part_path.rmdir()
+            self._remove_older(written)
+
+    def _remove_older(self, written: set[str]) -> None:
+        """Remove the maps of an earlier run that carry our numbers; say how many other files there are."""
+        others = [file for file in self.folder.iterdir() if file.name not in written and not is_clutter(file)]
+        stale = [file for file in others if NUMBERED.fullmatch(file.name) and self._is_map(file)]
+        for file in stale:
+            file.unlink()
+        if len(others) > len(stale):
+            self.warnings.append(f"{self.folder} holds {len(others) - len(stale)} other files, which were left")
+
+    def _is_map(self, file: Path) -> bool:
+        """Whether a PNG is of the kind that is written here, rather than somebody's picture."""
+        try:
+            return mode_of(file) in self.MODES
+        except VideoError:
+            return False
 
 
 class LabelMapWriter(MapWriter):
@@ -95,6 +122,8 @@ class LabelMapWriter(MapWriter):
         folder: the output; for it and `options` see `MapWriter`.
         label_set: its colours become the palette; ids without a class are black.
     """
+
+    MODES = ("P",)
 
     def __init__(self, folder: str | Path, label_set: LabelSet, **options: Any) -> None:
         super().__init__(folder, **options)
@@ -116,6 +145,8 @@ class LabelMapWriter(MapWriter):
 
 class ConfidenceMapWriter(MapWriter):
     """A folder of 16-bit grey PNG maps: 0 for a probability of 0, 65535 for 1."""
+
+    MODES = ("I;16", "I")
 
     def write(self, confidence: np.ndarray, name: str) -> None:
         """Write (H, W) floating point probabilities as NAME.png.

@@ -137,6 +137,12 @@ def read_stored(source: Path | Page) -> tuple[Picture, Picture | None]:
         return _rgb(image, page.path, warnings.warn), None
 
 
+def mode_of(path: Path) -> str:
+    """Pillow's name for what the pixels of a file are, such as "P" for indexed colours; VideoError as `pages_of`."""
+    with _opened(path) as image:
+        return image.mode
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image file, open; what Pillow raises about it within this becomes a VideoError."""

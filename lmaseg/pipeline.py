@@ -4,17 +4,17 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
+from lmaseg.cuts import CutDetector
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
-from lmaseg.stream import CutDetector, Pending, Segmenter
+from lmaseg.stream import Pending, Segmenter
 from lmaseg.video import Frame
 
 
@@ -62,6 +62,7 @@ def segment_video(
     reset_at_cuts: bool = True,
     stop: threading.Event | None = None,
     done: int = 0,
+    observe: Callable[[Frame], None] | None = None,
 ) -> Iterator[Progress]:
     """Segment every frame of an open source into every sink, yielding progress about ten times a second.
 
@@ -71,6 +72,7 @@ def segment_video(
     Args:
         stop: when set, the run ends after the frame in hand; the sinks close what they have under `.part` names.
         done: frames that the sinks hold from a run that was cut short: they only warm up the memory.
+        observe: told of every frame that is read, on the thread that decodes.
 
     Raises:
         Whatever the first stage to fail raised, after all stages have ended.
@@ -91,18 +93,87 @@ def segment_video(
     >>> progress.frames, progress.finished
     (3, True)
     """
-    run = _Run(reader, segmenter, sinks, stop or threading.Event(), reset_at_cuts, done)
-    stages = Stages()
+    labelling = Labelling(segmenter, reset_at_cuts=reset_at_cuts, done=done)
+    run = _Run(reader, labelling, sinks, stop or threading.Event(), observe)
+    stages = Stages(release=reader.stop)
     decoded: Channel[Frame] = stages.channel()
     labelled: Channel[Item] = stages.channel()
-    stages.start(lambda: run.decode(decoded))
-    stages.start(lambda: run.segment(decoded, labelled))
-    stages.start(lambda: run.write(labelled))
+    stages.start("decode", lambda: run.decode(decoded))
+    stages.start("segment", lambda: run.segment(decoded, labelled))
+    stages.start("write", lambda: run.write(labelled))
     for _ in stages.join():
         if run.stop.is_set():
             reader.stop()
         yield run.progress()
     yield run.progress(finished=not run.cut_short, stopped=run.cut_short)
+
+
+class Labelling:
+    """Frames handed to a segmenter a batch at a time; while a GPU works on one, the labels before it go on.
+
+    Args:
+        segmenter: its memory is emptied where the source has a gap.
+        reset_at_cuts: whether also where it cuts to another shot.
+        done: frames without warm-up whose labels are not wanted: they only warm up the memory.
+
+    Attributes:
+        seconds: spent in the network with its pre- and postprocessing.
+    """
+
+    def __init__(self, segmenter: Segmenter, *, reset_at_cuts: bool = True, done: int = 0) -> None:
+        self._segmenter = segmenter
+        self._is_cut = CutDetector() if reset_at_cuts else _never
+        self._done, self._handed_on = done, 0
+        self.seconds = 0.0
+
+    def __call__(self, frames: Iterable[Frame]) -> Iterator[Item]:
+        """What becomes of frames that are not marked `warm_up`, in order."""
+        working: tuple[list[Frame], Pending] | None = None
+        for batch in self._batches(frames):
+            if isinstance(batch, Frame):
+                yield self._counted(batch)
+                continue
+            resets = [self._is_cut(frame.image) or frame.after_gap for frame in batch]
+            began = time.perf_counter()
+            pending = self._segmenter.submit([frame.image for frame in batch], resets)
+            self.seconds += time.perf_counter() - began
+            if working:
+                yield from self._finished(*working)
+            working = batch, pending
+            if pending.ready():
+                yield from self._finished(*working)
+                working = None
+        if working:
+            yield from self._finished(*working)
+
+    def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame] | Frame]:
+        """The frames for the network; one that is done and that the memory does not need comes alone."""
+        beyond_memory = self._done - self._segmenter.memory.frames
+        batch: list[Frame] = []
+        for frame in frames:
+            if not frame.warm_up and self._handed_on < beyond_memory:
+                yield frame
+                continue
+            batch.append(frame)
+            if len(batch) == self._segmenter.batch:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _finished(self, frames: list[Frame], pending: Pending) -> Iterator[Item]:
+        began = time.perf_counter()
+        labels, *others = pending.result(), pending.confidence(), pending.alone(), pending.smooth()
+        self.seconds += time.perf_counter() - began
+        for i, frame in enumerate(frames):
+            if not frame.warm_up:
+                parts = (None if part is None else part[i] for part in others)
+                yield self._counted(Labelled(frame, labels[i], *parts))
+
+    def _counted(self, item: Item) -> Item:
+        """An item, or its frame alone where its labels are not wanted."""
+        self._handed_on += 1
+        return item.frame if isinstance(item, Labelled) and self._handed_on <= self._done else item
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error, a way out
@@ -115,17 +186,15 @@ class _Run:
     def __init__(
         self,
         reader: FrameSource,
-        segmenter: Segmenter,
+        labelling: Labelling,
         sinks: Sequence[Sink],
         stop: threading.Event,
-        reset_at_cuts: bool,
-        done: int,
+        observe: Callable[[Frame], None] | None,
     ) -> None:
-        self._reader, self._segmenter, self._sinks, self.stop = reader, segmenter, sinks, stop
-        self._is_cut = CutDetector() if reset_at_cuts else _never
+        self._reader, self._labelling, self._sinks, self.stop = reader, labelling, sinks, stop
+        self._observe = observe
         self._began = time.perf_counter()
-        self._done, self._handed_on, self._frames = done, 0, 0
-        self._model_seconds = 0.0
+        self._frames = 0
         self.cut_short = False
 
     def decode(self, decoded: Channel[Frame]) -> None:
@@ -133,51 +202,23 @@ class _Run:
         for frame in self._reader:
             if self.stop.is_set():
                 break
+            if self._observe:
+                self._observe(frame)
             decoded.put(frame)
         self.cut_short |= self.stop.is_set()
         decoded.close()
 
     def segment(self, decoded: Channel[Frame], labelled: Channel[Item]) -> None:
-        """Hand frames to the network a batch at a time; while a GPU works on one, the labels before it go on."""
-        working: tuple[list[Frame], Pending] | None = None
-        source = self._to_label(decoded, labelled)
-        while frames := list(islice(source, self._segmenter.batch)):
-            resets = [self._is_cut(frame.image) or frame.after_gap for frame in frames]
-            began = time.perf_counter()
-            pending = self._segmenter.submit([frame.image for frame in frames], resets)
-            self._model_seconds += time.perf_counter() - began
-            if working:
-                self._hand_on(*working, labelled)
-            working = frames, pending
-            if pending.ready():
-                self._hand_on(*working, labelled)
-                working = None
-        if working:
-            self._hand_on(*working, labelled)
+        for item in self._labelling(self._until_stopped(decoded)):
+            labelled.put(item)
         labelled.close()
 
-    def _to_label(self, decoded: Channel[Frame], labelled: Channel[Item]) -> Iterator[Frame]:
-        """The frames for the network: not those that the sinks hold and the memory does not need."""
-        beyond_memory = self._done - self._segmenter.memory.frames
+    def _until_stopped(self, decoded: Channel[Frame]) -> Iterator[Frame]:
         for frame in decoded:
             if self.stop.is_set():  # drop what is queued: only the frames in hand are finished
                 self.cut_short = True
-            elif frame.warm_up or self._handed_on >= beyond_memory:
-                yield frame
             else:
-                self._put(frame, labelled)
-
-    def _hand_on(self, frames: list[Frame], pending: Pending, labelled: Channel[Item]) -> None:
-        began = time.perf_counter()
-        labels, *others = pending.result(), pending.confidence(), pending.alone()
-        self._model_seconds += time.perf_counter() - began
-        for i, frame in enumerate(frames):
-            if not frame.warm_up:
-                self._put(Labelled(frame, labels[i], *(None if part is None else part[i] for part in others)), labelled)
-
-    def _put(self, item: Item, labelled: Channel[Item]) -> None:
-        labelled.put(item.frame if isinstance(item, Labelled) and self._handed_on < self._done else item)
-        self._handed_on += 1
+                yield frame
 
     def write(self, labelled: Channel[Item]) -> None:
         _step_back()  # its encoder's threads do too, as they are started by this one
@@ -199,7 +240,7 @@ class _Run:
 
     def progress(self, *, finished: bool = False, stopped: bool = False) -> Progress:
         seconds = time.perf_counter() - self._began
-        return Progress(self._frames, self._reader.frames, seconds, self._model_seconds, finished, stopped)
+        return Progress(self._frames, self._reader.frames, seconds, self._labelling.seconds, finished, stopped)
 
 
 def _step_back() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmaseg.errors import DatasetError
-from lmaseg.labels import NO_CLASS, LabelSet, categories
+from lmaseg.labels import NO_CLASS, LabelSet, categories, counterparts
 from lmaseg.metrics import (
     VSPW_WINDOWS,
     Counts,
@@ -117,20 +117,17 @@ def _without_nan(value: Any) -> Any:
 
 
 def translate_classes(network: LabelSet, data: LabelSet) -> tuple[Picture, tuple[bool, ...]]:
-    """From a network's class ids to a data set's, through Cityscapes train ids unless the classes have the same names.
+    """From a network's class ids to a data set's.
 
-    A class of the network becomes the one of the data set that covers its train id, so several may become one: the ids
-    of finished label maps are merged, not the probabilities before them, since a user of the network has the former.
+    A class of the network becomes the one of the data set that has its name or covers its Cityscapes train id, so
+    several may become one: the ids of finished label maps are merged, not the probabilities before them, since label
+    maps are what a user of the network has.
 
     Returns a (256,) uint8 table, 255 for a class that the data set does not have, and for each class of the data set
     whether the network knows it. Raises DatasetError if it knows none.
     """
     table = np.full(256, NO_CLASS, np.uint8)
-    if network.names == data.names:
-        table[: len(data)] = range(len(data))
-    else:
-        by_train_id = {train_id: i for i, covered in enumerate(data.covers) for train_id in covered}
-        table[: len(network)] = [by_train_id.get(train_id, NO_CLASS) for train_id in network.train_ids]
+    table[: len(network)] = [NO_CLASS if i is None else i for i in counterparts(network, data)]
     known = tuple(bool((table == i).any()) for i in range(len(data)))
     if not any(known):
         raise DatasetError(

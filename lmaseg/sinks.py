@@ -1,13 +1,13 @@
 """What becomes of labelled frames: overlaid video, label maps, shares of the classes, a pipe."""
 
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self, TextIO
+from typing import Any, BinaryIO, NamedTuple, Self, TextIO
 
 import numpy as np
+from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
@@ -15,6 +15,10 @@ from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.paths import part_path, writing
 from lmaseg.render import View
 from lmaseg.video import Frame, LabelVideoWriter, VideoWriter
+from lmaseg.zones import Zones
+
+WHOLE = ""
+"""Stands for the whole picture where zones go by their names."""
 
 
 class Labelled(NamedTuple):
@@ -27,6 +31,8 @@ class Labelled(NamedTuple):
     """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
     alone: np.ndarray | None = None
     """(H, W) uint8 class ids of the frame without its past, where the segmenter tells them."""
+    smooth: np.ndarray | None = None
+    """(H, W) uint8 class ids with smooth edges, nicer to look at, where the segmenter tells them."""
 
 
 class Sink:
@@ -63,7 +69,8 @@ class OverlayVideo(Sink):
         self._writer, self._view = writer, view
 
     def write(self, seen: Labelled) -> None:
-        self._writer.write(self._view(seen.frame.image, seen.labels), seen.frame.pts)
+        labels = seen.labels if seen.smooth is None else seen.smooth
+        self._writer.write(self._view(seen.frame.image, labels), seen.frame.pts)
 
     def skip(self, frame: Frame) -> None:
         self._writer.skip(frame.pts)
@@ -121,39 +128,59 @@ class RawLabels(Sink):
             raise VideoError(f"the pipe takes no more ({error.strerror}): see why its reader ended") from error
 
 
-class FrameLines(Sink):
-    """A line of JSON per frame: its name, its time and each class's share of the pixels.
+class LineFile:
+    """A text file that takes a line per frame; a context manager.
 
     Args:
-        output: a file, or an open text stream. A file appears under its name when it is complete.
-        label_set: names the classes.
+        output: where it appears when it is complete, or an open text stream, which is left open.
         keep: lines that the file's part holds from a run that was cut short.
+        publish: whether it appears; otherwise its part stays for the caller to replace.
+
+    Attributes:
+        kept: these lines.
 
     Raises:
-        VideoError: while writing, that no more is taken.
+        VideoError: no more is taken.
     """
 
-    def __init__(self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0) -> None:
-        self._file: AbstractContextManager[TextIO] = (
-            _text_file(output, keep) if isinstance(output, Path) else nullcontext(output)
-        )
-        super().__init__(self._file)
-        self._names = label_set.names
+    def __init__(self, output: Path | TextIO, *, keep: int = 0, publish: bool = True) -> None:
+        self._output, self._keep, self._publish = output, keep, publish
+        self.kept: list[str] = []
 
     def __enter__(self) -> Self:
-        self._stream = self._file.__enter__()
+        if not isinstance(self._output, Path):
+            self._stream = self._output
+            return self
+        part = part_path(self._output)
+        with writing(self._output):
+            if self._keep:
+                self.kept = part.read_text().splitlines(keepends=True)[: self._keep]
+            self._stream = part.open("w")
+            self._stream.writelines(self.kept)
         return self
 
-    def write(self, seen: Labelled) -> None:
-        shares = _shares(_pixels(seen.labels, len(self._names)))
-        line = {
-            "frame": seen.frame.name,
-            "pts": seen.frame.pts,
-            "seconds": round(float(seen.frame.time), 6),
-            "shares": {name: round(float(share), 6) for name, share in zip(self._names, shares, strict=True)},
-        }
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(self._output, Path):
+            return
+        if error is not None:
+            with suppress(OSError):  # what a full disk refused is tried again
+                self._stream.close()
+            return
+        with writing(self._output):
+            self._stream.close()
+            if self._publish:
+                part_path(self._output).replace(self._output)
+
+    def write(self, content: Any) -> None:
+        """Append a line of JSON."""
+        self.write_text(json.dumps(content))
+
+    def write_text(self, line: str) -> None:
+        """Append a line."""
         try:
-            self._stream.write(json.dumps(line) + "\n")
+            self._stream.write(line + "\n")
             self._stream.flush()
         except OSError as error:
             raise VideoError(
@@ -161,50 +188,98 @@ class FrameLines(Sink):
             ) from error
 
 
-@contextmanager
-def _text_file(path: Path, keep: int) -> Iterator[TextIO]:
-    """A file to write, with the first `keep` lines of its part in it."""
-    part = part_path(path)
-    with writing(path):
-        kept = part.read_text().splitlines(keepends=True)[:keep] if keep else []
-        stream = part.open("w")
-        stream.writelines(kept)
-    try:
-        yield stream
-    except BaseException:
-        with suppress(OSError):  # what a full disk refused is tried again
-            stream.close()
-        raise
-    with writing(path):
-        stream.close()
-        part.replace(path)
+class FrameLines(Sink):
+    """A line of JSON per frame: its name, its time and each class's share of the pixels.
+
+    Args:
+        output, keep: of a `LineFile`.
+        label_set: names the classes.
+        zones: parts of the picture whose shares are told, too.
+    """
+
+    def __init__(
+        self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0, zones: Zones | None = None
+    ) -> None:
+        self._file = LineFile(output, keep=keep)
+        super().__init__(self._file)
+        self._label_set, self._zones = label_set, zones
+
+    def write(self, seen: Labelled) -> None:
+        line = {
+            "frame": seen.frame.name,
+            "pts": seen.frame.pts,
+            "seconds": round(float(seen.frame.time), 6),
+            "shares": self._shares(seen.labels),
+        }
+        if self._zones:
+            line["zones"] = {name: self._shares(part) for name, part in self._zones.parts(seen.labels)}
+        self._file.write(line)
+
+    def _shares(self, labels: np.ndarray) -> dict[str, float]:
+        return shares_by_name(shares_of(pixels_of(labels, len(self._label_set))), self._label_set)
 
 
 class ClassShares(Sink):
-    """Each class's share of the pixels, summed second by second of the source's time."""
+    """Each class's share of the pixels, summed second by second of the source's time.
 
-    def __init__(self, classes: int) -> None:
-        super().__init__(nullcontext())
-        self._classes = classes
-        self._pixels: dict[int, np.ndarray] = {}
+    Args:
+        classes: how many there are.
+        record: an output whose part notes the pixels of each frame, so that a run that is cut short can be gone on
+            with; the part is left to the caller to replace.
+        keep: frames that the part holds from such a run.
+        zones: parts of the picture that are counted, too.
+
+    Attributes:
+        complete: whether the frames of such a run are counted, too.
+    """
+
+    def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None) -> None:
+        self._record = None if record is None else LineFile(record, keep=keep, publish=False)
+        super().__init__(self._record or nullcontext())
+        self._classes, self._zones = classes, zones
+        self.names = [WHOLE, *(zones.names if zones else ())]
+        self._pixels: dict[int, np.ndarray] = {}  # by second, (parts, classes + 1)
+        self.complete = record is not None or not keep
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        for line in self._record.kept if self._record else ():
+            second, pixels = json.loads(line)
+            self._add(second, np.array(pixels))
+        return self
 
     def write(self, seen: Labelled) -> None:
-        second = int(seen.frame.time // 1)
-        self._pixels[second] = self._pixels.get(second, 0) + _pixels(seen.labels, self._classes)
+        parts = [seen.labels, *(part for _, part in self._zones.parts(seen.labels))] if self._zones else [seen.labels]
+        second, pixels = int(seen.frame.time // 1), np.stack([pixels_of(part, self._classes) for part in parts])
+        self._add(second, pixels)
+        if self._record:
+            self._record.write([second, pixels.tolist()])
 
-    def total(self) -> np.ndarray:
-        """(classes,) float64 shares over the whole run."""
-        return _shares(sum(self._pixels.values(), np.zeros(self._classes, np.int64)))
+    def total(self, part: str = WHOLE) -> np.ndarray:
+        """(classes,) float64 shares over the whole run, of the picture or a zone."""
+        none = np.zeros((len(self.names), self._classes + 1), np.int64)
+        return shares_of(sum(self._pixels.values(), none)[self.names.index(part)])
 
-    def over_time(self) -> list[tuple[int, np.ndarray]]:
-        """(second, (classes,) float64 shares) in the order of time."""
-        return [(second, _shares(self._pixels[second])) for second in sorted(self._pixels)]
+    def over_time(self, part: str = WHOLE) -> list[tuple[int, np.ndarray]]:
+        """(second, (classes,) float64 shares) in the order of time, of the picture or a zone."""
+        row = self.names.index(part)
+        return [(second, shares_of(self._pixels[second][row])) for second in sorted(self._pixels)]
+
+    def _add(self, second: int, pixels: np.ndarray) -> None:
+        self._pixels[second] = self._pixels.get(second, 0) + pixels
 
 
-def _pixels(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(classes,) int64 numbers of pixels."""
-    return np.bincount(labels.ravel(), minlength=classes)[:classes]
+def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(classes + 1,) int64 numbers of pixels in (H, W) uint8 class ids, at the end of those that are of no class."""
+    counts = Image.fromarray(labels).histogram()
+    return np.array([*counts[:classes], sum(counts[classes:])], np.int64)
 
 
-def _shares(pixels: np.ndarray) -> np.ndarray:
-    return pixels / max(1, int(pixels.sum()))
+def shares_of(pixels: np.ndarray) -> np.ndarray:
+    """What `pixels_of` tells -> (classes,) float64 shares, which add up to 1 if every pixel is of a class."""
+    return pixels[:-1] / max(1, int(pixels.sum()))
+
+
+def shares_by_name(shares: np.ndarray, label_set: LabelSet) -> dict[str, float]:
+    """Each class's share, rounded to a millionth."""
+    return {name: round(float(share), 6) for name, share in zip(label_set.names, shares, strict=True)}

@@ -16,16 +16,21 @@ class _Aborted(Exception):  # noqa: N818 - not an error, a way out
 
 
 class Stages:
-    """The threads of one run. The first exception in any of them ends them all and is the one reported."""
+    """The threads of one run. The first exception in any of them ends them all and is the one reported.
 
-    def __init__(self) -> None:
+    Args:
+        release: called when they are to end early, to wake one that waits for something else than its queues.
+    """
+
+    def __init__(self, release: Callable[[], None] = lambda: None) -> None:
+        self._release = release
         self._threads: list[threading.Thread] = []
         self._abort = threading.Event()
         self._error: BaseException | None = None
 
-    def start(self, work: Callable[[], None]) -> None:
+    def start(self, name: str, work: Callable[[], None]) -> None:
         """Run `work` on a thread of its own."""
-        thread = threading.Thread(target=self._guard, args=(work,), name=work.__name__, daemon=True)
+        thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -37,7 +42,7 @@ class Stages:
                     thread.join(PATIENCE)
                     yield
         finally:
-            self._abort.set()
+            self._end()
             for thread in self._threads:
                 thread.join()
         if self._error is not None:
@@ -55,7 +60,11 @@ class Stages:
         except BaseException as error:
             if not self._abort.is_set():
                 self._error = error
-            self._abort.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._abort.set()
+        self._release()
 
 
 class Channel(Generic[T]):

@@ -1,7 +1,8 @@
 """Streaming: one frame in, one label map out, with constant memory."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmaseg.kernels import upsample
+from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH, Decided, decide, smoothed
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, fold
 from lmaseg.models.memory import Past
 
@@ -32,9 +33,12 @@ class Segmenter:
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
             rounding.
         confidence: whether to tell the probability of each pixel's class, too.
+        smooth: whether to tell labels with smooth edges, too, which are nicer to look at.
+        min_confidence: probability below which a pixel is left unlabelled: its class id is `UNSURE`.
 
     Raises:
-        ValueError: a size under 32 or over 8192 pixels, a negative memory, or a batch under 1.
+        ValueError: a size under 32 or over 8192 pixels, a negative memory, a batch under 1, or a min_confidence that
+            is no probability.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Segmenter:
         dtype: torch.dtype | None = None,
         batch: int = 1,
         confidence: bool = False,
+        smooth: bool = False,
+        min_confidence: float = 0.0,
     ) -> None:
         for side in (size,) if isinstance(size, int) else size or ():
             if not SMALLEST <= side <= LONGEST:
@@ -53,6 +59,8 @@ class Segmenter:
                 )
         if memory and not net.spec.has_memory:
             net = adapted_network(net, memory_frames=memory)
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"a least confidence of {min_confidence:g} is not between 0 and 1: give a probability")
         weight = next(net.parameters())
         self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
         self.net, self.batch = net, batch
@@ -61,10 +69,9 @@ class Segmenter:
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
         self._size = size
-        self._decide: Callable[[Tensor, int, int], Decided] = (
-            labels_and_confidence_at if confidence else _labels_alone_at
-        )
+        self._confidence, self._smooth, self._min_confidence = confidence, smooth, min_confidence
         self._graph: _Graph | None = None
+        self._last_size: tuple[int, ...] | None = None  # (height, width) of the newest frames
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
@@ -78,7 +85,7 @@ class Segmenter:
         return rounded[0], rounded[1]
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB."""
+        """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB; ValueError for anything else."""
         return self.submit([frame]).result()[0]
 
     @torch.inference_mode()
@@ -91,22 +98,38 @@ class Segmenter:
 
         Returns:
             Their labels to come.
+
+        Raises:
+            ValueError: no frames, more than `batch`, other pictures than these, or resets that are not as many.
         """
         resets = resets or [False] * len(frames)
+        _check_frames(frames, resets, self.batch)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
-        if self._graph and self._graph.fits(pixels, self.memory, resets):
+        size, self._last_size = self._last_size, pixels.shape[1:3]
+        if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
+            self._graph = None  # the memory moves for pictures of another size, and is empty then
+        elif self._graph and self._graph.fits(pixels, self.memory, resets):
             return Pending(self._graph.replay(pixels))
-        if _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
-            self._graph = _Graph(pixels.to(self.device), self._label)
+        elif _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
+            self._graph = _Graph(pixels.to(self.device), self._label, self.memory)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells the network's weights from others."""
+        told = hashlib.sha256()
+        for name, tensor in sorted(self.net.state_dict().items()):
+            told.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return told.hexdigest()
 
     def reset(self) -> None:
         """Forget the past: the next frame opens a new shot."""
         self.memory.clear()
 
-    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> "Decided":
-        """(N, H, W, 3) uint8 -> what `_decide` makes of their logits."""
+    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> Decided:
+        """(N, H, W, 3) uint8 -> what is decided of their logits."""
         height, width = pixels.shape[1:3]
         prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
         encoded = self._folded.encode(prepared)
@@ -122,15 +145,16 @@ class Segmenter:
                 done += past.frames
         return {name: torch.cat([part[name] for part in decided]) for name in decided[0]}
 
-    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> "Decided":
+    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> Decided:
         """What is decided of encoded frames, in the light of their past, at their own size."""
         rows, columns = (-(-side // self.net.logit_stride) for side in working)
-        return self._decide(self._folded.decode(group, past.keys, past.values)[..., :rows, :columns], *size)
-
-
-Decided = dict[str, Tensor]
-"""LABELS (N, H, W) uint8; if wanted, CONFIDENCE (N, H, W) float32 in them, and ALONE, labels of frames without past."""
-LABELS, CONFIDENCE, ALONE = "labels", "confidence", "alone"
+        logits = self._folded.decode(group, past.keys, past.values)[..., :rows, :columns]
+        decided = decide(logits, *size, confidence=self._confidence, min_confidence=self._min_confidence)
+        if self._smooth:
+            combed = self.net.logit_stride == 1  # coarser logits are smooth when they are interpolated
+            own = decide(smoothed(logits), *size, min_confidence=self._min_confidence) if combed else decided
+            decided[SMOOTH] = own[LABELS]
+        return decided
 
 
 class Pending:
@@ -156,6 +180,10 @@ class Pending:
         """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
         return self._part(CONFIDENCE)
 
+    def smooth(self) -> np.ndarray | None:
+        """Class ids (N, H, W) uint8 with smooth edges, if the segmenter tells them."""
+        return self._part(SMOOTH)
+
     def alone(self) -> np.ndarray | None:
         """Class ids (N, H, W) uint8 of each frame without its past, if the segmenter tells them."""
         return self._part(ALONE)
@@ -177,10 +205,13 @@ class _Graph:
     Args:
         pixels: (N, H, W, 3) uint8 on the device; later batches are copied into it.
         label: the work; run before on such a batch, so that all tuning is done.
+        memory: whose storage the work reads and writes.
     """
 
-    def __init__(self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided]) -> None:
-        self._pixels = pixels
+    def __init__(
+        self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided], memory: FeatureMemory
+    ) -> None:
+        self._pixels, self._storage = pixels, memory.storage
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._decided = label(pixels, [False] * len(pixels))
@@ -192,6 +223,10 @@ class _Graph:
         """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
         return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
 
+    def belongs_to(self, memory: FeatureMemory) -> bool:
+        """Whether the addresses in it are still the memory's."""
+        return all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
+
     def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
         """Whether a batch is like the recorded one."""
         return pixels.shape == self._pixels.shape and memory.settled and not any(resets)
@@ -201,6 +236,26 @@ class _Graph:
         self._pixels.copy_(pixels, non_blocking=True)
         self._graph.replay()
         return self._decided
+
+
+def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], batch: int) -> None:
+    """Refuse what a network would take for something else, or not at all."""
+    if not 1 <= len(frames) <= batch or len(resets) != len(frames):
+        raise ValueError(
+            f"{len(frames)} frames with {len(resets)} resets were handed over at once: give 1 to {batch} frames, which "
+            "is the segmenter's batch, and as many resets or none"
+        )
+    for frame in frames:
+        if not isinstance(frame, np.ndarray):
+            raise ValueError(
+                f"a frame is an array, not a {type(frame).__name__}: lmaseg.segment reads videos and images by name"
+            )
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ValueError(
+                f"a frame is (height, width, 3) uint8 RGB, not {frame.shape} {frame.dtype}: convert it first"
+            )
+        if frame.shape != frames[0].shape:
+            raise ValueError(f"frames of {frames[0].shape} and {frame.shape} cannot be labelled at once: give one size")
 
 
 def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:
@@ -239,63 +294,3 @@ def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtyp
 def _per_channel(values: tuple[float, float, float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, 3, 1, 1), made once: a CUDA graph cannot record a transfer from ordinary memory."""
     return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)
-
-
-def labels_at(logits: Tensor, height: int, width: int) -> Tensor:
-    """(B, classes, h, w) logits -> (B, height, width) uint8 class ids: interpolated first, then decided."""
-    if upsample.fits(logits):
-        return upsample.upsample_argmax(logits, height, width)
-    if logits.shape[-2:] != (height, width):
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    return logits.argmax(1).to(torch.uint8)
-
-
-def labels_and_confidence_at(logits: Tensor, height: int, width: int) -> Decided:
-    """As `labels_at`, with the (B, height, width) float32 probabilities of the classes decided for."""
-    if logits.shape[-2:] != (height, width):
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    confidence, labels = logits.float().softmax(1).max(1)
-    return {LABELS: labels.to(torch.uint8), CONFIDENCE: confidence}
-
-
-def _labels_alone_at(logits: Tensor, height: int, width: int) -> Decided:
-    return {LABELS: labels_at(logits, height, width)}
-
-
-class CutDetector:
-    """Tells whether a frame opens a new shot, from that frame and the one before it alone."""
-
-    GRID = 24  # thumbnail side: coarse enough that driving hardly changes it
-    THRESHOLD = 0.2  # measured: neighbouring frames of driving stay under 0.1, of a fire under 0.16; cuts are over 0.25
-
-    def __init__(self) -> None:
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __call__(self, frame: np.ndarray) -> bool:
-        """True when (H, W, 3) uint8 RGB shows another scene than the frame before it; False for the first frame."""
-        thumbnail = _thumbnail(frame, self.GRID)
-        current = thumbnail, _histogram(thumbnail)
-        last, self._last = self._last, current
-        return last is not None and self.distance(last, current) > self.THRESHOLD
-
-    @staticmethod
-    def distance(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
-        """0 (the same) .. 1: the geometric mean of how far layout and colours of two thumbnails differ."""
-        layout = np.abs(a[0] - b[0]).mean() / 128
-        colours = np.abs(a[1] - b[1]).sum() / 2
-        return float(np.sqrt(layout * colours))
-
-
-def _thumbnail(frame: np.ndarray, grid: int) -> np.ndarray:
-    """(grid, grid, 3) float32 means over blocks, sampled sparsely so that large frames cost no more than small ones."""
-    rows = np.linspace(0, frame.shape[0] - 1, grid * 4).astype(int)
-    columns = np.linspace(0, frame.shape[1] - 1, grid * 4).astype(int)
-    samples = frame[rows][:, columns].astype(np.float32)
-    return samples.reshape(grid, 4, grid, 4, 3).mean((1, 3))
-
-
-def _histogram(thumbnail: np.ndarray) -> np.ndarray:
-    """Share of cells per colour, 4 levels a channel: (64,) float32 summing to 1."""
-    levels = (thumbnail / 64).astype(int).clip(0, 3)
-    codes = levels[..., 0] * 16 + levels[..., 1] * 4 + levels[..., 2]
-    return np.bincount(codes.ravel(), minlength=64).astype(np.float32) / codes.size

@@ -13,7 +13,17 @@ from test_package import LAYERS
 ROOT = Path(__file__).parents[1]
 API, COMMANDS = ROOT / "assets" / "api.md", ROOT / "assets" / "commands.md"
 
-INSIDE = {"_version", "cli", "kernels", "paths", "stages"}  # no user's business
+INSIDE = {
+    "_version",
+    "cli",
+    "kernels",
+    "lock",
+    "outputs",
+    "paths",
+    "shares_plot",
+    "stages",
+    "unfinished",
+}  # no user's business
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$")
 ITEM = re.compile(r"^([A-Za-z_][\w]*(?:, [A-Za-z_][\w]*)*): (.*)$")
 
@@ -99,7 +109,7 @@ def _class(name: str, home: str, node: ast.ClassDef) -> tuple[str, list[str], li
     """The header with constructor and fields, what is said of the fields, and the documented methods."""
     annotated = {name: field for field in node.body for name in _defined(field) if isinstance(field, ast.AnnAssign)}
     fields = {name: field for name, field in annotated.items() if _is_public(name)}
-    header = [_header(home, node), *(_source(home, field.lineno, field.end_lineno) for field in fields.values())]
+    header = [_header(home, node), *(_field(home, field) for field in fields.values())]
     methods = []
     for method in (each for each in node.body if isinstance(each, ast.FunctionDef)):
         text = _markdown(ast.get_docstring(method) or "")
@@ -109,6 +119,14 @@ def _class(name: str, home: str, node: ast.ClassDef) -> tuple[str, list[str], li
             methods += [f"#### `{name}.{method.name}`", "", *_code(_header(home, method)), text, ""]
     said = [f"- `{field}`: {_flat(text)}" for field, at in fields.items() if (text := _comment(node, at))]
     return "\n".join(header), [*said, ""] if said else [], methods
+
+
+def _field(home: str, field: ast.AnnAssign) -> str:
+    """A field as written, of a `setting` its default alone."""
+    if isinstance(field.value, ast.Call) and ast.unparse(field.value.func) == "setting":
+        kind, default = ast.unparse(field.annotation), ast.unparse(field.value.args[0])
+        return f"    {ast.unparse(field.target)}: {kind} = {default}"
+    return _source(home, field.lineno, field.end_lineno)
 
 
 def _is_public(name: str) -> bool:
@@ -196,7 +214,13 @@ def _defined(node: ast.stmt) -> list[str]:
 
 
 def _comment(parent: ast.Module | ast.ClassDef, node: ast.stmt) -> str | None:
-    """The string below an assignment, which says what it is."""
+    """The string below an assignment, or the text of its `setting`, which says what it is."""
+    if (
+        isinstance(node, ast.AnnAssign)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "setting"
+    ):
+        return ast.literal_eval(node.value.args[1])
     after = parent.body[parent.body.index(node) + 1 :][:1]
     if after and isinstance(after[0], ast.Expr) and isinstance(after[0].value, ast.Constant):
         return str(after[0].value.value)

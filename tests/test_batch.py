@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 import threading
 import zlib
@@ -18,17 +17,21 @@ from media import CLOCK, TIMES, broken_copy, packets, write_video
 from PIL import Image
 from test_cli import run_cli
 
-from lmaseg.batch.chunk import Chunk, ChunkResult, Watched, disagreement, run_chunk
+from lmaseg import kernels
+from lmaseg.batch.chunk import Chunk, ChunkResult, Ends, disagreement, run_chunk
 from lmaseg.batch.executor import Failure, InProcess, Outcome, Worker
-from lmaseg.batch.job import check_outputs
+from lmaseg.batch.folder import check_outputs
 from lmaseg.batch.join import Join, Joined
-from lmaseg.batch.lock import SILENCE, Lock
-from lmaseg.batch.making import Making, make_segmenter
 from lmaseg.batch.manifest import NAME, Manifest, history, planned, records, result_as_record
+from lmaseg.batch.package import Package, own_package
 from lmaseg.batch.plan import FROM_START, Mode, Plan, PlanTask
 from lmaseg.batch.schedule import Batch
-from lmaseg.batch.sources import Identity, Source, find_sources, identify
-from lmaseg.errors import BatchError
+from lmaseg.batch.sources import find_sources
+from lmaseg.cluster import require_same
+from lmaseg.errors import BatchError, VideoError
+from lmaseg.job import Job
+from lmaseg.segmentation import make_segmenter
+from lmaseg.unfinished import Identity, identify
 from lmaseg.video import VideoReader
 
 SMALL = ("--size", "32")
@@ -36,12 +39,26 @@ SMALL = ("--size", "32")
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return make_segmenter(Making(output="", size=32))
+    return make_segmenter(Job("", size=32))
 
 
-def making_for(folder, **settings):
+def jobs_for(folder, paths, **settings):
+    """The jobs of a batch into a folder, by name."""
     folder.mkdir(exist_ok=True)
-    return Making(output=str(folder), size=32, **{"labels": True, **settings})
+    stems = {path.stem: path for path in paths}
+    return {
+        name: Job(str(path), video=folder / f"{name}.mp4", maps=folder / name, size=32, **settings)
+        for name, path in stems.items()
+    }
+
+
+def job_of(path, folder):
+    return jobs_for(folder, [path])[path.stem]
+
+
+def name_of(task):
+    """What the outputs of a task's source are called."""
+    return Path(task.job.source).stem
 
 
 def long_video(path, frames=60, **options):
@@ -61,9 +78,9 @@ def video_pts(path):
 class Workers:
     """An executor whose workers answer at once, by `behave(worker, task)` where that is not None."""
 
-    def __init__(self, making, names=("a", "b"), behave=lambda worker, task: None):
+    def __init__(self, names=("a", "b"), behave=lambda worker, task: None):
         self.workers, self._names, self._behave = len(names), list(names), behave
-        self._doer = Worker(making)
+        self._doer = Worker()
         self._given = {}
         self.done = []
 
@@ -92,19 +109,16 @@ class Workers:
         pass
 
 
-def work(folder, sources, making, behave=lambda worker, task: None, *, names=("a", "b"), steps=None, seconds=2.0):
-    """Run a job, for some steps only if asked to; (job, the tasks done)."""
-    executor = Workers(making, names, behave)
+def work(folder, paths, behave=lambda worker, task: None, *, names=("a", "b"), steps=None, seconds=2.0, **settings):
+    """Run a batch, for some steps only if asked to; (the batch, the tasks done)."""
+    executor = Workers(names, behave)
+    jobs = jobs_for(folder, paths, **settings)
     with Manifest(folder) as manifest:
-        job = Batch(sources, making, manifest, history(folder), executor, seconds=seconds)
+        job = Batch(jobs, folder, manifest, history(folder), executor, seconds=seconds)
         for step, _ in enumerate(job.run(threading.Event()), start=1):
             if step == steps:
                 break
     return job, [task for _, task in executor.done]
-
-
-def source_of(path):
-    return Source(str(path), Path(path).stem)
 
 
 def plain(path, folder):
@@ -142,8 +156,7 @@ class TestOneVideo:
     def test_a_damaged_video_is_read_from_its_start(self, tmp_path):
         path = broken_copy(long_video(tmp_path / "whole.mp4", 120), "in.mp4", 0.4, 0.42)
         video, maps = plain(path, tmp_path)
-        making = making_for(tmp_path / "out")
-        job, _ = work(tmp_path / "out", [source_of(path)], making, seconds=1.0)
+        job, _ = work(tmp_path / "out", [path], seconds=1.0)
         assert "read again from its start" in job.states[0].warnings[0]
         assert files(tmp_path / "out" / "in") == files(maps)
         assert video_pts(tmp_path / "out" / "in.mp4") == video_pts(video)
@@ -179,35 +192,36 @@ class TestChunks:
 
     def test_ends_are_told_by_time_and_picture(self, make_video):
         with VideoReader(make_video(), warm_up=2, start=0.2) as reader:
-            watched = Watched(reader, 2)
-            frames = list(watched)
-        assert watched.before == [(frame.pts, zlib.crc32(frame.image)) for frame in frames[:2]]
-        assert watched.tail() == [(frame.pts, zlib.crc32(frame.image)) for frame in frames[-2:]]
-        assert len({crc for _, crc in watched.before + watched.tail()}) == 4
+            ends, frames = Ends(2), list(reader)
+        for frame in frames:
+            ends.observe(frame)
+        assert ends.before == [(frame.pts, zlib.crc32(frame.image)) for frame in frames[:2]]
+        assert ends.tail() == [(frame.pts, zlib.crc32(frame.image)) for frame in frames[-2:]]
+        assert len({crc for _, crc in ends.before + ends.tail()}) == 4
 
     def test_a_time_without_frames_is_an_empty_chunk(self, make_video, tmp_path, segmenter):
         path = make_video(pts=[0, 1, 2, 100, 101])
-        chunk = Chunk(source_of(path), making_for(tmp_path), str(tmp_path / "chunks"), 1, 1.0, 2.0)
+        chunk = Chunk(job_of(path, tmp_path), str(tmp_path / "chunks"), 1, 1.0, 2.0)
         assert run_chunk(chunk, segmenter) == ChunkResult(0, 4, [], [])
         assert not (tmp_path / "chunks").exists()
 
     @pytest.mark.parametrize(("mode", "chunks"), [(Mode.SEEK, 12), (Mode.START, FROM_START), (Mode.WHOLE, 1)])
     def test_the_less_a_source_is_trusted_the_fewer_chunks(self, tmp_path, mode, chunks):
         path = long_video(tmp_path / "in.mp4", 120)
-        plan = PlanTask(source_of(path), making_for(tmp_path), 1.0, mode).run()
+        plan = PlanTask(job_of(path, tmp_path), 1.0, mode).run()
         assert (plan.chunks, plan.mode) == (chunks, mode)
         assert plan.frames == 120
-        assert PlanTask(source_of(path), making_for(tmp_path), 9.0, Mode.SEEK, plan).run() is plan
+        assert PlanTask(job_of(path, tmp_path), 9.0, Mode.SEEK, plan).run() is plan
 
     def test_times_before_zero_are_left_to_one_chunk(self, tmp_path):
         path = write_video(tmp_path / "in.mkv", range(-10, 90), Fraction(1, 25))
-        assert PlanTask(source_of(path), making_for(tmp_path), 1.0).run().chunks in (1, 4)
+        assert PlanTask(job_of(path, tmp_path), 1.0).run().chunks in (1, 4)
 
 
 class TestSchedule:
     @pytest.fixture
     def videos(self, tmp_path):
-        return [source_of(long_video(tmp_path / f"v{i}.mp4", 40)) for i in range(2)]
+        return [long_video(tmp_path / f"v{i}.mp4", 40) for i in range(2)]
 
     @pytest.mark.timeout(120)
     def test_a_failed_chunk_goes_to_another_worker(self, tmp_path, videos):
@@ -220,54 +234,54 @@ class TestSchedule:
             return None
 
         out = tmp_path / "out"
-        job, tasks = work(out, videos, making_for(out), behave)
+        job, tasks = work(out, videos, behave)
         assert [state.done for state in job.states] == [True, True]
         assert len(failed) <= 2
         assert job.progress().retries == len(failed)
-        attempts = {(t.source.name, t.index): t.attempt for t in tasks if isinstance(t, Chunk)}
-        assert all(attempts[chunk.source.name, 1] == 2 for chunk in failed)
+        attempts = {(name_of(t), t.index): t.attempt for t in tasks if isinstance(t, Chunk)}
+        assert all(attempts[name_of(chunk), 1] == 2 for chunk in failed)
 
     @pytest.mark.timeout(120)
     def test_after_three_retries_the_rest_goes_on(self, tmp_path, videos):
         def behave(worker, task):
-            return Failure("hopeless") if isinstance(task, Chunk) and task.source.name == "v0" else None
+            return Failure("hopeless") if isinstance(task, Chunk) and name_of(task) == "v0" else None
 
         out = tmp_path / "out"
-        job, tasks = work(out, videos, making_for(out), behave)
+        job, tasks = work(out, videos, behave)
         assert [state.error for state in job.states] == ["hopeless", None]
-        assert sum(isinstance(task, Chunk) and task.source.name == "v0" for task in tasks) == 2 * 4
+        assert sum(isinstance(task, Chunk) and name_of(task) == "v0" for task in tasks) == 2 * 4
         assert {path.name for path in out.iterdir() if path.suffix == ".mp4"} == {"v1.mp4"}
         assert history(out)["v0"].errors == {0: "hopeless", 1: "hopeless"}
-        job, tasks = work(out, videos, making_for(out))  # once it is mended
+        job, tasks = work(out, videos)  # once it is mended
         assert all(state.done for state in job.states)
-        assert {task.source.name for task in tasks if isinstance(task, Chunk)} == {"v0"}
+        assert {name_of(task) for task in tasks if isinstance(task, Chunk)} == {"v0"}
 
     @pytest.mark.timeout(120)
     def test_a_second_start_does_only_the_rest(self, tmp_path, videos):
         out = tmp_path / "out"
-        _, before = work(out, videos, making_for(out), steps=3, names=("a",))
+        _, before = work(out, videos, steps=3, names=("a",))
         assert [type(task) for task in before] == [PlanTask, PlanTask, Chunk]
-        job, after = work(out, videos, making_for(out))
-        chunks = [(task.source.name, task.index) for task in before + after if isinstance(task, Chunk)]
+        job, after = work(out, videos)
+        chunks = [(name_of(task), task.index) for task in before + after if isinstance(task, Chunk)]
         assert len(chunks) == len(set(chunks)) == 4
         assert all(state.done for state in job.states)
-        job, again = work(out, videos, making_for(out))
+        job, again = work(out, videos)
         assert [type(task) for task in again] == [PlanTask, PlanTask]
         assert all(state.found_done for state in job.states)
 
     @pytest.mark.timeout(120)
     def test_what_changed_is_done_again(self, tmp_path, videos):
         out = tmp_path / "out"
-        work(out, videos, making_for(out))
-        long_video(Path(videos[0].path), 30)
-        _, tasks = work(out, videos, making_for(out))
-        assert {task.source.name for task in tasks if isinstance(task, Chunk)} == {"v0"}
+        work(out, videos)
+        long_video(videos[0], 30)
+        _, tasks = work(out, videos)
+        assert {name_of(task) for task in tasks if isinstance(task, Chunk)} == {"v0"}
         assert len(files(out / "v0")) == 30
-        _, tasks = work(out, videos, making_for(out, memory=1))
-        assert {task.source.name for task in tasks if isinstance(task, Chunk)} == {"v0", "v1"}
+        _, tasks = work(out, videos, memory=1)
+        assert {name_of(task) for task in tasks if isinstance(task, Chunk)} == {"v0", "v1"}
         (out / "v1.mp4").unlink()
-        _, tasks = work(out, videos, making_for(out, memory=1))
-        assert {task.source.name for task in tasks if isinstance(task, Chunk)} == {"v1"}
+        _, tasks = work(out, videos, memory=1)
+        assert {name_of(task) for task in tasks if isinstance(task, Chunk)} == {"v1"}
 
     @pytest.mark.timeout(120)
     def test_a_full_disk_ends_the_job_at_once(self, tmp_path, videos):
@@ -275,10 +289,10 @@ class TestSchedule:
             return Failure("no space", disk_full=True) if isinstance(task, Chunk) and task.index == 1 else None
 
         out = tmp_path / "out"
-        job, tasks = work(out, videos, making_for(out), behave, names=("a",))
+        job, tasks = work(out, videos, behave, names=("a",))
         assert job.full
         assert sum(isinstance(task, Chunk) for task in tasks) == 2
-        job, tasks = work(out, videos, making_for(out))
+        job, tasks = work(out, videos)
         assert all(state.done for state in job.states)
         assert sum(isinstance(task, Chunk) for task in tasks) == 3
 
@@ -290,7 +304,7 @@ class TestSchedule:
             return None
 
         out = tmp_path / "out"
-        job, tasks = work(out, videos[:1], making_for(out), behave)
+        job, tasks = work(out, videos[:1], behave)
         assert job.states[0].done
         assert [task.mode for task in tasks if isinstance(task, PlanTask)] == [Mode.SEEK, Mode.START]
         assert job.progress().chunks == job.progress().chunks_done == 2
@@ -302,7 +316,7 @@ class TestSchedule:
             return Joined(0, 0, fault="lost") if isinstance(task, Join) and len(task.pieces) > 1 else None
 
         out = tmp_path / "out"
-        job, tasks = work(out, videos[:1], making_for(out), behave)
+        job, tasks = work(out, videos[:1], behave)
         assert [task.mode for task in tasks if isinstance(task, PlanTask)] == list(Mode)
         assert job.states[0].done
 
@@ -311,7 +325,7 @@ class TestSchedule:
     def test_a_join_killed_at_any_point_is_gone_on_with(self, tmp_path, videos, chunks, monkeypatch):
         """Every renaming, and every frame's move, is once the last thing that a driver did."""
         whole = tmp_path / "whole"
-        work(whole, videos[:1], making_for(whole), seconds=2.0 if chunks == 2 else 9.0)
+        work(whole, videos[:1], seconds=2.0 if chunks == 2 else 9.0)
         moves = 0
         for name in ("replace", "rename"):
             original = getattr(Path, name)
@@ -335,10 +349,10 @@ class TestSchedule:
         while True:
             out, fuse = tmp_path / f"out{at}", at
             try:
-                work(out, videos[:1], making_for(out), behave, seconds=2.0 if chunks == 2 else 9.0)
+                work(out, videos[:1], behave, seconds=2.0 if chunks == 2 else 9.0)
             except KeyboardInterrupt:
                 fuse = 10**9
-                _, tasks = work(out, videos[:1], making_for(out), behave, seconds=2.0 if chunks == 2 else 9.0)
+                _, tasks = work(out, videos[:1], behave, seconds=2.0 if chunks == 2 else 9.0)
                 assert not any(isinstance(task, Chunk) for task in tasks)
                 assert files(out / "v0") == files(whole / "v0")
                 assert video_pts(out / "v0.mp4") == video_pts(whole / "v0.mp4")
@@ -349,9 +363,9 @@ class TestSchedule:
 
 
 def test_a_chunk_is_given_up_at_once_when_the_job_is_interrupted(tmp_path):
-    making = making_for(tmp_path / "out")
-    chunk = Chunk(source_of(long_video(tmp_path / "in.mp4", 250)), making, str(tmp_path / "chunks"), 0, None, None)
-    executor = InProcess(making)
+    job = job_of(long_video(tmp_path / "in.mp4", 250), tmp_path / "out")
+    chunk = Chunk(job, str(tmp_path / "chunks"), 0, None, None)
+    executor = InProcess()
     assert (executor.idle(), executor.wait(0), executor.under_way()) == (["here"], [], 0)
     executor.submit("here", chunk)
     while executor.under_way() == 0:
@@ -389,37 +403,6 @@ class TestManifest:
                 manifest.append(source="v", state="done")
 
 
-class TestLock:
-    def test_two_jobs_in_one_folder(self, tmp_path):
-        with (
-            Lock(tmp_path),
-            pytest.raises(BatchError, match=f"by process {os.getpid()} on .*: wait for it"),
-            Lock(tmp_path),
-        ):
-            pass
-        with Lock(tmp_path):
-            pass
-
-    def test_a_dead_process_holds_nothing(self, tmp_path):
-        code = "import os, sys; from pathlib import Path; from lmaseg.batch.lock import Lock"
-        code += "; Lock(Path(sys.argv[1])).__enter__(); os._exit(9)"
-        assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
-        assert "pid" in json.loads((tmp_path / ".lock").read_text())
-        with Lock(tmp_path):
-            pass
-
-    def test_a_driver_elsewhere_is_believed_while_it_gives_signs_of_life(self, tmp_path):
-        path = tmp_path / ".lock"
-        path.write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
-        with pytest.raises(BatchError, match="process 1 on elsewhere"), Lock(tmp_path):
-            pass
-        long_ago = path.stat().st_mtime - SILENCE - 1
-        os.utime(path, (long_ago, long_ago))
-        with Lock(tmp_path) as lock:
-            lock.beat()
-            assert path.stat().st_mtime > long_ago + SILENCE
-
-
 @pytest.mark.parametrize(
     ("name", "text", "found"),
     [
@@ -452,8 +435,8 @@ def test_typing_errors_and_clutter(tmp_path, monkeypatch):
     assert [source.name for source in find_sources(["*"])] == ["a"]
     with pytest.raises(BatchError, match=r"the list lsit\.txt does not exist"):
         find_sources([], Path("lsit.txt"))
-    with pytest.raises(BatchError, match=r"b\.mp4 does not exist"):
-        identify(find_sources(["b.mp4"])[0])
+    with pytest.raises(VideoError, match=r"b\.mp4 does not exist"):
+        identify(find_sources(["b.mp4"])[0].path)
 
 
 class TestSources:
@@ -484,26 +467,16 @@ class TestSources:
         with pytest.raises(BatchError, match=message):
             find_sources(arguments)
 
-    def test_identity_is_of_the_head_and_the_size(self, tmp_path):
-        path = tmp_path / "a.mp4"
-        path.write_bytes(b"1" * 100)
-        first = identify(source_of(path))
-        path.write_bytes(b"1" * 101)
-        longer = identify(source_of(path))
-        path.write_bytes(b"2" + b"1" * 99)
-        assert len({first, longer, identify(source_of(path))}) == 3
-        assert first.size == 100
-
     def test_what_is_not_the_jobs_own_is_not_overwritten(self, tmp_path):
-        making = making_for(tmp_path / "out")
-        source = Source(str(tmp_path / "v.mp4"), "v")
-        check_outputs([source], making, {})
-        (tmp_path / "out" / "v.mp4").touch()
+        out = tmp_path / "out"
+        jobs = jobs_for(out, [tmp_path / "v.mp4"])
+        check_outputs(jobs, out, {})
+        (out / "v.mp4").touch()
         with pytest.raises(BatchError, match="is not of this job: add -y"):
-            check_outputs([source], making, {})
-        check_outputs([source], making, {}, overwrite=True)
+            check_outputs(jobs, out, {})
+        check_outputs(jobs, out, {}, overwrite=True)
         with pytest.raises(BatchError, match="is a source itself"):
-            check_outputs([replace(source, path=str(tmp_path / "out" / "v.mp4"))], making, {}, overwrite=True)
+            check_outputs(jobs_for(out, [out / "v.mp4"]), out, {}, overwrite=True)
 
 
 class TestCommand:
@@ -537,7 +510,7 @@ class TestCommand:
             (["in.mp4", "-o", "out", "--codec", "ffv1"], "cannot hold ffv1", 1),
             (["in.mp4", "-o", "out", "--size", "8"], "is not between", 2),
             (["in.mp4", "-o", "out", "--classes", "unicorn"], "know no class unicorn", 2),
-            (["--status", "nowhere"], "holds no job that has begun", 1),
+            (["--status", "nowhere"], "holds no batch that has begun", 1),
             (["-o", "out"], "no source is named", 1),
         ],
     )
@@ -546,3 +519,42 @@ class TestCommand:
         assert run_cli("batch", *arguments) == code
         assert message in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "out").exists()
+
+
+class TestPackage:
+    OWN = Package("here", "/site/lmaseg", "1.0", "abc", kernels=True)
+
+    @pytest.mark.parametrize(
+        ("other", "why"),
+        [
+            ({}, None),
+            ({"host": "there", "path": "/home/lmaseg"}, None),
+            ({"path": "/checkout/lmaseg"}, "it has the lmaseg in /checkout/lmaseg, not the one in /site/lmaseg"),
+            ({"version": "1.1"}, "it has another lmaseg, 1.1 in /site/lmaseg, than 1.0"),
+            ({"sources": "def", "host": "there"}, "it has another lmaseg"),
+            ({"kernels": False, "host": "there"}, "the lmaseg in /site/lmaseg on there has no C kernels"),
+        ],
+    )
+    def test_what_must_not_compute_beside_another(self, other, why):
+        difference = self.OWN.difference(replace(self.OWN, **other))
+        assert difference is None if why is None else why in difference
+
+    def test_a_worker_with_another_package_is_refused(self):
+        require_same("here:1", own_package())
+        with pytest.raises(BatchError, match=r"the worker here:1 would compute otherwise \(.*\): install the same"):
+            require_same("here:1", replace(own_package(), version="0.0"))
+
+
+def test_kernels_that_an_installed_package_has_are_missed(tmp_path, monkeypatch, capsys):
+    """A source tree without C kernels comes before an installed package that has some."""
+    folder = tmp_path / "lmaseg" / "kernels"
+    folder.mkdir(parents=True)
+    (folder / "_native.abi3.so").touch()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(kernels, "_load", lambda: "none were built")
+    assert kernels.overlooked() == folder
+    write_video(tmp_path / "in.mp4", range(2))
+    assert run_cli("run", tmp_path / "in.mp4", "-o", tmp_path / "maps", *SMALL) == 0
+    assert f"no C kernels, although {folder} has some" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(kernels, "_load", lambda: None)
+    assert kernels.overlooked() is None

@@ -126,7 +126,7 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
 def test_verbose_training_says_on_what_it_runs(tmp_path, capsys):
     data = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
     arguments = ("-o", tmp_path / "run", "--folder", *data, "--size", "64x96", "--crop", "64x96", "--batch", "1")
-    short = ("--epochs", "1", "--epoch-steps", "1", "--past", "1", "--device", "cpu", "--save-minutes", "9")
+    short = ("--steps", "1", "--past", "1", "--device", "cpu", "--save-minutes", "9")
     assert run_cli("train", *arguments, *short, "-v") == 0
     assert "on cpu; threads: " in said(capsys)
     assert run_cli("train", "-o", tmp_path / "quiet", *arguments[2:], *short, "-q") == 0
@@ -256,7 +256,8 @@ WRONG = [
     ("memory = true", "memory takes a whole number, not true"),
     ("memory = 1.5", "memory takes a whole number, not 1.5"),
     ('opacity = "1"', 'opacity takes a number, not "1"'),
-    ("legend = 1", "legend takes true or false, not 1"),
+    ("strict = 1", "strict takes true or false, not 1"),
+    ("legend = true", "legend takes text in quotes, not true"),
     ("codec = 1", "codec takes text in quotes, not 1"),
     ("output = ['a', 'b']", "output takes text in quotes, not a list"),
     ("source = [1]", "source takes text in quotes, or a list of such, not a list"),
@@ -285,8 +286,8 @@ def test_pairs_in_a_file(tmp_path, capsys):
 
 def test_a_file_that_is_not_there(tmp_path, capsys):
     assert run_cli("run", "--config", tmp_path / "none.toml") == 2
-    assert "none.toml cannot be read (No such file or directory)" in said(capsys)
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    assert "none.toml does not exist: check its name" in said(capsys)
+    (tmp_path / "binary.toml").write_bytes(b"\x80\x81")
     assert run_cli("run", "--config", tmp_path / "binary.toml") == 2
     assert "binary.toml is not TOML" in said(capsys)
 

@@ -55,7 +55,7 @@ def test_training_adds_a_memory_to_a_single_frame_network(erfnet_file, tmp_path)
     single, run = tmp_path / "erfnet.safetensors", tmp_path / "run"
     assert run_cli("convert", erfnet_file, "-o", single) == 0
     data = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
-    small = ["--size", "64x96", "--crop", "64x64", "--batch", 1, "--epochs", 1, "--epoch-steps", 1, "--no-bfloat16"]
+    small = ["--size", "64x96", "--crop", "64x64", "--batch", 1, "--steps", 1, "--no-bfloat16"]
     arguments = ["--stage", "memory", "--init", single, "--folder", *data, "--window", 3, *small, "--device", "cpu"]
     assert run_cli("train", *arguments, "-o", run) == 0
     before, after = checkpoint.load(single), checkpoint.load(run / "final.safetensors")
@@ -121,7 +121,7 @@ def test_what_cannot_be_converted_is_said_in_one_line(spoil, message, erfnet_fil
     [
         (["--window", "20"], "window must be an odd number of feature cells, not 20"),
         (["--memory-frames", "0"], "--memory-frames"),
-        (["--labels", "voc"], "--labels"),
+        (["--labels", "voc"], "'voc' names no classes"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(arguments, message, tmp_path, capsys):

@@ -14,10 +14,11 @@ from test_cli import SMALL, run_cli
 from lmaseg import CAMVID
 from lmaseg.cli import preview as preview_module
 from lmaseg.cli.console import RunDisplay, console
-from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks
-from lmaseg.cli.shares_plot import HEIGHT as AREA_HEIGHT
-from lmaseg.cli.shares_plot import LEFT, TOP, shares_plot
-from lmaseg.cli.shares_plot import WIDTH as AREA_WIDTH
+from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks, oklab
+from lmaseg.render import for_screens, overlay
+from lmaseg.shares_plot import HEIGHT as AREA_HEIGHT
+from lmaseg.shares_plot import LEFT, TOP, shares_plot
+from lmaseg.shares_plot import WIDTH as AREA_WIDTH
 from lmaseg.sinks import Labelled
 from lmaseg.video import Frame
 
@@ -53,6 +54,27 @@ def test_the_same_colours_are_not_told_again():
 def test_256_colours(color, number):
     (line,) = half_blocks(np.full((2, 1, 3), color, np.uint8), full_colour=False)
     assert line.startswith(f"\x1b[38;5;{number};48;5;{number}m")
+
+
+def test_256_colours_keep_the_classes_colours():
+    """The road's violet over grey asphalt was grey, and so were dark trees and cars."""
+    image, labels = np.full((2, 11, 3), 90, np.uint8), np.arange(11, dtype=np.uint8)[None].repeat(2, 0)
+    shown = overlay(image, labels, for_screens(CAMVID))
+    lines = half_blocks(shown, full_colour=False)
+    colors = np.array([xterm_color(int(number)) for number in re.findall(r"\x1b\[38;5;(\d+);", lines[0])])
+    wanted, found = oklab(shown[0])[:, 1:], oklab(colors)[:, 1:]
+    assert len(colors) == 11
+    colourful = np.linalg.norm(wanted, axis=1) > 4
+    assert colourful.sum() == 10  # all but poles
+    cosines = (wanted * found).sum(1) / np.linalg.norm(wanted, axis=1) / np.linalg.norm(found, axis=1).clip(1e-9)
+    assert (cosines[colourful] > np.cos(np.radians(35))).all()
+
+
+def xterm_color(number):
+    """What all terminals show for the 256 colours from 16 on."""
+    if number >= 232:
+        return (8 + 10 * (number - 232),) * 3
+    return tuple((0, 95, 135, 175, 215, 255)[(number - 16) // step % 6] for step in (36, 6, 1))
 
 
 def labelled(level):
@@ -202,7 +224,7 @@ def test_plots_that_cannot_be_drawn(tmp_path, capsys):
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--plot", tmp_path / "shares.svg", *SMALL) == 2
     assert "--plot draws a PNG picture" in capsys.readouterr().err
     assert run_cli("run", clip, clip, "-o", tmp_path / "out", "--plot", tmp_path / "shares.png", *SMALL) == 2
-    assert "no --json, --report or --plot" in " ".join(capsys.readouterr().err.split())
+    assert "no --json, --report, --plot or --coco" in " ".join(capsys.readouterr().err.split())
     (tmp_path / "shares.png").write_text("precious")
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--plot", tmp_path / "shares.png", *SMALL) == 1
     assert (tmp_path / "shares.png").read_text() == "precious"

@@ -17,7 +17,7 @@ from test_cli import run_cli
 
 from lmaseg import CAMVID, CITYSCAPES
 from lmaseg.labels import CITYSCAPES_LABEL_IDS
-from lmaseg.render import VIEWS
+from lmaseg.render import VIEWS, for_screens
 from lmaseg.video import VideoReader
 
 SMALL = ("--size", "32")
@@ -41,10 +41,78 @@ def maps(folder):
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_views(clip, tmp_path, view):
-    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--view", view, "--legend", *SMALL) == 0
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--view", view, "--legend", "top-left", *SMALL) == 0
     with VideoReader(tmp_path / "out.mp4") as reader:
         assert (reader.width, reader.height) == ((128 if view == "side-by-side" else 64), 48)
     assert times(tmp_path / "out.mp4") == times(clip)
+
+
+def pictures(path):
+    with VideoReader(path) as reader:
+        return np.stack([frame.image for frame in reader])
+
+
+@pytest.mark.parametrize("palette", ["screen", "official"])
+def test_palettes(clip, tmp_path, palette):
+    """Videos are drawn in bright colours unless told otherwise, label maps keep the official ones."""
+    told = [] if palette == "screen" else ["--palette", palette]
+    outputs = "-o", tmp_path / "out.mkv", "--codec", "ffv1", "--labels", tmp_path / "maps"
+    assert run_cli("run", clip, *outputs, "--view", "mask", *told, *SMALL) == 0
+    colors = {tuple(color) for color in pictures(tmp_path / "out.mkv").reshape(-1, 3).tolist()}
+    assert colors <= set((for_screens(CAMVID) if palette == "screen" else CAMVID).colors)
+    assert Image.open(tmp_path / "maps" / "000000.png").getpalette()[:33] == list(CAMVID.palette[:33])
+
+
+def test_unsure_pixels_are_not_drawn_and_255_in_label_maps(clip, tmp_path):
+    outputs = "-o", tmp_path / "out.mkv", "--codec", "ffv1", "--labels", tmp_path / "maps", "--json", tmp_path / "lines"
+    assert run_cli("run", clip, *outputs, "--min-confidence", 1, *SMALL) == 0
+    assert {label for found in maps(tmp_path / "maps").values() for label in found.ravel().tolist()} == {255}
+    assert (pictures(tmp_path / "out.mkv") == pictures(clip)).all()
+    assert set(json.loads((tmp_path / "lines").read_text().splitlines()[0])["shares"].values()) == {0.0}
+
+
+def test_annotations_that_pycocotools_reads(clip, tmp_path):
+    coco = pytest.importorskip("pycocotools.coco")
+    assert run_cli("run", clip, "-o", tmp_path / "maps", "--coco", tmp_path / "coco.json", *SMALL) == 0
+    read = coco.COCO(tmp_path / "coco.json")
+    assert [category["name"] for category in read.loadCats(read.getCatIds())] == list(CAMVID.names)
+    images = {image["file_name"]: image for image in read.loadImgs(read.getImgIds())}
+    for name, labels in maps(tmp_path / "maps").items():
+        assert (images[name]["height"], images[name]["width"]) == labels.shape
+        drawn = np.full(labels.shape, 255, np.uint8)
+        for annotation in read.loadAnns(read.getAnnIds(images[name]["id"])):
+            drawn[read.annToMask(annotation) > 0] = annotation["category_id"] - 1
+        assert (drawn == labels).all()
+    assert len(images) == len(times(clip))
+
+
+def test_annotations_have_the_names_of_image_files(tmp_path):
+    for i in range(2):
+        Image.new("RGB", (64, 48), (90 * i, 90, 90)).save(tmp_path / f"street{i}.jpg")
+    assert run_cli("run", tmp_path / "*.jpg", "-o", tmp_path / "maps", "--coco", tmp_path / "c.json", *SMALL) == 0
+    found = json.loads((tmp_path / "c.json").read_text())["images"]
+    assert [image["file_name"] for image in found] == ["street0.jpg", "street1.jpg"]
+
+
+def test_class_shares_in_zones(clip, tmp_path, capsys):
+    zones, report, lines = (tmp_path / name for name in ("zones.json", "report.json", "lines.jsonl"))
+    zones.write_text(json.dumps({"left": [[0, 0], [9, 0], [9, 500], [0, 500]]}))
+    outputs = "-o", tmp_path / "maps", "--json", lines, "--report", report
+    assert run_cli("run", clip, *outputs, "--zones", zones, *SMALL) == 0
+    found = maps(tmp_path / "maps")
+    wanted = [(labels[:, :10] == 1).mean() for labels in found.values()]
+    told = [json.loads(line)["zones"]["left"]["building"] for line in lines.read_text().splitlines()]
+    assert told == pytest.approx(wanted, abs=1e-6)
+    told = json.loads(report.read_text())["zones"]["left"]
+    assert told["class_shares"]["building"] == pytest.approx(np.mean(wanted), abs=1e-6)
+    assert told["class_shares_per_second"][0]["second"] == 0
+
+    assert run_cli("run", clip, "-o", tmp_path / "again", "--zones", zones, *SMALL) == 2
+    assert "told in the lines of JSON and in the report" in " ".join(capsys.readouterr().err.split())
+    zones.write_text(json.dumps({"far": [[900, 0], [950, 0], [950, 500]]}))
+    assert run_cli("run", clip, "-o", tmp_path / "a", "--json", tmp_path / "b", "--zones", zones, *SMALL) == 1
+    assert "the zone 'far' lies outside" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "a").exists()
 
 
 def test_unknown_classes_are_named(clip, tmp_path, capsys):
@@ -198,7 +266,7 @@ def test_a_killed_run_is_resumed_to_the_same_result(tmp_path):
     folder.mkdir()
     assert start(source, whole).wait(timeout=200) == 0
     assert disturb(source, folder, signal.SIGKILL, frame=130) == -signal.SIGKILL
-    assert (folder / "out.part.json").exists()
+    assert (folder / "out.mp4.unfinished").exists()
     other = start(source, folder, "--resume", "--memory", "1")  # another command: refused, nothing lost
     assert "was made with another memory" in other.communicate(timeout=60)[1]
     assert other.returncode == 1

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from media import write_video
 from test_batch import files, long_video, plain, video_pts
 
+import lmaseg
 from lmaseg.batch.manifest import records
 from lmaseg.cluster import Resources, executor_for
+from lmaseg.errors import BatchError
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), pytest.mark.xdist_group("ray")]  # one after the other
@@ -175,12 +178,9 @@ def test_many_small_videos_and_a_corrupt_one(tmp_path):
     assert len(done) - len(set(done)) <= 2  # those that a worker had done and the driver not yet heard of
 
 
-def test_workers_that_cannot_start_are_reported(tmp_path, monkeypatch):
-    from lmaseg.batch.making import Making
-    from lmaseg.errors import BatchError
-
+def test_workers_that_cannot_start_are_reported(monkeypatch):
     monkeypatch.setattr("lmaseg.cluster.MOST_FAILED_STARTS", 0)
-    executor, _ = executor_for(Making(output=str(tmp_path)), Resources(workers=2))
+    executor = executor_for(Resources(workers=2))
     try:
         while len(executor.alive()) < 2:
             executor.wait(1)
@@ -189,3 +189,23 @@ def test_workers_that_cannot_start_are_reported(tmp_path, monkeypatch):
             executor._start_failed(RuntimeError("no module named lmaseg"))
     finally:
         executor.close(at_once=True)
+
+
+def test_workers_compute_with_the_installed_package_in_the_folder_of_another(video, whole, tmp_path):
+    """An installed `lmaseg` in a checkout, whose source tree without C kernels once was what workers imported."""
+    installed, checkout = tmp_path / "site", tmp_path / "checkout"
+    shutil.copytree(Path(lmaseg.__file__).parent, installed / "lmaseg", ignore=shutil.ignore_patterns("__pycache__"))
+    (checkout / "lmaseg").mkdir(parents=True)
+    (checkout / "lmaseg" / "__init__.py").write_text("raise ImportError('the wrong lmaseg')")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "lmaseg"
+    script.write_text(f"import sys; sys.path.insert(1, {str(installed)!r}); from lmaseg.cli import main; main()")
+    command = [sys.executable, script, "batch", video, "-o", tmp_path / "out", "--labels", "--workers", "2", *SMALL]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=checkout, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    STARTED.append(process)
+    code, said = finish(process)
+    assert code == 0, said
+    check(tmp_path / "out", whole)

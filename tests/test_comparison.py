@@ -1,6 +1,5 @@
 """What flickers, and frames labelled with and without memory at once."""
 
-import inspect
 from fractions import Fraction
 
 import numpy as np
@@ -8,8 +7,8 @@ import pytest
 from media import numbered, writer_for
 
 from lmaseg import CAMVID, Segmenter, VideoError, load
-from lmaseg.cli import compare
 from lmaseg.comparison import MARK, STILL, ComparingSegmenter, ComparisonVideo, still_pixels
+from lmaseg.job import Job
 from lmaseg.sinks import Labelled
 from lmaseg.video import Frame, VideoReader
 
@@ -108,4 +107,4 @@ def test_an_interrupted_comparison_keeps_its_part(tmp_path):
 
 
 def test_the_command_s_default_is_the_library_s():
-    assert inspect.signature(compare.compare).parameters["still"].default == STILL
+    assert Job("").still == STILL

@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_a_part_that_plays_and_is_gone_on_from(source, small_
     kept = times(part)
     assert 20 < len(kept) < FRAMES
     assert kept[:-10] == times(source)[: len(kept) - 10]  # frames shown before the last ones may be missing
-    assert {path.name for path in folder.iterdir()} == {part.name, "out.part.json"}
+    assert {path.name for path in folder.iterdir()} == {part.name, f"{name}.unfinished"}
     assert give_room()
     assert run_cli(*command, "--resume") == 0
     assert times(folder / name) == times(source)

@@ -1,13 +1,11 @@
-import doctest
 import importlib.util
 import json
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from network_tester import assert_close
+from pages import ROOT, python_block
 from torch import nn
 
 import lmaseg
@@ -17,7 +15,6 @@ from lmaseg.errors import BackendError
 from lmaseg.export import METADATA, export, trace
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
 
-ROOT = Path(__file__).parents[1]
 SIZE = (64, 96)
 onnx = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
@@ -187,35 +184,17 @@ def test_portable_attention_is_the_attention(height, width, window):
     assert torch.equal(empty, torch.zeros(2, 5, height, width))
 
 
-def readme_block(text):
-    """The Python block of the README in which this occurs."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    (block,) = [block for block in blocks if text in block]
-    return block
-
-
-def test_the_readmes_segformer(tmp_path, monkeypatch):
-    pytest.importorskip("transformers", reason="SegFormer comes from transformers")
-    monkeypatch.chdir(tmp_path)
-    block = readme_block("lmaseg.attach(")
-    test = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
-    assert len(test.examples) >= 5
-    said = []
-    doctest.DocTestRunner().run(test, out=said.append)
-    assert said == []
-
-
 @onnx
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_readmes_onnx_example_labels_the_sample_clip_as_torch_does(tmp_path, monkeypatch):
-    block = readme_block("onnxruntime")
+def test_the_guides_onnx_example_labels_the_sample_clip_as_torch_does(tmp_path, monkeypatch):
+    block = python_block("onnxruntime")
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     monkeypatch.chdir(tmp_path)
     net = lmaseg.load()
     export(net, tmp_path / "net.onnx")
     space = {}
-    exec(compile(block, "README.md", "exec"), space)
+    exec(compile(block, "assets/guides/onnx.md", "exec"), space)
     maps = space["maps"]
 
     import av

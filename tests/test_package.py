@@ -1,6 +1,7 @@
 """The package's own form: layers, lazy names, a light start."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +11,36 @@ import pytest
 import lmaseg
 
 PACKAGE = Path(lmaseg.__file__).parent
+GUIDE = Path(__file__).parents[1] / "assets" / "guides" / "contributing.md"
 
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
-    {"_version", "errors", "labels", "paths"},
-    {"kernels", "attention", "pictures", "video", "images", "maps", "render", "metrics", "stages"},
-    {"models", "datasets", "sinks"},
+    {"_version", "errors", "labels", "paths", "lock", "job"},
+    {"kernels", "attention", "pictures", "video", "images", "maps", "render", "shares_plot", "metrics", "stages"},
+    {"models", "datasets", "cuts", "zones", "decision", "sinks", "coco", "unfinished"},
     {"attachment", "hub", "checkpoint", "convert", "scores"},
     {"stream"},
-    {"pipeline", "comparison", "environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
+    {"comparison", "pipeline", "outputs", "report", "segmentation"},
+    {"environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
 ]
 MAY = {
-    "labels": {"errors"},
     "paths": {"errors"},
+    "lock": {"errors", "paths"},
+    "job": {"_version"},
     "images": {"pictures", "video"},
+    "maps": {"pictures"},
     "video": {"pictures"},
     "attention": {"kernels"},
     "models": {"attention"},
     "hub": {"attachment"},
     "checkpoint": {"attachment", "hub"},
     "convert": {"checkpoint"},
-    "bench": {"environment", "pipeline"},
-    "batch": {"pipeline"},
+    "coco": {"sinks"},
+    "sinks": {"zones"},
+    "outputs": {"comparison"},
+    "segmentation": {"comparison", "outputs", "pipeline", "report"},
+    "bench": {"environment"},
     "cluster": {"batch"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
@@ -66,6 +74,12 @@ def test_imports_point_down(path):
     for other in set(imported_units(path)) - {own}:
         lower = LEVEL[other] < LEVEL[own] and other not in MAY_NOT.get(own, set())
         assert lower or other in MAY.get(own, set()), f"{own} must not import {other}"
+
+
+def test_the_contributing_guide_shows_the_layers():
+    rows = re.findall(r"^\| [^|]+ \| ((?:`\w+` ?)+)\|$", GUIDE.read_text(), re.MULTILINE)
+    shown = [set(re.findall(r"\w+", row)) for row in rows]
+    assert shown == [layer - {"_version"} for layer in reversed(LAYERS)]
 
 
 def test_every_public_name_resolves():

@@ -1,5 +1,9 @@
-"""Every command in the README parses; those that can run here do, on small stand-ins for the files they name."""
+"""What the README and the guides show works: every command parses, and commands and Python examples run.
 
+They run on small stand-ins for the files that they name.
+"""
+
+import doctest
 import re
 import shlex
 import shutil
@@ -13,16 +17,14 @@ import pytest
 import torch
 import typer.main
 from media import write_video
+from pages import PAGES, README, ROOT, anchors, blocks, links, named, shell_lines
 from PIL import Image
 from test_cli import run_cli
 from test_convert import erfnet_weights
-from test_export import readme_block
 
 from lmaseg import checkpoint
 from lmaseg.cli import app
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
 OTHERS = ("pip install", "pytest", "ruff check", "python tests/", "torchrun")  # run by .ci/run, or by tests named so
 
 ELSEWHERE = {
@@ -35,7 +37,7 @@ ELSEWHERE = {
     "--status": "there is no job; tests/test_batch.py asks for one's",
 }
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
-    "train": "--size 64x96 --crop 64x64 --batch 1 --epochs 1 --epoch-steps 1 --no-bfloat16 --device cpu",
+    "train": "--size 64x96 --crop 64x64 --batch 1 --steps 1 --no-bfloat16 --device cpu",
     "bench": "--size 64x96 --memory 1 --window 3 --seconds 0",
     "run": "--size 48",
     "compare": "--size 48",
@@ -44,19 +46,13 @@ QUICK = {  # so that a few seconds suffice: what comes last on a command line ho
 }
 
 
-def shell_lines():
-    """The lines of all sh blocks, without comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [stripped for line in lines if (stripped := re.sub(r"(^|\s)#.*", "", line).strip())]
-
-
-COMMANDS = [
-    re.split(r"[|>]", part)[0].strip()
-    for line in shell_lines()
+LINES = [line for page in PAGES for line in shell_lines(page)]
+COMMANDS = {  # each once, in the order in which they occur
+    re.split(r"[|>]", part)[0].strip(): None
+    for line in LINES
     for part in line.split("&&")
     if "lmaseg " in part and "pip install" not in part
-]
+}
 
 
 def words(command):
@@ -79,7 +75,7 @@ def test_the_command_line_knows_the_command(command, tmp_path, monkeypatch):
         typer.main.get_command(app).commands[name].make_context(name, arguments)
 
 
-@pytest.mark.parametrize("line", shell_lines())
+@pytest.mark.parametrize("line", dict.fromkeys(LINES))
 def test_every_line_is_accounted_for(line):
     for part in line.split(" && "):
         assert part.startswith((*OTHERS, "lmaseg ", "ruff format", "mypy")), part
@@ -91,19 +87,25 @@ def test_every_line_is_accounted_for(line):
 
 
 def test_ci_finds_the_two_commands_it_runs():
-    install, test = shell_lines()[:2]
+    install, test = shell_lines(README)[:2]
     assert install.startswith("pip install . && lmaseg run assets/street.mp4 -o out.mp4")
     assert test == 'pip install -e ".[test]" && pytest'
 
 
-def test_links_lead_somewhere():
-    anchors = {
-        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", README, re.M)
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", README):
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_somewhere(page):
+    for target in links(page):
+        if "://" in target:
+            continue
         file, _, anchor = target.partition("#")
-        assert "://" in target or not file or (ROOT / file).exists(), target
-        assert file or anchor in anchors, target
+        to = page.parent / file if file else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors(to), target
+
+
+def test_every_guide_is_linked_to_from_the_readme():
+    linked = {(ROOT / target.partition("#")[0]).resolve() for target in links(README) if "://" not in target}
+    assert set(PAGES) - {README} <= linked
 
 
 def pictures(folder, names, images=True):
@@ -122,7 +124,7 @@ def stand_ins(tmp_path_factory):
     write_video(root / "assets" / "street.mp4", range(3), size=(640, 360))
     write_video(root / "drive.mp4", range(0, 120, 8), time_base=Fraction(1), audio=0.5)
     shutil.copy(root / "drive.mp4", root / "a.mp4")
-    (root / "run.toml").write_text("[run]\nlegend = true\n")
+    (root / "run.toml").write_text("[run]\nlegend = 'top-left'\n")
     write_video(root / "b.mkv")
     (root / "videos").mkdir()
     write_video(root / "videos" / "c.mp4")
@@ -138,7 +140,7 @@ def stand_ins(tmp_path_factory):
     pictures(root / "DIR/leftImg8bit_sequence/val/aa", [f"{stem}_leftImg8bit".format(i) for i in range(30)])
     pictures(root / "DIR/gtFine/val/aa", [f"{stem}_gtFine_labelIds".format(19)], images=False)
     torch.save(erfnet_weights(), root / "erfnet_lma.pth")
-    for name in ("net", "runs/base/final", "runs/mine/final"):
+    for name in ("net", "runs/base/final", "runs/memory/final", "runs/mine/final"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(checkpoint.BUNDLED, root / f"{name}.safetensors")
     return root
@@ -165,7 +167,7 @@ def test_the_command_runs(command, stand_ins, tmp_path, monkeypatch, capfdbinary
     if output == "-":
         assert len(said.out) > 100
     elif "--print-config" in arguments:
-        assert tomllib.loads(said.out.decode())[name]["legend"] is True
+        assert tomllib.loads(said.out.decode())[name]["legend"] == "top-left"
     elif output:
         assert output.rstrip("/") in written
     assert not [path for path in written if ".part" in path]
@@ -178,12 +180,12 @@ def remove(output):
     path.unlink(missing_ok=True)
 
 
-def test_what_is_run_elsewhere_is_still_in_the_readme():
-    assert all(mark in "\n".join(shell_lines()) for mark in ELSEWHERE)
+def test_what_is_run_elsewhere_is_still_shown():
+    assert all(mark in "\n".join(LINES) for mark in ELSEWHERE)
 
 
 def make_attached(folder, monkeypatch):
-    """my_net.py, and weights of what it builds, in place of the README's SegFormer."""
+    """my_net.py, and weights of what it builds, in place of the SegFormer that the guide attaches."""
     builder = """import torch, lmaseg
 def build():
     encoder, decoder = torch.nn.Conv2d(3, 8, 8, stride=8), torch.nn.ConvTranspose2d(8, 19, 8, stride=8)
@@ -196,8 +198,31 @@ def build():
     checkpoint.save(build(), folder / "segformer.safetensors", about={})
 
 
-def test_the_example_in_python(stand_ins, monkeypatch):
+def examples(page):
+    """The Python blocks of a page, but that of ONNX, which tests/test_export.py runs."""
+    return [block for block in blocks(page, "python") if "onnxruntime" not in block]
+
+
+@pytest.mark.parametrize("page", list(filter(examples, PAGES)), ids=named)
+def test_the_examples_in_python_run(page, stand_ins, monkeypatch):
+    """One after the other, each with what those before it defined."""
     monkeypatch.chdir(stand_ins)
+    if any("transformers" in block for block in examples(page)):
+        pytest.importorskip("transformers", reason="an example takes a network from transformers")
     space = {}
-    exec(compile(readme_block("segmenter(frame.to_ndarray"), "README.md", "exec"), space)
-    assert space["labels"].shape == (360, 640)
+    for block in examples(page):
+        if block.startswith(">>> "):
+            run_session(block, named(page))
+        else:
+            exec(compile(block, named(page), "exec"), space)
+    if "labels" in space:
+        assert space["labels"].shape == (360, 640)
+
+
+def run_session(block, name):
+    """Run a block that looks like an interactive session, and compare what it prints."""
+    session = doctest.DocTestParser().get_doctest(block, {}, name, name, 0)
+    said = []
+    doctest.DocTestRunner().run(session, out=said.append)
+    assert session.examples
+    assert said == []

@@ -42,7 +42,8 @@ def test_the_page_of_the_commands_names_every_option():
     page = reference.COMMANDS.read_text()
     for name, command in typer.main.get_command(app).commands.items():
         section = page.split(f"## `lmaseg {name}`\n")[1].split("\n## ")[0]
-        names = [name for parameter in command.params for name in parameter.opts + parameter.secondary_opts]
+        shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+        names = [name for parameter in shown for name in parameter.opts + parameter.secondary_opts]
         assert [option for option in names if option.startswith("-") and option not in section] == [], REMEDY
 
 

@@ -1,8 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
-from lmaseg import CAMVID
-from lmaseg.render import VIEWS, Legend, color_map, indexed, overlay
+from lmaseg import CAMVID, CITYSCAPES, LabelSet
+from lmaseg.cli.preview import oklab
+from lmaseg.job import Corner
+from lmaseg.render import KEPT, VIEWS, Legend, color_map, edges, for_screens, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
 IMAGE = np.array([[[0, 0, 0], [255, 255, 255]], [[10, 200, 30], [90, 90, 90]]], np.uint8)
@@ -24,6 +28,7 @@ def test_color_map_shows_ids_without_a_class_in_black():
 @pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
 def test_overlay_blends(opacity):
     expected = IMAGE * (1 - opacity) + color_map(LABELS, CAMVID) * opacity
+    expected[1, 1] = IMAGE[1, 1]  # 11 is no class
     assert np.abs(overlay(IMAGE, LABELS, CAMVID, opacity) - expected).max() <= 1
 
 
@@ -58,12 +63,85 @@ def test_a_mask_leaves_other_classes_black():
     assert (VIEWS["mask"](CAMVID, classes=[10])(IMAGE, LABELS)[0] == 0).all()
 
 
+def test_edges_are_where_regions_meet():
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:30, 20:40] = 7
+    found = edges(labels)
+    assert found[9:11, 20:40].all()
+    assert found[10:30, 19:21].all()
+    assert not found[:9].any()
+    assert not found[11:29, 21:39].any()
+    assert not edges(np.zeros((40, 60), np.uint8)).any()
+
+
+def test_edges_are_wider_in_larger_pictures():
+    labels = np.zeros((1500, 1600), np.uint8)
+    labels[:, 800:] = 1
+    assert edges(labels)[0].nonzero()[0].tolist() == list(range(797, 803))
+
+
+def test_outlines_have_each_sides_colour_and_leave_out_what_is_not_drawn():
+    image, labels = np.full((40, 60, 3), 90, np.uint8), np.zeros((40, 60), np.uint8)
+    labels[:, 20:] = 3
+    labels[:, 40:] = 255
+    shown = overlay(image, labels, CAMVID, 0, outline=1)
+    sky, road = CAMVID.colors[0], CAMVID.colors[3]
+    assert [tuple(shown[5, x]) for x in (19, 20, 39)] == [sky, road, road]
+    assert (shown[:, 40:] == 90).all()
+    assert (shown[:, 21:39] == 90).all()
+    only_road = overlay(image, labels, CAMVID, 0, [3], outline=1)
+    assert (only_road[:, :20] == 90).all()
+    assert tuple(only_road[5, 20]) == road
+
+
+def test_screen_colours_can_be_told_apart_and_are_not_dark():
+    colors = oklab(np.array(for_screens(CITYSCAPES).colors))
+    distances = np.linalg.norm(colors[:, None] - colors, axis=-1)
+    assert distances[~np.eye(len(colors), dtype=bool)].min() > 11
+    assert colors[:, 0].min() > 50
+    assert for_screens(CAMVID).colors[10] == for_screens(CITYSCAPES).colors[12] != CAMVID.colors[10]
+
+
+def test_colours_that_are_not_those_of_cityscapes_stay_on_screens():
+    own = LabelSet("own", ("car", "gravel"), (CITYSCAPES.colors[13], (1, 2, 3)), (13, 255))
+    assert for_screens(own).colors == (for_screens(CITYSCAPES).colors[13], (1, 2, 3))
+
+
+def shown_colors(picture):
+    return {tuple(color) for color in picture.reshape(-1, 3).tolist()}
+
+
+@pytest.mark.parametrize("corner", get_args(Corner))
 @pytest.mark.parametrize("height", [120, 360, 1080])
-def test_the_legend_names_the_drawn_classes_in_a_corner(height):
+def test_the_legend_names_the_classes_that_are_there_in_its_corner(height, corner):
     picture = np.full((height, 2 * height, 3), 255, np.uint8)
-    drawn = Legend(CAMVID, [8, 10]).over(picture)
+    labels = np.full((height, 2 * height), 8, np.uint8)
+    labels[:, height:] = 10
+    labels[0, 0] = 5  # too little of it to be listed
+    drawn = Legend(CAMVID, range(9), corner).over(picture, labels)
     assert drawn.shape == picture.shape
-    assert (drawn[:, height:] == 255).all()
-    colors = {tuple(color) for color in drawn.reshape(-1, 3)}
-    assert {CAMVID.colors[8], CAMVID.colors[10]} <= colors
-    assert CAMVID.colors[5] not in colors
+    up, left = slice(None, height // 2), slice(None, height)
+    down, right = slice(height // 2, None), slice(height, None)
+    rows, others = (up, down) if corner.startswith("top") else (down, up)
+    columns, beside = (left, right) if corner.endswith("left") else (right, left)
+    assert (drawn[others] == 255).all()
+    assert (drawn[rows, beside] == 255).all()
+    assert CAMVID.colors[8] in shown_colors(drawn[rows, columns])
+    assert not shown_colors(drawn) & {CAMVID.colors[i] for i in (5, 10)}
+
+
+def test_a_class_that_is_gone_leaves_the_legend_after_a_while():
+    picture = np.full((120, 240, 3), 255, np.uint8)
+    legend = Legend(CAMVID, [8, 10], "top-left")
+    there, gone = (np.full((120, 240), i, np.uint8) for i in (8, 255))
+    assert (legend.over(picture, gone) == picture).all()
+    legend.over(picture, there)
+    listed = [CAMVID.colors[8] in shown_colors(legend.over(picture, gone)) for _ in range(KEPT + 1)]
+    assert listed == [True] * (KEPT - 1) + [False] * 2
+
+
+def test_the_legend_of_a_side_by_side_lies_on_the_overlay():
+    image, labels = np.full((120, 200, 3), 90, np.uint8), np.full((120, 200), 8, np.uint8)
+    shown = VIEWS["side-by-side"](CAMVID, opacity=0, legend="top-left")(image, labels)
+    assert (shown[:, :200] == 90).all()
+    assert CAMVID.colors[8] in shown_colors(shown[:60, 200:300])

@@ -26,8 +26,8 @@ def test_items_pass_in_order_and_the_queue_is_bounded():
         for item in channel:
             received.append(item)
 
-    stages.start(produce)
-    stages.start(consume)
+    stages.start("produce", produce)
+    stages.start("consume", consume)
     finish(stages)
     assert received == list(range(50))
     assert max(ahead) <= QUEUE_LENGTH + 2
@@ -60,7 +60,7 @@ def test_an_error_in_any_stage_ends_all_and_is_the_one_reported(failing):
             fail_at("last", item)
 
     for stage in (first, middle, last):
-        stages.start(stage)
+        stages.start(stage.__name__, stage)
     with pytest.raises(OSError, match=f"broken {failing}"):
         finish(stages)
     assert {thread.name for thread in threading.enumerate()}.isdisjoint({"first", "middle", "last"})
@@ -75,7 +75,7 @@ def test_leaving_early_ends_the_stages():
         while True:
             channel.put(0)
 
-    stages.start(produce)
+    stages.start("produce", produce)
     waiting = stages.join()
     next(waiting)
     waiting.close()

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 import lmaseg
-from lmaseg import CAMVID, Segmenter
+from lmaseg import CAMVID, Segmenter, stream
+from lmaseg.decision import UNSURE, labels_at, smoothed
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
-from lmaseg.stream import CutDetector, labels_at, preprocess
+from lmaseg.stream import preprocess
 from lmaseg.video import VideoReader
 
 
@@ -113,6 +114,50 @@ def test_confidence_is_the_probability_of_the_label(net):
     assert (labels == chances.argmax(0)).mean() > 0.999
 
 
+def test_unsure_pixels_are_left_unlabelled(net):
+    telling = Segmenter(net, memory=0, confidence=True).submit([noise(0)])
+    labels, confidence = telling.result(), telling.confidence()
+    least = float(np.median(confidence))
+    for options in ({}, {"smooth": True}, {"confidence": True}):
+        pending = Segmenter(net, memory=0, min_confidence=least, **options).submit([noise(0)])
+        assert (pending.result() == np.where(confidence < least, UNSURE, labels)).all()
+    assert (Segmenter(net, memory=0, min_confidence=1.0)(noise(0)) == UNSURE).all()
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="is not between 0 and 1"):
+            Segmenter(net, min_confidence=wrong)
+
+
+def test_smooth_labels_have_smooth_edges_and_leave_the_others_as_they_are(net):
+    assert net.logit_stride == 1
+    plain, smoothing = (Segmenter(net, memory=0, smooth=smooth) for smooth in (False, True))
+    assert plain.submit([noise(0)]).smooth() is None
+    pending = smoothing.submit([noise(0)])
+    labels, smooth = pending.result()[0], pending.smooth()[0]
+    assert (plain(noise(0)) == labels).all()
+    assert outline_length(smooth) < 0.9 * outline_length(labels)
+    assert lonely_pixels(smooth) < 0.4 * lonely_pixels(labels)
+
+
+def outline_length(labels):
+    """Pairs of neighbours that differ."""
+    return sum(np.count_nonzero(np.diff(labels.astype(int), axis=axis)) for axis in (0, 1))
+
+
+def lonely_pixels(labels):
+    """Pixels that differ from all four neighbours."""
+    inner = labels[1:-1, 1:-1]
+    around = labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:]
+    return int(np.all([inner != neighbour for neighbour in around], axis=0).sum())
+
+
+def test_smoothing_takes_out_what_differs_from_pixel_to_pixel():
+    combed = torch.zeros(1, 2, 6, 10)
+    combed[:, 1] = -0.1
+    combed[:, 1, :, ::2] = combed[:, 0, ::2] = 0.5
+    assert set(labels_at(combed, 6, 10).unique().tolist()) == {0, 1}
+    assert (labels_at(smoothed(combed), 6, 10) == 0).all()
+
+
 def test_a_shot_opened_within_a_batch_forgets_the_frames_before_it(net):
     frames = [noise(i) for i in range(6)]
     segmenter = Segmenter(net, dtype=torch.float32, batch=6)
@@ -154,12 +199,67 @@ def test_labels_are_decided_after_interpolation():
     assert 2 in labels_at(logits, 1, 8)[0, 0].tolist()
 
 
-def test_cuts_are_found_from_neighbouring_frames_only():
-    ramp = np.linspace(0, 200, 96, dtype=np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2)
-    night = np.full_like(ramp, 10)
-    panning = [np.roll(ramp, i, axis=1) // 2 + 60 for i in range(4)]
-    detector = CutDetector()
-    assert [detector(frame) for frame in panning] == [False] * 4
-    assert detector(night)
-    assert not detector(night)
-    assert detector(255 - night)
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (noise(0).astype(np.float32) / 255, "float32: convert it first"),
+        (noise(0)[..., 0], r"not \(64, 96\) uint8"),
+        (np.zeros((64, 96, 4), np.uint8), r"not \(64, 96, 4\) uint8"),
+        (np.zeros((0, 96, 3), np.uint8), r"not \(0, 96, 3\) uint8"),
+        ("drive.mp4", "an array, not a str: lmaseg.segment reads videos"),
+        (torch.zeros(64, 96, 3, dtype=torch.uint8), "an array, not a Tensor"),
+    ],
+)
+def test_what_is_no_frame_is_refused_in_a_sentence(net, frame, message):
+    with pytest.raises(ValueError, match=message):
+        Segmenter(net)(frame)
+
+
+def test_frames_beyond_the_batch_or_of_two_sizes_are_refused(net):
+    segmenter = Segmenter(net, batch=2)
+    for count in (0, 3):
+        with pytest.raises(ValueError, match=f"{count} frames .*: give 1 to 2 frames"):
+            segmenter.submit([noise(i) for i in range(count)])
+    with pytest.raises(ValueError, match="with 1 resets"):
+        segmenter.submit([noise(0), noise(1)], [True])
+    with pytest.raises(ValueError, match="cannot be labelled at once"):
+        segmenter.submit([noise(0), noise(1, height=32)])
+
+
+class GraphStandIn(stream._Graph):
+    """A CUDA graph as a CPU can play it: the work is done again in the storage that it was recorded with."""
+
+    def __init__(self, pixels, label, memory):
+        self._pixels, self._storage = pixels, memory.storage
+        self._label, self._memory = label, memory
+        self.replayed = 0
+
+    @staticmethod
+    def worthwhile(pixels, memory, resets, batch, device):
+        return len(pixels) == batch and memory.settled and not any(resets)
+
+    def replay(self, pixels):
+        self.replayed += 1
+        now = self._memory.storage
+        self._memory._keys, self._memory._values = self._storage
+        try:
+            return self._label(pixels, [False] * len(pixels))
+        finally:
+            self._memory._keys, self._memory._values = now
+
+
+def test_a_recorded_graph_is_dropped_when_the_size_changes(net, monkeypatch):
+    """Large, small and large again without a reset: the first graph's storage is gone by then."""
+    monkeypatch.setattr(stream, "_Graph", GraphStandIn)
+    recording = Segmenter(net, memory=2, batch=2, dtype=torch.float32)
+    monkeypatch.setattr(recording, "memory", FeatureMemory(2, 2))
+    plain = Segmenter(net, memory=2, batch=1, dtype=torch.float32)
+    graphs = []
+    for part, size in enumerate([(64, 96), (32, 64), (64, 96)]):
+        for first in range(0, 8, 2):
+            pair = [noise(100 * part + first + i, *size) for i in range(2)]
+            expected = np.stack([plain(frame) for frame in pair])
+            assert (recording.submit(pair).result() == expected).mean() >= 0.9999
+            graphs.append(recording._graph)
+    assert len({id(graph) for graph in graphs if graph}) == 3
+    assert all(graph.replayed for graph in graphs if graph)

@@ -1,11 +1,13 @@
 """Training: its parts, its stages, and that an interrupted run ends like an uninterrupted one."""
 
 import csv
+import json
 import math
 import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +17,22 @@ import torch
 import typer
 from PIL import Image
 from street.files import draw_folders
+from test_cli import run_cli
 from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from lmaseg import attach, checkpoint
+from lmaseg.cli.common import with_common_options
 from lmaseg.cli.train import train as train_command
 from lmaseg.datasets.clip import Clip, ClipFrame
 from lmaseg.datasets.folder import class_id_encoding, folder_clips
 from lmaseg.errors import CheckpointError, DatasetError, LmasegError
-from lmaseg.labels import CAMVID, CITYSCAPES
+from lmaseg.labels import CAMVID, CITYSCAPES, label_set
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, adapted_network
 from lmaseg.models.fusion import SigmoidFusion
 from lmaseg.models.projections import Projections
 from lmaseg.train import (
-    ClipSource,
     FrameStore,
     Mixture,
     TrainOptions,
@@ -37,11 +40,12 @@ from lmaseg.train import (
     fresh_network,
     load_frames,
     train,
+    with_classes,
 )
 from lmaseg.train.learner import Learner
+from lmaseg.train.learning_rate import rate_factor
 from lmaseg.train.losses import IGNORED, class_weights, lovasz_softmax, segmentation_loss, total_loss, unsteadiness
 from lmaseg.train.sampler import Sampler
-from lmaseg.train.schedule import rate_factor
 
 CPU = torch.device("cpu")
 SIZE = (40, 48)
@@ -88,11 +92,11 @@ def random_store(frames=10, past=0, size=SIZE):
 
 
 def tiny_mixture(past=0):
-    return Mixture([ClipSource("noise", random_store(past=past))])
+    return Mixture({"noise": random_store(past=past)})
 
 
 def options(**settings):
-    defaults = {"epochs": 2, "epoch_steps": 4, "batch": 2, "crop": (32, 32), "past": 2, "report_every": 1}
+    defaults = {"steps": 8, "batch": 2, "crop": (32, 32), "past": 2, "report_every": 1}
     return TrainOptions(**defaults | settings)
 
 
@@ -122,11 +126,13 @@ class TestOptions:
             ({"stage": "third"}, "base, memory, joint"),
             ({"schedule": "step"}, "poly, cosine"),
             ({"batch": 0}, "batch"),
-            ({"epoch_steps": 0}, "epoch_steps"),
+            ({"steps": 0}, "steps"),
             ({"scale": (2.0, 1.0)}, "zoom"),
             ({"ema": 1.0}, "ema"),
             ({"seed": -1}, "seed"),
-            ({"steady": -1.0}, "steadiness"),
+            ({"steady": -1.0}, "steady"),
+            ({"dropout": 2.0}, "dropout"),
+            ({"validate_every": 0}, "validate_every"),
         ],
     )
     def test_wrong_settings_are_named(self, wrong, message):
@@ -303,6 +309,21 @@ class TestStore:
         store = self.load([clip], size=(32, 32))
         assert store.labels[0, 0, :4].tolist() == [3, 5, 5, IGNORED]
 
+    @pytest.mark.parametrize(
+        ("ids", "message"),
+        [
+            ([[255]], r"no pixel of the 1 label maps from a_001 on is labelled"),
+            ([[0, 255]], r"hold only sky \(0\) and unlabelled pixels \(255\): in masks, write 1"),
+            ([[1, 12]], r"a_001\.png holds id 12, which is none of the class ids of camvid .*ids seem to begin at 1"),
+            ([[0, 12]], r"a_001\.png holds id 12, which is none of the class ids of camvid .*unlabelled\): convert"),
+        ],
+    )
+    def test_label_maps_that_mean_something_else_are_refused(self, tmp_path, ids, message):
+        clips = write_clip(tmp_path, [1], {1})
+        Image.fromarray(np.resize(np.array(ids, np.uint8), (24, 32))).save(tmp_path / "labels" / "a_001.png")
+        with pytest.raises(DatasetError, match=message):
+            self.load(clips)
+
     def test_nothing_to_train_on_is_said(self):
         with pytest.raises(DatasetError, match="no labelled frame"):
             self.load([])
@@ -316,10 +337,10 @@ class TestStore:
 
 class TestMixture:
     def test_needs_sources_of_one_size(self):
-        with pytest.raises(DatasetError, match="at least one"):
-            Mixture([])
+        with pytest.raises(DatasetError, match="nothing to train on"):
+            Mixture({})
         with pytest.raises(DatasetError, match="size"):
-            Mixture([ClipSource("a", random_store()), ClipSource("b", random_store(size=(32, 32)))])
+            Mixture({"a": random_store(), "b": random_store(size=(32, 32))})
 
     def test_every_frame_comes_once_a_round(self):
         sampler = Sampler(tiny_mixture(), batch=5, seed=0)
@@ -328,9 +349,7 @@ class TestMixture:
         assert rounds[0] != rounds[1]
 
     def test_shares_are_kept(self):
-        sampler = Sampler(
-            Mixture([ClipSource("a", random_store()), ClipSource("b", random_store())], [3, 1]), batch=20, seed=0
-        )
+        sampler = Sampler(Mixture({"a": random_store(), "b": random_store()}, {"a": 3}), batch=20, seed=0)
         for step in range(50):
             assert len(sampler.draw(step, 0).labels) == 20
         assert sum(sampler.drawn) == 1000
@@ -357,6 +376,20 @@ class TestNetwork:
     def test_queries_start_as_keys(self):
         net = fresh_network(CAMVID, size=SIZE, fusion="sigmoid-do1")
         assert torch.equal(net.projections.query_key.weight, net.projections.memory_key.weight)
+
+    def test_other_classes_keep_what_is_known_of_them(self):
+        net = fresh_network(CAMVID, size=SIZE)
+        own = with_classes(net, label_set("lawn,car,vegetation,shed"))
+        assert (own.spec.classes, own.labels.names) == (4, ("lawn", "car", "vegetation", "shed"))
+        assert_same(dict(net.encoder.state_dict()), dict(own.encoder.state_dict()))
+        before, after = net.decoder.output_conv, own.decoder.output_conv
+        for number, known in ((1, 8), (2, 5)):
+            assert torch.equal(after.weight[:, number], before.weight[:, known])
+            assert torch.equal(after.bias[number], before.bias[known])
+        assert not torch.equal(after.weight[:, 0], before.weight[:, 0])
+        attached = attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, window=3)
+        with pytest.raises(ValueError, match="built for its classes"):
+            with_classes(attached, CITYSCAPES)
 
     def test_adapting_keeps_what_fits(self):
         net = fresh_network(CAMVID, size=SIZE)
@@ -448,7 +481,7 @@ class TestStages:
 class TestRun:
     def test_learns_and_reports(self, tmp_path):
         easy = {"colour": 0.0, "scale": (1.0, 1.0), "rotation": 0.0, "dropout": 0.0}
-        settings = options(epochs=10, batch=8, learning_rate=0.03, **easy)
+        settings = options(steps=40, batch=8, learning_rate=0.03, **easy)
         progress = run_to_end(tmp_path / "run", settings)
         assert [record.step for record in progress] == [*range(1, 41), 40]
         assert progress[-1].finished
@@ -463,7 +496,7 @@ class TestRun:
         scores = iter([0.2, 0.5, 0.3])
         validate = Validate(["mIoU"], lambda net: {"mIoU": next(scores)})
         progress = run_to_end(
-            tmp_path, options(epochs=3, validate_every=1), validate=validate, about={"licence": "free"}
+            tmp_path, options(steps=12, validate_every=4), validate=validate, about={"licence": "free"}
         )
         assert [record.scores["mIoU"] for record in progress if record.scores] == [0.2, 0.5, 0.3]
         assert progress[-1].best == 0.5
@@ -473,18 +506,28 @@ class TestRun:
         assert about["licence"] == "free"
         assert "0.3000" in checkpoint.read_header(tmp_path / "final.safetensors").about["scores"]
 
+    def test_a_memory_that_lowers_the_score_is_not_the_best(self, tmp_path):
+        scores = iter([(0.6, 0.7), (0.5, 0.4), (0.55, 0.6)])
+        validate = Validate(
+            ["on", "off"], lambda net: dict(zip(("on", "off"), next(scores), strict=True)), without_memory="off"
+        )
+        progress = run_to_end(tmp_path, options(steps=3, validate_every=1), validate=validate)
+        assert [record.memory_lowers for record in progress if record.scores] == [True, False, True]
+        assert progress[-1].best == 0.5
+        assert checkpoint.read_header(tmp_path / "best.safetensors").about["stage"] == "base, 2 of 3 steps"
+
     def test_a_validation_may_do_what_it_likes_with_its_network(self, tmp_path):
         def spoil(net):
             nn.init.zeros_(net.decoder.weight)
             return {"mIoU": 0.5}
 
-        run_to_end(tmp_path / "spoilt", options(validate_every=1), validate=Validate(["mIoU"], spoil))
+        run_to_end(tmp_path / "spoilt", options(validate_every=4), validate=Validate(["mIoU"], spoil))
         run_to_end(tmp_path / "plain", options())
         assert_same(weights_in(tmp_path / "spoilt"), weights_in(tmp_path / "plain"))
 
     @pytest.mark.parametrize("stage", ["base", "memory", "joint"])
     def test_a_killed_run_ends_with_the_same_weights(self, tmp_path, stage):
-        settings = options(stage=stage, save_minutes=0.0, validate_every=1)
+        settings = options(stage=stage, save_minutes=0.0, validate_every=4)
         validate = Validate(["mIoU"], lambda net: {"mIoU": 0.5})
         whole, cut = tmp_path / "whole", tmp_path / "cut"
         run_to_end(whole, settings, validate=validate)
@@ -495,7 +538,7 @@ class TestRun:
         run_to_end(cut, settings, resume=True, net=tiny_net(seed=9), validate=validate)
         assert_same(weights_in(whole), weights_in(cut))
         histories = [(folder / "history.csv").read_text().splitlines() for folder in (whole, cut)]
-        without_times = [[line.split(",")[:4] for line in lines] for lines in histories]
+        without_times = [[line.split(",")[:3] for line in lines] for lines in histories]
         assert without_times[0] == without_times[1]
 
     def test_a_finished_run_resumes_into_nothing(self, tmp_path):
@@ -539,7 +582,7 @@ class TestRun:
 
 
 app = typer.Typer()
-app.command()(train_command)
+app.command()(with_common_options(train_command, "train", ["train"]))
 SMALL = ["--size", "96x128", "--crop", "64x96", "--batch", "2", "--device", "cpu", "--seed", "1"]
 
 
@@ -560,11 +603,29 @@ def one_frame(folder):
     return folder / "images", folder / "labels"
 
 
+def draw_yards(folder, count):
+    """Grey paths, brown sheds and red balls on green, 160x120, with noise; ids 1, 2, 3 on 0."""
+    rng = np.random.default_rng(0)
+    colors = np.array([(60, 140, 50), (150, 150, 150), (120, 80, 40), (210, 40, 40)])
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for number in range(count):
+        ids = np.zeros((120, 160), np.uint8)
+        x, y = rng.integers(0, 120), rng.integers(0, 60)
+        ids[:, x : x + 30] = 1
+        ids[y : y + 40, (x + 60) % 110 : (x + 60) % 110 + 50] = 2
+        row, column = rng.integers(15, 105), rng.integers(15, 145)
+        ids[np.hypot(*np.ogrid[-row : 120 - row, -column : 160 - column]) < 12] = 3
+        image = colors[ids] + rng.integers(-25, 25, (120, 160, 3)) + rng.integers(-20, 20)
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / "images" / f"yard{number}.jpg")
+        Image.fromarray(ids).save(folder / "labels" / f"yard{number}.png")
+
+
 class TestCommand:
     @pytest.mark.slow
     def test_drawn_streets_lower_the_loss(self, tmp_path):
         folders = draw_folders(tmp_path, streets=2, frames=8, rate=1, size=(96, 128), seed=0)
-        command("--folder", *folders, "--epochs", 1, "--epoch-steps", 40, *SMALL, "-o", tmp_path / "run")
+        command("--folder", *folders, "--steps", 40, *SMALL, "-o", tmp_path / "run")
         values = losses(tmp_path / "run")
         assert values[-1] < 0.9 * values[0]
         net = checkpoint.load(tmp_path / "run" / "final.safetensors")
@@ -575,22 +636,23 @@ class TestCommand:
         clips = write_clip(tmp_path / "data", range(1, 8), set(range(1, 8)), size=(96, 128))
         assert len(clips) == 1
         images, labels = tmp_path / "data" / "images", tmp_path / "data" / "labels"
-        data = ["--folder", images, labels, "--val-folder", images, labels, "--epochs", 1, "--epoch-steps", 2]
+        data = ["--folder", images, labels, "--val-folder", images, labels, "--steps", 2]
         command(*data, *SMALL, "-o", tmp_path / "base")
         start = tmp_path / "base" / "best.safetensors"
         memory = ["--stage", "memory", "--init", start, "--window", 5, "--past", 2]
         command(*data, *SMALL, *memory, "-o", tmp_path / "memory")
-        base, net = (checkpoint.load(tmp_path / name / "best.safetensors") for name in ("base", "memory"))
+        base = checkpoint.load(start)
+        net = checkpoint.load(tmp_path / "memory" / "final.safetensors")  # this memory may lower the score
         assert net.spec.window == 5
         assert_same(dict(base.encoder.state_dict()), dict(net.encoder.state_dict()))
-        header = checkpoint.read_header(tmp_path / "memory" / "best.safetensors")
+        header = checkpoint.read_header(tmp_path / "memory" / "final.safetensors")
         assert "folder memory 4 mIoU" in header.about["scores"]
         assert "folder memory 0 mIoU" in header.about["scores"]
 
     def test_what_is_held_out_is_validated_instead(self, tmp_path):
         write_clip(tmp_path, [1, 2, 11, 12], {1, 2, 11, 12}, size=(96, 128))  # two clips
         data = ["--folder", tmp_path / "images", tmp_path / "labels", "--hold-out", "a_011"]
-        command(*data, "--epochs", 1, *SMALL, "-o", tmp_path / "run")
+        command(*data, "--steps", 1, *SMALL, "-o", tmp_path / "run")
         about = checkpoint.read_header(tmp_path / "run" / "best.safetensors").about
         assert about["data"] == "folder 2 frames (100%)"
         assert about["scores"].startswith("held out memory 0 mIoU")
@@ -600,9 +662,41 @@ class TestCommand:
         data = ["--folder", images, labels, "--classes", "cityscapes", "--val-folder", images, labels]
         Image.fromarray(np.full((96, 128), 18, np.uint8)).save(labels / "a_001.png")
         with pytest.raises(DatasetError, match="holds id 18, which is none of the class ids of camvid"):
-            command(*data, "--val-classes", "camvid", "--epochs", 1, *SMALL, "-o", tmp_path / "wrong")
-        command(*data, "--epochs", 1, *SMALL, "-o", tmp_path / "run")
+            command(*data, "--val-classes", "camvid", "--steps", 1, *SMALL, "-o", tmp_path / "wrong")
+        command(*data, "--steps", 1, *SMALL, "-o", tmp_path / "run")
         assert "folder memory 0" in checkpoint.read_header(tmp_path / "run" / "best.safetensors").about["scores"]
+
+    def test_own_classes_with_nothing_else_said(self, tmp_path, capsys):
+        write_clip(tmp_path, range(1, 11), set(range(1, 11)), size=(72, 96))
+        for path in (tmp_path / "labels").iterdir():
+            Image.fromarray(np.asarray(Image.open(path)) % 3 + np.uint8(1)).save(path)
+        data = ["--folder", tmp_path / "images", tmp_path / "labels"]
+        own = ["--classes", "lawn,car,shed,path", "--steps", 2, "--device", "cpu"]
+        assert run_cli("train", *data, *own, "-o", tmp_path / "run") == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert "2 labelled frames are held out to validate with" in said
+        assert "no pixel to train on is labelled lawn; do the ids in the label maps begin at 1?" in said
+        net = checkpoint.load(tmp_path / "run" / "best.safetensors")
+        assert net.labels.names == ("lawn", "car", "shed", "path")
+        assert net.preprocess.size == (72, 96)
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(1800)
+    def test_twenty_small_pictures_of_own_classes_with_nothing_else_said(self, tmp_path, capsys):
+        draw_yards(tmp_path, 20)
+        data = ["--folder", tmp_path / "images", tmp_path / "labels"]
+        began = time.process_time()
+        assert run_cli("train", *data, "--classes", "lawn,path,shed,ball", "-o", tmp_path / "run") == 0
+        assert time.process_time() - began < 2 * 300  # five minutes of two cores, whatever else they do
+        weights = ["--weights", tmp_path / "run" / "best.safetensors"]
+        assert run_cli("eval", *data, *weights, "--json", tmp_path / "scores.json") == 0
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        assert list(scores["classScores"]) == ["lawn", "path", "shed", "ball"]
+        assert scores["averageScoreClasses"] > 0.6
+        assert run_cli("run", tmp_path / "images", "-o", tmp_path / "out", *weights) == 0
+        capsys.readouterr()
+        assert run_cli("info", weights[1]) == 0
+        assert "lawn, path, shed, ball" in " ".join(capsys.readouterr().out.split())
 
     def test_minutes_end_in_peace(self, tmp_path):
         result = command("--folder", *one_frame(tmp_path), *SMALL, "--minutes", 0, "-o", tmp_path / "run")
@@ -619,6 +713,9 @@ class TestCommand:
             ["--hold-out", "nothing*"],
             ["--window", "4"],
             ["--ema", "2"],
+            ["--stage", "third"],
+            ["--backbone", "vgg"],
+            ["--backbone", "erfnet", "--init", "x.safetensors"],
         ],
     )
     def test_a_wrong_command_line_is_exit_code_2(self, tmp_path, wrong):
@@ -669,7 +766,7 @@ def test_two_processes_train_one_network(tmp_path):
 def test_a_process_that_is_killed_outright_resumes(tmp_path):
     write_clip(tmp_path / "data", range(1, 6), set(range(1, 6)), size=(96, 128))
     data = ["--folder", tmp_path / "data" / "images", tmp_path / "data" / "labels", *SMALL]
-    arguments = [*data, "--epochs", 1, "--epoch-steps", 12, "--save-minutes", 0]
+    arguments = [*data, "--steps", 12, "--save-minutes", 0]
     command(*arguments, "-o", tmp_path / "whole")
     call = "import test_train, sys; test_train.command(*sys.argv[1:])"
     process = subprocess.Popen(

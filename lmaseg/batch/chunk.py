@@ -3,26 +3,23 @@
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 
-from lmaseg.batch.making import Making, make_view, make_writer, open_chunk
 from lmaseg.batch.plan import Mode
-from lmaseg.batch.sources import Source
-from lmaseg.datasets.cityscapes import written_ids
 from lmaseg.errors import BatchError, NoFrameError
-from lmaseg.images import ImageReader
-from lmaseg.maps import LabelMapWriter
-from lmaseg.pipeline import segment_video
-from lmaseg.sinks import LabelMaps, OverlayVideo, Sink
+from lmaseg.job import Job
+from lmaseg.segmentation import open_reader, run_job
 from lmaseg.stream import Segmenter
-from lmaseg.video import Frame, VideoReader
+from lmaseg.video import Frame
 
-Seen = list[tuple[int, int]]
+SUFFIX = ".mp4"  # of the videos of a batch and of their chunks
+
+Marks = list[tuple[int, int]]
 """Frames told by (pts, CRC-32 of the RGB picture), in order."""
 
 
@@ -30,8 +27,8 @@ Seen = list[tuple[int, int]]
 class Chunk:
     """A part of a source to be segmented: a task that any worker can do."""
 
-    source: Source
-    making: Making
+    job: Job
+    """Of the whole source."""
     folder: str
     """For the outputs."""
     index: int
@@ -48,6 +45,19 @@ class Chunk:
         """Whether it is all of its source."""
         return self.start is None and self.end is None
 
+    @property
+    def part(self) -> Job:
+        """The job of this part alone."""
+        output = Path(self.folder) / f"{self.index:05d}-{self.attempt}"
+        return replace(
+            self.job,
+            start=self.start,
+            end=self.end,
+            video=output.with_suffix(SUFFIX) if self.job.video else None,
+            maps=output if self.job.maps else None,
+            sound=self.job.sound and self.is_whole,  # otherwise it is copied when the chunks are joined
+        )
+
 
 @dataclass(frozen=True)
 class ChunkResult:
@@ -56,9 +66,9 @@ class ChunkResult:
     frames: int
     warm_up: int
     """Frames it was to warm up on."""
-    before: Seen
+    before: Marks
     """Those it did."""
-    tail: Seen
+    tail: Marks
     """Its last frames, as many as a neighbour warms up on."""
     damaged: int = 0
     """Packets lost and frames decoded with errors while it was read."""
@@ -86,7 +96,7 @@ def run_chunk(
 
     Args:
         chunk: what to do.
-        segmenter: of the chunk's `making`; its memory is emptied first.
+        segmenter: of the chunk's job; its memory is emptied first.
         stop: when set, the chunk is given up after the frame in hand.
         on_frames: told now and then how many frames are done.
 
@@ -95,34 +105,36 @@ def run_chunk(
         BatchError: stopped.
     """
     began = time.monotonic()
-    segmenter.reset()
     warm_up = warm_up_of(segmenter.memory.frames)
-    part = {"start": chunk.start, "end": chunk.end, "warm_up": warm_up, "seek": chunk.mode is Mode.SEEK}
+    job, ends = chunk.part, Ends(warm_up)
     try:
-        reader = open_chunk(chunk.source, chunk.making, **part)
+        reader = open_reader(job, warm_up=warm_up, seek=chunk.mode is Mode.SEEK)
     except NoFrameError:
         return ChunkResult(0, warm_up, [], [])
     with reader:
-        watched = Watched(reader, warm_up)
         Path(chunk.folder).mkdir(parents=True, exist_ok=True)
-        outputs = _Outputs(chunk)
-        sinks = outputs.open(reader, segmenter)
-        cuts = chunk.making.reset_at_cuts
-        for progress in segment_video(watched, segmenter, sinks, reset_at_cuts=cuts, stop=stop):
-            on_frames(progress.frames)
-        if progress.stopped:
-            raise BatchError("interrupted")
-        return ChunkResult(
-            progress.frames,
-            warm_up,
-            watched.before,
-            watched.tail(),
-            reader.damaged,
-            round(time.monotonic() - began, 3),
-            round(progress.model_seconds, 3),
-            outputs.video,
-            outputs.maps,
+        report = run_job(
+            job,
+            segmenter=segmenter,
+            reader=reader,
+            overwrite=True,
+            stop=stop,
+            watch=lambda progress: on_frames(progress.frames),
+            observe=ends.observe,
         )
+    if not report.complete:
+        raise BatchError("interrupted")
+    return ChunkResult(
+        report.frames,
+        warm_up,
+        ends.before,
+        ends.tail(),
+        report.damaged,
+        round(time.monotonic() - began, 3),
+        round(report.model_seconds, 3),
+        job.video.name if job.video else None,
+        job.maps.name if job.maps else None,
+    )
 
 
 def disagreement(results: Sequence[ChunkResult]) -> str | None:
@@ -131,7 +143,7 @@ def disagreement(results: Sequence[ChunkResult]) -> str | None:
     What a chunk warmed up on must be what those before it ended with, to the tick and to the pixel: then it was
     decoded, timed and counted as in one pass from the beginning.
     """
-    past: Seen = []
+    past: Marks = []
     for index, result in enumerate(results):
         if result.frames and result.before != past:
             return f"chunk {index} does not go on where the one before it ends"
@@ -139,55 +151,31 @@ def disagreement(results: Sequence[ChunkResult]) -> str | None:
     return None
 
 
-class Watched:
-    """A reader's frames, with what tells those at both ends of them."""
+class Ends:
+    """What tells the frames at both ends of a chunk.
 
-    def __init__(self, reader: VideoReader | ImageReader, warm_up: int) -> None:
-        self._reader = reader
-        self.frames = reader.frames
-        self.before: Seen = []
+    Args:
+        warm_up: how many of its last frames a neighbour warms up on.
+
+    Attributes:
+        before: those that the chunk itself warms up on.
+    """
+
+    def __init__(self, warm_up: int) -> None:
+        self.before: Marks = []
         self._last: deque[Frame] = deque(maxlen=warm_up)
 
-    def __iter__(self) -> Iterator[Frame]:
-        for frame in self._reader:
-            if frame.warm_up:
-                self.before.append(_seen(frame))
-            else:
-                self._last.append(frame)
-            yield frame
+    def observe(self, frame: Frame) -> None:
+        """Take the next frame in."""
+        if frame.warm_up:
+            self.before.append(_mark(frame))
+        else:
+            self._last.append(frame)
 
-    def stop(self) -> None:
-        """As the reader does."""
-        self._reader.stop()
-
-    def tail(self) -> Seen:
+    def tail(self) -> Marks:
         """The last frames, when all have come."""
-        return [_seen(frame) for frame in self._last]
+        return [_mark(frame) for frame in self._last]
 
 
-class _Outputs:
-    """The files a chunk becomes."""
-
-    def __init__(self, chunk: Chunk) -> None:
-        self._chunk = chunk
-        name = f"{chunk.index:05d}-{chunk.attempt}"
-        self.video = f"{name}.mp4" if chunk.making.video else None
-        self.maps = name if chunk.making.labels else None
-
-    def open(self, reader: VideoReader | ImageReader, segmenter: Segmenter) -> list[Sink]:
-        making, folder, label_set = self._chunk.making, Path(self._chunk.folder), segmenter.net.labels
-        sinks: list[Sink] = []
-        if self.video:
-            view = make_view(making, label_set)
-            copy_from = self._chunk.source.path if self._chunk.is_whole else None
-            size = view.size(reader.width, reader.height)
-            writer = make_writer(folder / self.video, reader, size, making, copy_from=copy_from)
-            sinks.append(OverlayVideo(writer, view))
-        if self.maps:
-            table, shown_as = written_ids(label_set, making.ids)
-            sinks.append(LabelMaps(LabelMapWriter(folder / self.maps, shown_as, overwrite=True), table))
-        return sinks
-
-
-def _seen(frame: Frame) -> tuple[int, int]:
+def _mark(frame: Frame) -> tuple[int, int]:
     return frame.pts, zlib.crc32(np.ascontiguousarray(frame.image).data)

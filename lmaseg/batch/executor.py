@@ -4,16 +4,19 @@ import errno
 import os
 import queue
 import socket
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
+
 from lmaseg.batch.chunk import Chunk, run_chunk
 from lmaseg.batch.join import Join
-from lmaseg.batch.making import Making, make_segmenter
 from lmaseg.batch.plan import PlanTask
 from lmaseg.errors import LmasegError
+from lmaseg.segmentation import make_segmenter
 from lmaseg.stream import Segmenter
 
 Task = PlanTask | Chunk | Join
@@ -65,10 +68,18 @@ class Executor(Protocol):
 
 
 class Worker:
-    """Does one task after the other; loads the network with its first chunk."""
+    """Does one task after the other; loads the network with its first chunk.
 
-    def __init__(self, making: Making) -> None:
-        self._making = making
+    Args:
+        threads: of the network on a CPU; None is torch's choice. More or fewer change labels by rounding.
+        module_folder: where modules that build a network may be imported from.
+    """
+
+    def __init__(self, threads: int | None = None, module_folder: str | None = None) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        if module_folder and module_folder not in sys.path:
+            sys.path.append(module_folder)  # last, so that it hides nothing
         self._segmenter: Segmenter | None = None
         self.stop = threading.Event()
         self.frames = 0
@@ -83,7 +94,7 @@ class Worker:
         try:
             if not isinstance(task, Chunk):
                 return task.run()
-            self._segmenter = self._segmenter or make_segmenter(self._making)
+            self._segmenter = self._segmenter or make_segmenter(task.job)
             return run_chunk(task, self._segmenter, stop=self.stop, on_frames=self._count)
         except LmasegError as error:
             return Failure(str(error), _is_full(error))
@@ -102,8 +113,8 @@ class InProcess:
     workers = 1
     NAME = "here"
 
-    def __init__(self, making: Making) -> None:
-        self._worker = Worker(making)
+    def __init__(self, threads: int | None = None, module_folder: str | None = None) -> None:
+        self._worker = Worker(threads, module_folder)
         self._ended: queue.Queue[Outcome] = queue.Queue()
         self._thread: threading.Thread | None = None
 
@@ -117,7 +128,7 @@ class InProcess:
         def work() -> None:
             self._ended.put(Outcome(worker, task, self._worker.run(task)))
 
-        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread = threading.Thread(target=work, name="worker", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> Sequence[Outcome]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from lmaseg.batch.making import Making, make_writer, open_chunk
-from lmaseg.batch.sources import Source
 from lmaseg.errors import BatchError
 from lmaseg.images import is_image_source
+from lmaseg.job import Job
+from lmaseg.outputs import make_writer
+from lmaseg.segmentation import open_reader
 from lmaseg.video.media import open_media, video_stream
 
 LABELS = "labels"  # the folder that label maps of all chunks are gathered in
@@ -41,8 +42,8 @@ class Joined:
 class Join:
     """Make a source's outputs of its chunks. Run again after having been killed, it goes on."""
 
-    source: Source
-    making: Making
+    job: Job
+    """Of the whole source."""
     folder: str
     pieces: tuple[Piece, ...]
 
@@ -56,19 +57,21 @@ class Join:
         frames = sum(piece.frames for piece in self.pieces)
         skipped: list[str] = []
         try:
-            if self.making.video:
+            if self.job.video:
                 skipped = self._join_videos(frames)
-            if self.making.labels:
+            if self.job.maps:
                 self._gather_maps()
         except LostError as error:
             return Joined(0, 0.0, fault=str(error))
         except OSError as error:
-            name = self.source.name
-            raise BatchError(f"the outputs {name} cannot be put in place ({error}): see that they can") from error
+            raise BatchError(
+                f"the outputs of {self.job.source} cannot be put in place ({error}): see that they can"
+            ) from error
         return Joined(frames, round(time.monotonic() - began, 3), tuple(skipped))
 
     def _join_videos(self, frames: int) -> list[str]:
-        output, folder = self.making.video_path(self.source.name), Path(self.folder)
+        output, folder = self.job.video, Path(self.folder)
+        assert output is not None
         videos = [folder / piece.video for piece in self.pieces if piece.video]
         lost = [video for video in videos if not video.exists()]
         if len(self.pieces) == 1:  # it has its sound already
@@ -79,9 +82,8 @@ class Join:
             return []
         if lost:
             raise LostError(f"{lost[0]} is gone")
-        with open_chunk(self.source, self.making) as reader:
-            size = _size_of(videos[0])
-            writer = make_writer(output, reader, size, self.making, copy_from=self.source.path)
+        with open_reader(self.job) as reader:
+            writer = make_writer(self.job, reader, _size_of(videos[0]), overwrite=True)
         with writer:
             for video in videos:
                 writer.append(video)
@@ -91,7 +93,8 @@ class Join:
 
     def _gather_maps(self) -> None:
         """Move the chunks' label maps, numbered through, into one folder; then put this in its place."""
-        folder, output = Path(self.folder), self.making.maps_path(self.source.name)
+        folder, output = Path(self.folder), self.job.maps
+        assert output is not None
         gathered = folder / LABELS
         moves = list(self._moves())
         if not gathered.exists() and not any(old.exists() for old, _ in moves):
@@ -112,7 +115,7 @@ class Join:
 
     def _moves(self) -> Iterator[tuple[Path, str]]:
         """(a chunk's label map, its name among all)."""
-        folder, named = Path(self.folder), is_image_source(self.source.path)
+        folder, named = Path(self.folder), is_image_source(self.job.source)
         firsts = accumulate((piece.frames for piece in self.pieces), initial=0)
         for first, piece in zip(firsts, self.pieces, strict=False):
             if not piece.maps:

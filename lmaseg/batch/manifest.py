@@ -78,7 +78,7 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 @dataclass
-class Past:
+class SourceHistory:
     """What the manifest tells of one source, as of its last plan."""
 
     key: str = ""
@@ -98,21 +98,21 @@ class Past:
         return len(self.attempts.keys() - self.results.keys() - self.errors.keys())
 
 
-def history(folder: Path) -> dict[str, Past]:
+def history(folder: Path) -> dict[str, SourceHistory]:
     """What is known of each source, by name."""
-    pasts: dict[str, Past] = {}
+    pasts: dict[str, SourceHistory] = {}
     for record in records(folder):
         name = record.get("source")
         if isinstance(name, str):
             with suppress(KeyError, TypeError, ValueError):  # a line of another version
-                _take_in(pasts.setdefault(name, Past()), record)
+                _take_in(pasts.setdefault(name, SourceHistory()), record)
     return pasts
 
 
-def _take_in(past: Past, record: dict[str, Any]) -> None:
+def _take_in(past: SourceHistory, record: dict[str, Any]) -> None:
     state, chunk = record["state"], record.get("chunk")
     if state == "planned":
-        fresh = Past(key=record["key"], plan=plan_from(record["plan"]))
+        fresh = SourceHistory(key=record["key"], plan=plan_from(record["plan"]))
         past.__dict__.update(fresh.__dict__)
     elif isinstance(chunk, int):
         _take_in_chunk(past, chunk, state, record)
@@ -122,7 +122,7 @@ def _take_in(past: Past, record: dict[str, Any]) -> None:
         past.frames = record.get("frames", past.frames)
 
 
-def _take_in_chunk(past: Past, chunk: int, state: str, record: dict[str, Any]) -> None:
+def _take_in_chunk(past: SourceHistory, chunk: int, state: str, record: dict[str, Any]) -> None:
     past.errors.pop(chunk, None)
     if state == "started":
         past.attempts[chunk] = record["attempt"]

@@ -4,8 +4,9 @@ import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from lmaseg.batch.making import Making, open_chunk
-from lmaseg.batch.sources import Identity, Source, identify
+from lmaseg.job import Job
+from lmaseg.segmentation import open_reader
+from lmaseg.unfinished import Identity, identify
 
 MOST_CHUNKS = 10_000  # of one source: what declares to be longer is cut into longer ones
 FROM_START = 4  # chunks at most where each decodes all that comes before it
@@ -56,18 +57,17 @@ class PlanTask:
         known: the source as it was, if that is still wanted.
     """
 
-    source: Source
-    making: Making
+    job: Job
     seconds: float
     mode: Mode = Mode.SEEK
     known: Plan | None = None
 
     def run(self) -> Plan:
-        """Raises BatchError or VideoError if the source cannot be read."""
-        identity = identify(self.source)
+        """Raises VideoError if the source cannot be read."""
+        identity = identify(self.job.source)
         if self.known is not None and self.known.identity == identity:
             return self.known
-        with open_chunk(self.source, self.making) as reader:
+        with open_reader(self.job) as reader:
             first = next(iter(reader))
             frames = reader.frames or 0
             duration = float(frames / reader.rate)

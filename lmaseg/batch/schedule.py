@@ -1,25 +1,30 @@
 """Dealing the tasks of a job out to workers, and remembering what is done."""
 
+import hashlib
 import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
 from lmaseg.batch.executor import Executor, Failure, Outcome
 from lmaseg.batch.join import Join, Joined, Piece
-from lmaseg.batch.making import Making
-from lmaseg.batch.manifest import Manifest, Past, planned, result_as_record
+from lmaseg.batch.manifest import Manifest, SourceHistory, planned, result_as_record
 from lmaseg.batch.plan import Mode, Plan, PlanTask
-from lmaseg.batch.sources import Source
-from lmaseg.batch.state import BatchProgress, SourceState, Sums, Unit
+from lmaseg.batch.state import Assignment, BatchProgress, Counts, SourceState
+from lmaseg.checkpoint import BUNDLED
+from lmaseg.job import Job, digest
+from lmaseg.models.spec import HUB_PREFIX
 
 RETRIES = 3
 PATIENCE = 0.2  # seconds to wait for a worker before the display is told
+CHUNKS = ".chunks"  # the folder of the output that holds what is not joined yet
 NAMES = {Chunk: "chunk", Join: "join", PlanTask: "plan"}
 
 
@@ -27,8 +32,8 @@ class Batch:
     """A job: every source looked at, cut, segmented and joined, unless the manifest knows it as done.
 
     Args:
-        sources: what to segment.
-        making: how.
+        jobs: for each source, by the name of its outputs; all with the same settings.
+        folder: where chunks are kept until they are joined: on a disk that every worker sees.
         manifest: open; everything that happens is written down before it counts.
         history: what it said so far, by source.
         executor: the workers.
@@ -42,23 +47,24 @@ class Batch:
 
     def __init__(
         self,
-        sources: Sequence[Source],
-        making: Making,
+        jobs: Mapping[str, Job],
+        folder: Path,
         manifest: Manifest,
-        history: dict[str, Past],
+        history: Mapping[str, SourceHistory],
         executor: Executor,
         *,
         seconds: float,
         retries: int = RETRIES,
     ) -> None:
-        self._making, self._manifest, self._executor = making, manifest, executor
+        self._chunks_of, self._manifest, self._executor = partial(chunks_folder, folder), manifest, executor
         self._seconds, self._retries = seconds, retries
-        self.states = [SourceState(source, history.get(source.name, Past())) for source in sources]
+        self.states = [SourceState(name, job, history.get(name, SourceHistory())) for name, job in jobs.items()]
+        self._weights = weights_digest(next(iter(jobs.values()))) if jobs else ""
         self.full = False
-        self._queues: tuple[deque[Unit], ...] = (deque(), deque(), deque())  # by urgency
-        self._running: dict[str, Unit] = {}
+        self._queues: tuple[deque[Assignment], ...] = (deque(), deque(), deque())  # by urgency
+        self._running: dict[str, Assignment] = {}
         self._began = time.monotonic()
-        self._sums = Sums(len(self.states))
+        self._counts = Counts(len(self.states))
         for state in self.states:
             self._look_at(state, Mode.SEEK)
 
@@ -78,7 +84,7 @@ class Batch:
 
     def progress(self) -> BatchProgress:
         seconds = time.monotonic() - self._began
-        return self._sums.progress(len(self._executor.alive()), seconds, self._executor.under_way())
+        return self._counts.progress(len(self._executor.alive()), seconds, self._executor.under_way())
 
     def _deal(self) -> None:
         for worker in self._executor.idle():
@@ -90,7 +96,7 @@ class Batch:
                 self._note(unit, "started", durable=False, attempt=unit.task.attempt, worker=worker)
             self._executor.submit(worker, unit.task)
 
-    def _next_for(self, worker: str) -> Unit | None:
+    def _next_for(self, worker: str) -> Assignment | None:
         """The most urgent task that has not failed on this worker; one that has, if no other worker is left for it."""
         alive = set(self._executor.alive())
         for units in self._queues:
@@ -113,72 +119,76 @@ class Batch:
         else:
             self._joined(unit.state, outcome.result)
 
-    def _failed(self, unit: Unit, worker: str, failure: Failure) -> None:
+    def _failed(self, unit: Assignment, worker: str, failure: Failure) -> None:
         self.full |= failure.disk_full
         again = not failure.disk_full and unit.failures < self._retries
         self._note(unit, "retried" if again else "failed", error=failure.message, worker=worker)
         unit.fail(worker)
         if again:
-            self._sums.retries += 1
+            self._counts.retries += 1
             self._queue(unit)
         else:
             self._give_up(unit.state, failure.message)
 
     def _give_up(self, state: SourceState, why: str) -> None:
-        self._sums.failed += state.error is None
+        self._counts.failed += state.error is None
         state.error = state.error or why
-        self._sums.set_left(state, 0)
+        self._counts.set_left(state, 0)
 
     def _look_at(self, state: SourceState, mode: Mode) -> None:
         known = state.past.plan
-        if known is not None and (mode is not Mode.SEEK or state.past.key != self._making.key(known.identity)):
+        if known is not None and (mode is not Mode.SEEK or state.past.key != self._key(state, known)):
             known = None
-        self._queue(Unit(PlanTask(state.source, self._making, self._seconds, mode, known), state))
+        self._queue(Assignment(PlanTask(state.job, self._seconds, mode, known), state))
+
+    def _key(self, state: SourceState, plan: Plan) -> str:
+        """What a source's outputs are known by: the same key, the same outputs."""
+        return digest([state.job.fingerprint(self._weights), asdict(plan.identity)])
 
     def _cut(self, state: SourceState, plan: Plan) -> None:
         """Deal out what is missing of a source, now that it is known what it is."""
-        self._sums.looked_at += 1
-        key, past = self._making.key(plan.identity), state.past
+        self._counts.looked_at += 1
+        key, past = self._key(state, plan), state.past
         same = past.key == key and past.plan == plan
-        if same and past.done and self._making.is_published(state.source.name):
+        if same and past.done and all(output.exists() for output in state.job.outputs):
             self._found_done(state)
             return
-        if not same or past.done or not self._folder(state.source, key, plan).exists():
-            state.past = past = Past(key, plan, attempts=past.attempts if same else {})
+        if not same or past.done or not self._folder(state, key, plan).exists():
+            state.past = past = SourceHistory(key, plan, attempts=past.attempts if same else {})
             self._record(state, **planned(key, plan))
         missing = [index for index in range(plan.chunks) if index not in past.results]
-        self._sums.chunks += plan.chunks
-        self._sums.chunks_done += plan.chunks - len(missing)
-        self._sums.set_left(state, plan.frames - sum(result.frames for result in past.results.values()))
+        self._counts.chunks += plan.chunks
+        self._counts.chunks_done += plan.chunks - len(missing)
+        self._counts.set_left(state, plan.frames - sum(result.frames for result in past.results.values()))
         state.open_chunks = len(missing)
         for index in missing:
-            self._queue(Unit(self._chunk(state, plan, index), state))
+            self._queue(Assignment(self._chunk(state, plan, index), state))
         if not missing:
             self._check(state)
 
     def _found_done(self, state: SourceState) -> None:
         state.done = state.found_done = True
-        self._sums.done += 1
+        self._counts.done += 1
         if state.past.error:
             self._record(state, state="done", frames=state.past.frames)
         self._tidy(state)
 
     def _chunk(self, state: SourceState, plan: Plan, index: int) -> Chunk:
         start, end = plan.span(index)
-        folder = self._folder(state.source, state.past.key, plan)
+        folder = self._folder(state, state.past.key, plan)
         attempt = state.past.attempts.get(index, 0) + 1
-        return Chunk(state.source, self._making, str(folder), index, start, end, plan.mode, attempt)
+        return Chunk(state.job, str(folder), index, start, end, plan.mode, attempt)
 
-    def _segmented(self, unit: Unit, result: ChunkResult) -> None:
+    def _segmented(self, unit: Assignment, result: ChunkResult) -> None:
         state, chunk = unit.state, unit.task
         assert isinstance(chunk, Chunk)
         self._note(unit, "done", attempt=chunk.attempt, result=result_as_record(result))
         state.past.results[chunk.index] = result
         state.open_chunks -= 1
-        self._sums.chunks_done += 1
-        self._sums.frames += result.frames
+        self._counts.chunks_done += 1
+        self._counts.frames += result.frames
         if state.error is None:
-            self._sums.set_left(state, state.frames_left - result.frames)
+            self._counts.set_left(state, state.frames_left - result.frames)
         if result.damaged and chunk.mode is Mode.SEEK and not chunk.is_whole:
             self._cut_anew(state, f"it is damaged in chunk {chunk.index}")
         elif not state.open_chunks:
@@ -194,16 +204,16 @@ class Batch:
             self._cut_anew(state, fault)
             return
         pieces = tuple(Piece(result.frames, result.video, result.maps) for result in in_order)
-        folder = self._folder(state.source, state.past.key, plan)
-        self._queue(Unit(Join(state.source, self._making, str(folder), pieces), state))
+        folder = self._folder(state, state.past.key, plan)
+        self._queue(Assignment(Join(state.job, str(folder), pieces), state))
 
     def _joined(self, state: SourceState, joined: Joined) -> None:
         if joined.fault:
             self._cut_anew(state, joined.fault)
             return
         state.done = True
-        self._sums.done += 1
-        self._sums.set_left(state, 0)
+        self._counts.done += 1
+        self._counts.set_left(state, 0)
         state.warnings += [f"not copied: {line}" for line in joined.skipped_streams]
         state.past.frames = joined.frames
         self._record(
@@ -215,15 +225,15 @@ class Batch:
         """Read a source again in a way that trusts it less."""
         plan, key = state.past.plan, state.past.key
         assert plan is not None
-        self._sums.looked_at -= 1
-        self._sums.chunks -= plan.chunks
-        self._sums.chunks_done -= len(state.past.results)
+        self._counts.looked_at -= 1
+        self._counts.chunks -= plan.chunks
+        self._counts.chunks_done -= len(state.past.results)
         for units in self._queues:
             kept = [unit for unit in units if unit.state is not state]
             units.clear()
             units.extend(kept)
-        state.past = Past(key)  # what is still under way is stale from here on
-        shutil.rmtree(self._folder(state.source, key, plan), ignore_errors=True)
+        state.past = SourceHistory(key)  # what is still under way is stale from here on
+        shutil.rmtree(self._folder(state, key, plan), ignore_errors=True)
         stricter = plan.mode.stricter
         if stricter is None:
             self._record(state, durable=True, state="failed", error=why)
@@ -232,23 +242,42 @@ class Batch:
         state.warnings.append(f"{why}: read again {'as a whole' if stricter is Mode.WHOLE else 'from its start'}")
         self._look_at(state, stricter)
 
-    def _folder(self, source: Source, key: str, plan: Plan) -> Path:
-        return self._making.folder(source.name) / f"{key}-{plan.mode}"
+    def _folder(self, state: SourceState, key: str, plan: Plan) -> Path:
+        return self._chunks_of(state.name) / f"{key}-{plan.mode}"
 
     def _tidy(self, state: SourceState) -> None:
-        folder = self._making.folder(state.source.name)
+        folder = self._chunks_of(state.name)
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # others are in it still
             folder.parent.rmdir()
 
-    def _queue(self, unit: Unit) -> None:
+    def _queue(self, unit: Assignment) -> None:
         self._queues[unit.urgency].append(unit)
 
-    def _note(self, unit: Unit, state: str, *, durable: bool = True, **more: Any) -> None:
+    def _note(self, unit: Assignment, state: str, *, durable: bool = True, **more: Any) -> None:
         """Write down what became of a task."""
         task = unit.task
         chunk = {"chunk": task.index} if isinstance(task, Chunk) else {}
         self._record(unit.state, durable=durable, task=NAMES[type(task)], **chunk, state=state, **more)
 
     def _record(self, of: SourceState, *, durable: bool = False, **more: Any) -> None:
-        self._manifest.append(durable=durable, source=of.source.name, path=of.source.path, **more)
+        self._manifest.append(durable=durable, source=of.name, path=of.job.source, **more)
+
+
+def chunks_folder(folder: Path, name: str) -> Path:
+    """Where the chunks of one source are kept until they are joined."""
+    return folder / CHUNKS / name
+
+
+def weights_digest(job: Job) -> str:
+    """What tells the weights of a job from others; of a network without a checkpoint, the files of its folder do."""
+    if job.weights or not job.net:
+        return file_digest(job.weights or BUNDLED)
+    folder = Path(job.net.removeprefix(HUB_PREFIX))
+    return digest([[path.name, file_digest(path)] for path in sorted(folder.glob("*")) if path.is_file()])
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,8 +1,7 @@
-"""The sources of a job: found by name, and told from others that take their names later."""
+"""The sources of a batch, and what their outputs are called."""
 
 import csv
 import glob
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -10,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmaseg.errors import BatchError
-from lmaseg.images import ImageReader, gathered, is_image_source, name_of
+from lmaseg.images import gathered, name_of
 from lmaseg.paths import is_clutter, read_text
 from lmaseg.pictures import SUFFIXES
 
-HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
 COLUMNS = ("source", "path", "video")  # what the first column of a CSV may be called, in lower case
 
 
 @dataclass(frozen=True)
-class Source:
+class NamedSource:
     """A video, or a folder or pattern of images, and what its outputs are called."""
 
     path: str
@@ -27,17 +25,7 @@ class Source:
     name: str
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What tells a source from another under its name."""
-
-    size: int
-    """Bytes."""
-    head: str
-    """SHA-256 of its first MiB; of images, of all their names and sizes."""
-
-
-def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[Source]:
+def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[NamedSource]:
     """The sources that arguments and a list name, in that order, each once.
 
     Args:
@@ -53,9 +41,9 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
     named = [(path, "") for argument in gathered(arguments) for path in _expanded(argument)]
     if listing is not None:
         named += [(path, name) for text, name in _listed(listing) for path in _expanded(text)]
-    sources: dict[str, Source] = {}
+    sources: dict[str, NamedSource] = {}
     for path, name in named:
-        source = Source(absolute(path), name or name_of(path))
+        source = NamedSource(absolute(path), name or name_of(path))
         sources.setdefault(source.path, source)
     if not sources:
         raise BatchError("no source is named: give videos, a pattern such as 'videos/*.mp4', or --list FILE")
@@ -66,27 +54,6 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
 def absolute(path: str | os.PathLike[str]) -> str:
     """A path that means the same in every working folder."""
     return os.path.abspath(os.path.expanduser(path))
-
-
-def identify(source: Source) -> Identity:
-    """What tells the source from others, read from its head alone.
-
-    Raises:
-        BatchError: it cannot be read.
-        VideoError: its images cannot be.
-    """
-    if is_image_source(source.path):
-        paths = ImageReader(source.path).paths
-        sizes = [path.stat().st_size for path in paths]
-        listing = "\n".join(f"{path.name} {size}" for path, size in zip(paths, sizes, strict=True))
-        return Identity(sum(sizes), hashlib.sha256(listing.encode()).hexdigest())
-    try:
-        with open(source.path, "rb") as stream:
-            return Identity(os.fstat(stream.fileno()).st_size, hashlib.sha256(stream.read(HEAD)).hexdigest())
-    except FileNotFoundError:
-        raise BatchError(f"{source.path} does not exist: check the name") from None
-    except OSError as error:
-        raise BatchError(f"{source.path} cannot be read ({error.strerror}): see that every worker can") from error
 
 
 def _expanded(argument: str) -> list[str]:
@@ -134,7 +101,7 @@ def _bare(text: str) -> str:
     return quoted[2] if quoted else re.split(r"\s+#", text)[0]
 
 
-def _check_names(sources: Iterable[Source]) -> None:
+def _check_names(sources: Iterable[NamedSource]) -> None:
     paths: dict[str, str] = {}
     for source in sources:
         if not source.name or source.name.startswith(".") or Path(source.name).name != source.name:

@@ -1,21 +1,23 @@
-"""Where a job stands: its sources, the tasks under way, and the sums that are shown."""
+"""Where a batch stands: its sources, the tasks under way, and the counts that are shown."""
 
 from dataclasses import dataclass, field, replace
 
 from lmaseg.batch.chunk import Chunk
 from lmaseg.batch.executor import Task
 from lmaseg.batch.join import Join
-from lmaseg.batch.manifest import Past
+from lmaseg.batch.manifest import SourceHistory
 from lmaseg.batch.plan import PlanTask
-from lmaseg.batch.sources import Source
+from lmaseg.job import Job
 
 
 @dataclass
 class SourceState:
     """A source of a job that runs."""
 
-    source: Source
-    past: Past
+    name: str
+    """Of its outputs."""
+    job: Job
+    past: SourceHistory
     """What the manifest tells of it."""
     error: str | None = None
     """Why it failed."""
@@ -29,7 +31,7 @@ class SourceState:
 
 
 @dataclass
-class Unit:
+class Assignment:
     """A task with its failures in this start of the job."""
 
     task: Task
@@ -79,7 +81,7 @@ class BatchProgress:
     """Since this start."""
 
 
-class Sums:
+class Counts:
     """What is counted as it happens: going over all the sources for each look would cost more than the work."""
 
     def __init__(self, sources: int) -> None:
@@ -93,7 +95,7 @@ class Sums:
         state.frames_left = max(0, frames)
 
     def progress(self, workers: int, seconds: float, under_way: int) -> BatchProgress:
-        """The sums as they are shown, with the frames that chunks under way have done."""
+        """The counts as they are shown, with the frames that chunks under way have done."""
         return BatchProgress(
             self.sources,
             self.looked_at,

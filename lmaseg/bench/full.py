@@ -18,10 +18,11 @@ from lmaseg.attention import local_attention
 from lmaseg.bench.report import Detail
 from lmaseg.bench.timing import Call, Contender, Stopwatch, recorded
 from lmaseg.bench.workload import PlainNetwork, Workload, full_memory, look_back, write_video
+from lmaseg.decision import labels_at
 from lmaseg.models import Encoded, LocalMemoryNet, fold
 from lmaseg.models.projections import NoProjections
 from lmaseg.render import View
-from lmaseg.stream import SMALLEST, labels_at, preprocess
+from lmaseg.stream import SMALLEST, preprocess
 from lmaseg.video import VideoReader
 
 MEMORIES = (0, 1, 2, 4, 8)

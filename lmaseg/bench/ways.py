@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from lmaseg.bench.report import Spread, Way
 from lmaseg.bench.timing import Contender, Stopwatch, Times, peak_memory
 from lmaseg.bench.workload import Workload, drawn_frames, write_video
-from lmaseg.images import writer_like
+from lmaseg.job import Job
+from lmaseg.outputs import make_writer
 from lmaseg.pipeline import segment_video
 from lmaseg.render import View
 from lmaseg.sinks import OverlayVideo
@@ -101,7 +102,7 @@ def _conversion(segmenter: Segmenter, video: Path, frames: int, output: Path) ->
         segmenter.reset()
         with VideoReader(video) as reader:
             size = reader.width, reader.height
-            writer = writer_like(reader, output, size=size, copy_from=None, overwrite=True)
+            writer = make_writer(Job(str(video), video=output, sound=False), reader, size, overwrite=True)
             for _ in segment_video(_FirstFrames(reader, frames), segmenter, [OverlayVideo(writer, view)]):
                 pass
 

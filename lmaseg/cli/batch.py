@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,32 +13,21 @@ import typer
 from lmaseg.cli.batch_display import BatchDisplay, duration, failures_table, status_lines
 from lmaseg.cli.console import complain, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
-from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, parse_time
+from lmaseg.cli.job_options import LOOK, NETWORK, JobMaker, JobOptions
+from lmaseg.cli.network import make_segmenter
+from lmaseg.cli.options import parse_time
 from lmaseg.cli.outputs import make_folder, write_text
-from lmaseg.cli.run import FAILED, class_ids
-from lmaseg.cli.run_job import Ids
-from lmaseg.cli.run_options import (
-    Classes,
-    Codec,
-    Crf,
-    Deinterlace,
-    LabelIds,
-    Legend,
-    Opacity,
-    ResetAtCuts,
-    View,
-    ViewName,
-)
 from lmaseg.errors import VideoError
+from lmaseg.job import Job
+from lmaseg.lock import Lock
 
 if TYPE_CHECKING:
-    from lmaseg.batch.making import Making
     from lmaseg.batch.schedule import Batch as Schedule
-    from lmaseg.batch.sources import Source
     from lmaseg.cluster import Resources
 
+FAILED = 1
 WORK = "Work"
-REPORT = "report.json"
+LOCK, REPORT = ".lock", "report.json"
 EXAMPLES = """
 lmaseg batch 'videos/*.mp4' -o out/                   many, in chunks
 lmaseg batch --list videos.txt -o out/ --workers 4    on four workers
@@ -93,13 +83,16 @@ Cpus = Annotated[
 ]
 
 
+Options = JobOptions(("ids", "codec", "crf", *LOOK, "deinterlace", *NETWORK))
+
+
 def batch(
+    job: Annotated[JobMaker, Options],
     sources: Sources = None,
     output: Output = None,
     listing: Listing = None,
     labels: Labels = False,
     labels_only: LabelsOnly = False,
-    ids: LabelIds = Ids.CLASS,
     status: Status = None,
     overwrite: Overwrite = False,
     seconds: Seconds = "60s",
@@ -107,20 +100,6 @@ def batch(
     address: Address = None,
     gpus_per_worker: Gpus = None,
     cpus_per_worker: Cpus = None,
-    codec: Codec = None,
-    crf: Crf = None,
-    view: View = ViewName.OVERLAY,
-    opacity: Opacity = 0.5,
-    classes: Classes = None,
-    legend: Legend = False,
-    deinterlace: Deinterlace = True,
-    weights: Weights = None,
-    net: Net = None,
-    device: Device = "auto",
-    size: Size = None,
-    memory: Memory = None,
-    batch: Batch = 1,
-    reset_at_cuts: ResetAtCuts = True,
 ) -> None:
     """Segment many videos in chunks, on any number of workers: lmaseg batch 'videos/*.mp4' -o out.
 
@@ -134,56 +113,49 @@ def batch(
     if seconds <= 0:
         raise typer.BadParameter("a chunk must last longer than nothing: give --chunk 60, for instance")
 
-    from lmaseg.batch.making import Making
+    from lmaseg.batch.chunk import SUFFIX
     from lmaseg.batch.sources import absolute, find_sources
+    from lmaseg.checkpoint import weights_file
     from lmaseg.cluster import Resources
+    from lmaseg.models.spec import HUB_PREFIX
 
-    making = Making(
-        output=absolute(output),
-        video=not labels_only,
-        labels=labels or labels_only,
-        ids=str(ids),
-        weights=absolute(weights) if weights else None,
-        net=net,
-        net_folder=os.getcwd() if net else None,
-        device=device,
-        size=size,
-        memory=memory,
-        batch=batch,
-        reset_at_cuts=reset_at_cuts,
-        deinterlace=deinterlace,
-        view=str(view),
-        opacity=opacity,
-        classes=_drawn(classes, weights),
-        legend=legend,
-        codec=codec,
-        crf=crf,
-    )
-    _check(making)
+    folder = Path(absolute(output))
+    template = job("")
+    if template.weights:
+        template = replace(template, weights=Path(absolute(weights_file(template.weights))))
+    if template.net and Path(named := template.net.removeprefix(HUB_PREFIX)).is_dir():
+        template = replace(template, net=f"{HUB_PREFIX}{absolute(named)}")
+    _check(template)
+    jobs = {
+        source.name: replace(
+            template,
+            source=source.path,
+            video=None if labels_only else folder / f"{source.name}{SUFFIX}",
+            maps=folder / source.name if labels or labels_only else None,
+        )
+        for source in find_sources(sources or [], listing)
+    }
     resources = Resources(workers, address, gpus_per_worker, cpus_per_worker)
-    _work(find_sources(sources or [], listing), making, seconds, resources, overwrite=overwrite)
+    _work(jobs, folder, seconds, resources, overwrite=overwrite)
 
 
-def _work(
-    sources: "list[Source]", making: "Making", seconds: float, resources: "Resources", *, overwrite: bool
-) -> None:
-    from lmaseg.batch.job import check_outputs, report_of
-    from lmaseg.batch.lock import Lock
+def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: "Resources", *, overwrite: bool) -> None:
+    from lmaseg.batch.folder import check_outputs, report_of
     from lmaseg.batch.manifest import Manifest, history
     from lmaseg.batch.schedule import Batch as Schedule
     from lmaseg.cluster import executor_for
 
-    folder = Path(making.output)
     make_folder(folder)
-    with Lock(folder) as lock, Manifest(folder) as manifest:
-        pasts = history(folder)
-        check_outputs(sources, making, pasts, overwrite=overwrite)
-        executor, making = executor_for(making, resources)
+    first = next(iter(jobs.values()))
+    with Lock(folder / LOCK, folder) as lock, Manifest(folder) as manifest:
+        known = history(folder)
+        check_outputs(jobs, folder, known, overwrite=overwrite)
+        executor = executor_for(resources, device=first.device, module_folder=os.getcwd() if first.net else None)
         at_once = True
         try:
-            job = Schedule(sources, making, manifest, pasts, executor, seconds=seconds)
+            schedule = Schedule(jobs, folder, manifest, known, executor, seconds=seconds)
             with stop_on_interrupt() as stop, BatchDisplay() as display:
-                for progress in job.run(stop):
+                for progress in schedule.run(stop):
                     lock.beat()
                     display.update(progress)
             at_once = stop.is_set()
@@ -191,8 +163,8 @@ def _work(
             executor.close(at_once=at_once)
         complete = progress.sources_done == progress.sources
         with suppress(VideoError):  # on a full disk, what is said below is the better news
-            write_text(folder / REPORT, json.dumps(report_of(job, making, complete=complete), indent=2) + "\n")
-    _summarise(job, folder, stopped=stop.is_set())
+            write_text(folder / REPORT, json.dumps(report_of(schedule, complete=complete), indent=2) + "\n")
+    _summarise(schedule, folder, stopped=stop.is_set())
 
 
 def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
@@ -200,7 +172,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
     found = sum(state.found_done for state in job.states)
     for state in job.states:
         for warning in state.warnings:
-            warn(f"{state.source.name}: {warning}")
+            warn(f"{state.name}: {warning}")
     say(
         f"{progress.sources_done} of {progress.sources} sources done ({found} before), {progress.frames} frames in "
         f"{duration(progress.seconds)} -> {folder}"
@@ -208,7 +180,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
     if stopped:
         say("interrupted: give the same command again to go on")
         raise typer.Exit(INTERRUPTED)
-    failures = {state.source.name: state.error for state in job.states if state.error is not None}
+    failures = {state.name: state.error for state in job.states if state.error is not None}
     if failures:
         console.print(failures_table(failures))
     if job.full:
@@ -218,7 +190,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
 
 
 def _print_status(folder: Path) -> None:
-    from lmaseg.batch.job import status_of
+    from lmaseg.batch.folder import status_of
 
     pasts = status_of(folder)
     for line in status_lines(pasts):
@@ -228,20 +200,11 @@ def _print_status(folder: Path) -> None:
         console.print(failures_table(failures))
 
 
-def _check(making: "Making") -> None:
+def _check(job: Job) -> None:
     """Find out about a wrong command line before workers do, each for itself."""
-    from lmaseg.batch.making import SUFFIX, make_segmenter
+    from lmaseg.batch.chunk import SUFFIX
     from lmaseg.video.encoders import encoder_for, muxer_for, options_for
 
     muxer = muxer_for(Path(f"any{SUFFIX}"))
-    options_for(encoder_for(making.codec or muxer.default_codec, muxer), making.crf)
-    try:
-        make_segmenter(replace(making, device="cpu", threads=None))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _drawn(classes: str | None, weights: Path | None) -> tuple[int, ...] | None:
-    from lmaseg.checkpoint import BUNDLED, read_header
-
-    return None if classes is None else tuple(class_ids(classes, read_header(weights or BUNDLED).labels))
+    options_for(encoder_for(job.codec or muxer.default_codec, muxer), job.crf)
+    make_segmenter(replace(job, device="cpu"), describe=False)

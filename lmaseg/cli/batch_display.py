@@ -10,7 +10,7 @@ from rich.table import Table
 from lmaseg.cli.console import LiveLine, console
 
 if TYPE_CHECKING:
-    from lmaseg.batch.manifest import Past
+    from lmaseg.batch.manifest import SourceHistory
     from lmaseg.batch.state import BatchProgress
 
 MOST_ROWS = 20  # of a table of failures
@@ -52,20 +52,20 @@ def failures_table(failures: dict[str, str]) -> Table:
     return table
 
 
-def status_lines(pasts: "dict[str, Past]") -> list[str]:
+def status_lines(known: "dict[str, SourceHistory]") -> list[str]:
     """What a job's manifest says, in a few lines."""
-    plans = [past.plan for past in pasts.values() if past.plan is not None]
+    plans = [past.plan for past in known.values() if past.plan is not None]
     chunks = sum(plan.chunks for plan in plans)
     chunks_done = sum(
-        past.plan.chunks if past.done else len(past.results) for past in pasts.values() if past.plan is not None
+        past.plan.chunks if past.done else len(past.results) for past in known.values() if past.plan is not None
     )
     frames = sum(
-        past.frames if past.done else sum(result.frames for result in past.results.values()) for past in pasts.values()
+        past.frames if past.done else sum(result.frames for result in past.results.values()) for past in known.values()
     )
-    running = sum(past.running for past in pasts.values() if not past.done)
-    done = sum(past.done for past in pasts.values())
+    running = sum(past.running for past in known.values() if not past.done)
+    done = sum(past.done for past in known.values())
     return [
-        f"sources: {done} done of {len(pasts)} looked at",
+        f"sources: {done} done of {len(known)} looked at",
         f"chunks: {chunks_done} done of {chunks}, {running} begun and not ended",
         f"frames: {frames}",
     ]

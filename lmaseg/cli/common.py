@@ -10,6 +10,7 @@ import typer
 
 from lmaseg.cli.config import Command, keys_of, read_config, written_config
 from lmaseg.cli.console import console
+from lmaseg.cli.job_options import JobOptions
 
 SHORT_TYPES = {bool: "", int: "N", float: "N", Path: "PATH", str: "TEXT"}
 CONFIG = "config", "print_config"  # parameters that are no settings themselves
@@ -45,15 +46,31 @@ def with_common_options(command: Command, name: str, commands: list[str]) -> Com
         if print_config:
             print(written_config(name, keys, {**given, "verbose": verbose, "quiet": quiet}))
             return None
-        return command(**given)
+        makers = {name: options.taken_from(given) for name, options in groups.items()}
+        return command(**given, **makers)
 
     signature = inspect.signature(command, eval_str=True)
-    parameters = [*signature.parameters.values(), *_common_parameters(fill_in, need_nothing)]
+    groups = {name: group for name, parameter in signature.parameters.items() if (group := _group(parameter))}
+    own = [
+        option
+        for parameter in signature.parameters.values()
+        for option in (groups[parameter.name].parameters() if parameter.name in groups else [parameter])
+    ]
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in [*own, *_common_parameters(fill_in, need_nothing)]
+    ]
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[_with_short_type(parameter) for parameter in parameters]
     )
     keys = keys_of(run, leave_out=set(CONFIG))
     return run
+
+
+def _group(parameter: inspect.Parameter) -> JobOptions | None:
+    """The options that one parameter of a command stands for."""
+    _, *metadata = get_args(parameter.annotation)
+    return next((each for each in metadata if isinstance(each, JobOptions)), None)
 
 
 def _with_short_type(parameter: inspect.Parameter) -> inspect.Parameter:

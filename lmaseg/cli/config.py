@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
@@ -34,6 +34,7 @@ class Key:
         self._kind = next((part for part in get_args(kind) if part is not NoneType), kind) if _optional(kind) else kind
         self._parsed = info.parser is not None
         self.name = _long_name(parameter.name, info)
+        self.note = (info.help or "") if getattr(info, "hidden", False) else ""
 
     def given(self, value: Any, file: Path) -> Any:
         """A value of the file as the command line would give it.
@@ -95,16 +96,21 @@ def read_config(file: Path, command: str, keys: Mapping[str, Key], commands: lis
 
 
 def written_config(command: str, keys: Mapping[str, Key], values: Mapping[str, Any]) -> str:
-    """Settings as a file that gives them again; those without a value are named in a comment."""
+    """Settings as a file that gives them again; comments name those without a value and say what --help does not."""
     known = {name: _plain(values[key.parameter]) for name, key in keys.items()}
     unset = [name for name, value in known.items() if value in (None, UNSET, [UNSET])]
-    lines = [f"# lmaseg {__version__}", toml.table(command, {n: v for n, v in known.items() if n not in unset})]
-    return "\n".join([*lines, *([f"# not set: {', '.join(unset)}"] if unset else [])])
+    notes = {name: key.note for name, key in keys.items() if key.note}
+    lines = [f"# lmaseg {__version__}", toml.table(command, {n: v for n, v in known.items() if n not in unset}, notes)]
+    lines += [f"# {name}: {notes[name]}" for name in unset if name in notes]
+    others = [name for name in unset if name not in notes]
+    return "\n".join([*lines, *([f"# not set: {', '.join(others)}"] if others else [])])
 
 
 def _parsed(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(file))
+    except FileNotFoundError:
+        raise typer.BadParameter(f"{file} does not exist: check its name") from None
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read ({error.strerror}): give a TOML file") from error
     except ValueError as error:
@@ -122,11 +128,13 @@ def _long_name(parameter: str, info: Any) -> str:
 
 
 def _optional(kind: Any) -> bool:
-    return get_origin(kind) is UnionType
+    return get_origin(kind) in (UnionType, Union)
 
 
 def _basic(kind: Any) -> Any:
     """The TOML type for an annotation; paths and choices are written as text."""
+    if get_origin(kind) is Literal:
+        return str
     return str if isinstance(kind, type) and issubclass(kind, Path | Enum) else kind
 
 
@@ -158,4 +166,6 @@ def _plain(value: Any) -> Any:
         return ",".join(f"{name}={weight:g}" for name, weight in value.items())
     if isinstance(value, tuple) and all(isinstance(side, int) for side in value):  # HxW
         return "x".join(map(str, value))
+    if isinstance(value, tuple) and all(isinstance(name, str) for name in value):  # NAME,...
+        return ",".join(value)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

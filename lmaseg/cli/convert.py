@@ -8,7 +8,6 @@ import typer
 from lmaseg.cli.console import say
 from lmaseg.cli.options import NETWORK
 from lmaseg.cli.outputs import Overwrite, may_replace
-from lmaseg.cli.train_options import Classes
 
 EXAMPLES = """
 lmaseg convert erfnet_pretrained.pth -o erfnet.safetensors
@@ -24,7 +23,10 @@ MemoryFrames = Annotated[int, typer.Option(min=1, help="Past frames LMANet's mem
 Window = Annotated[
     int, typer.Option(min=1, help="Odd side of LMANet's attention window, in feature cells.", rich_help_panel=NETWORK)
 ]
-Labels = Annotated[Classes, typer.Option(help="What the outputs are.", rich_help_panel=NETWORK)]
+Labels = Annotated[
+    str,
+    typer.Option(metavar="NAMES|FILE.toml", help="What the outputs are.", rich_help_panel=NETWORK),
+]
 OwnKeys = Annotated[
     bool,
     typer.Option(
@@ -40,7 +42,7 @@ def convert(
     output: Output,
     memory_frames: MemoryFrames = 4,
     window: Window = 21,
-    labels: Labels = Classes.CITYSCAPES,
+    labels: Labels = "cityscapes",
     own_keys: OwnKeys = False,
     overwrite: Overwrite = None,
 ) -> None:
@@ -49,14 +51,14 @@ def convert(
 
     from lmaseg import checkpoint
     from lmaseg import convert as library
-    from lmaseg.labels import CAMVID, CITYSCAPES
+    from lmaseg.labels import label_set
 
     try:
         net, about = library.convert(
             weights,
             memory_frames=memory_frames,
             window=window,
-            labels=CITYSCAPES if labels is Classes.CITYSCAPES else CAMVID,
+            labels=label_set(labels),
             own_keys=own_keys,
         )
     except ValueError as error:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli.console import RunDisplay, console
+from lmaseg.cli.console import RunDisplay, console, say
+from lmaseg.cli.eval_display import score_plot, score_table
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Size, Weights
+from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
 from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
-from lmaseg.cli.scores import score_plot, score_table
+from lmaseg.job import Job
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -95,6 +96,7 @@ def evaluate(
     classes: Classes = None,
     split: Split = "val",
     weights: Weights = None,
+    net: Net = None,
     device: Device = "auto",
     size: Size = None,
     memory: Memory = None,
@@ -118,11 +120,12 @@ def evaluate(
         may_replace([path for path in (json_file, predictions, plot) if path], overwrite)
 
     from lmaseg.evaluate import process_group
-    from lmaseg.labels import label_set
 
     with process_group(device) as own_device:
-        segmenter = make_segmenter(weights, own_device, size, memory, batch)
-        labels = label_set(classes) if classes else segmenter.net.labels
+        segmenter = make_segmenter(
+            Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
+        )
+        labels = named_classes(classes) or segmenter.net.labels
         clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
         run = partial(
             _evaluate,
@@ -141,9 +144,19 @@ def evaluate(
     if first:
         name = next(f"{kind} {split}" if kind != "folder" else kind for kind, path in data.items() if path)
         console.print(score_table(name, columns))
+        _warn_of_one_class(next(iter(columns.values())))
         settings = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
-        settings |= {"weights": str(weights or "bundled"), "size": size}
+        settings |= {"weights": str(weights or net or "bundled"), "size": size}
         _write_outputs(columns, settings, json_file, plot)
+
+
+def _warn_of_one_class(evaluation: "Evaluation") -> None:
+    """Of masks of 0 and 255 nothing is scored but the first class."""
+    if len(evaluation.labels) > 1 and evaluation.pixel_shares[0] == 1:
+        say(
+            f"all labelled pixels are {evaluation.labels.names[0]} (0), the others unlabelled: in masks of 0 and 255, "
+            "write 1 for what they mark, or the id of its class"
+        )
 
 
 def _compute_as_a_lone_process() -> None:

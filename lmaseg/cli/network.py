@@ -4,8 +4,10 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +15,7 @@ from lmaseg.cli.console import STARTED, detail, warn
 from lmaseg.errors import LmasegWarning
 
 if TYPE_CHECKING:
+    from lmaseg.job import Job
     from lmaseg.models import LocalMemoryNet
     from lmaseg.stream import Segmenter
 
@@ -22,34 +25,56 @@ def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMe
     from lmaseg.checkpoint import load
 
     if net:
-        sys.path.append(os.getcwd())  # an installed command starts without it; last, so that it hides nothing
+        find_modules_here()
+    warn_of_overlooked_kernels()
+    with passing_on_warnings():
+        return load(weights, device, net)
+
+
+@contextmanager
+def passing_on_warnings() -> Iterator[None]:
+    """What the library warns of is said as any other warning."""
     with warnings.catch_warnings(record=True, action="always", category=LmasegWarning) as caught:
-        loaded = load(weights, device, net)
+        yield
     for warning in caught:
         warn(str(warning.message))
-    return loaded
 
 
-def make_segmenter(
-    weights: Path | None,
-    device: str,
-    size: Any,
-    memory: int | None,
-    batch: int = 1,
-    net: str | None = None,
-    *,
-    confidence: bool = False,
-    kind: "type[Segmenter] | None" = None,
-) -> "Segmenter":
-    """The network, ready to stream; a size it cannot work at is a wrong command line."""
-    from lmaseg.stream import Segmenter
+def warn_of_overlooked_kernels() -> None:
+    """Say so where the C kernels that were installed are not those of the lmaseg that runs."""
+    from lmaseg import kernels
 
+    overlooked = kernels.overlooked()
+    if overlooked:
+        warn(
+            f"no C kernels, although {overlooked} has some: this lmaseg was imported from {kernels.FOLDER.parent}. "
+            "Run the command lmaseg, or python from another folder"
+        )
+
+
+def find_modules_here() -> None:
+    """Let modules be imported from the current folder, in which an installed command does not look."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that it hides nothing
+
+
+def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
+    """The network of a job, ready to stream, described to those who ask for details.
+
+    What it cannot work with is a wrong command line.
+    """
+    from lmaseg import segmentation
+
+    if job.net:
+        find_modules_here()
     try:
-        loaded = load_network(weights, device, net)
-        segmenter = (kind or Segmenter)(loaded, size=size, memory=memory, batch=batch, confidence=confidence)
+        with passing_on_warnings():
+            segmenter = segmentation.make_segmenter(job)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    _describe(segmenter, str(weights or net or "bundled weights"))
+    warn_of_overlooked_kernels()
+    if describe:
+        _describe(segmenter, str(job.weights or job.net or "bundled weights"))
     return segmenter
 
 

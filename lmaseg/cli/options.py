@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from lmaseg.labels import LabelSet
 
 INPUT, OUTPUT, PICTURE, NETWORK = "Input", "Output", "Picture", "Network"  # panels of --help
 
@@ -28,6 +31,16 @@ def parse_time(text: str) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds) * scale
 
 
+def named_classes(text: str | None) -> "LabelSet | None":
+    """What --classes names."""
+    from lmaseg.labels import label_set
+
+    try:
+        return label_set(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def end_time(start: float | None, duration: float | None, end: float | None) -> float | None:
     """Where to stop in the source; a duration wins over an end, as in ffmpeg."""
     if duration is not None:
@@ -37,23 +50,41 @@ def end_time(start: float | None, duration: float | None, end: float | None) -> 
     return end
 
 
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE|NAME",
-        help="A checkpoint, or a name lmaseg info lists; default: those of --net, else the first of that list.",
-        rich_help_panel=NETWORK,
-    ),
-]
-Net = Annotated[
-    str | None,
-    typer.Option(
-        "--net",
-        metavar="hf:NAME|MODULE:FUNCTION",
-        help="Any other network: from the Hugging Face hub (or hf:FOLDER), or what a function of yours returns.",
-        rich_help_panel=NETWORK,
-    ),
-]
+def parse_names(text: str) -> tuple[str, ...]:
+    """ "car, pole" -> ("car", "pole")."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+WEIGHTS: Any = typer.Option(
+    metavar="FILE|NAME",
+    help="A checkpoint, or a name lmaseg info lists; default: those of --net, else the bundled ones.",
+    rich_help_panel=NETWORK,
+)
+NET: Any = typer.Option(
+    "--net",
+    metavar="hf:NAME|MODULE:FUNCTION",
+    help="Another network: of the Hugging Face hub, of a folder (hf:DIR), or what a function of yours returns.",
+    rich_help_panel=NETWORK,
+)
+DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)
+MEMORY: Any = typer.Option(
+    min=0, help="Past frames to attend to; 0: none; default: as the weights want.", rich_help_panel=NETWORK
+)
+BATCH: Any = typer.Option(
+    min=1, max=256, help="Frames labelled at once: more keep a GPU busier.", rich_help_panel=NETWORK
+)
+SIZE: Any = typer.Option(
+    parser=parse_size,
+    metavar="HEIGHT|HxW",
+    help="Working size of the network; default: the shorter side as the weights were trained at.",
+    rich_help_panel=NETWORK,
+)
+Weights = Annotated[Path | None, WEIGHTS]
+Net = Annotated[str | None, NET]
+Device = Annotated[str, DEVICE]
+Memory = Annotated[int | None, MEMORY]
+Batch = Annotated[int, BATCH]
+Size = Annotated[Any, SIZE]
 Classes = Annotated[
     str | None,
     typer.Option(
@@ -61,27 +92,5 @@ Classes = Annotated[
         help="cityscapes, camvid, NAME,NAME,... or a TOML file: what the ids in the label maps of --folder mean; "
         "default: the weights' classes.",
         rich_help_panel=INPUT,
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)]
-Memory = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Past frames to attend to; 0: none; default: as the weights want.",
-        rich_help_panel=NETWORK,
-    ),
-]
-Batch = Annotated[
-    int,
-    typer.Option(min=1, max=256, help="Frames labelled at once: more keep a GPU busier.", rich_help_panel=NETWORK),
-]
-Size = Annotated[
-    Any,
-    typer.Option(
-        parser=parse_size,
-        metavar="HEIGHT|HxW",
-        help="Working size of the network; default: the shorter side as the weights were trained at.",
-        rich_help_panel=NETWORK,
     ),
 ]

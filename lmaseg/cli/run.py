@@ -1,57 +1,34 @@
 """`lmaseg run`: sources in, overlaid videos or label maps out."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmaseg.cli.console import complain, complain_unexpected, console, say
-from lmaseg.cli.interrupt import INTERRUPTED
+from lmaseg.cli.console import STARTED, RunDisplay, complain, complain_unexpected, console, detail, say, warn
+from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
+from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import Batch, Device, Memory, Net, Size, Weights, end_time
-from lmaseg.cli.outputs import Overwrite, check_apart, make_folder, require_png
-from lmaseg.cli.run_job import PIPE, Ids, Job, Pipe, Settings, run_job
-from lmaseg.cli.run_options import (
-    Classes,
-    Codec,
-    Confidence,
-    Crf,
-    Deinterlace,
-    Duration,
-    End,
-    LabelIds,
-    Labels,
-    Legend,
-    Lines,
-    Live,
-    Opacity,
-    Output,
-    PipeFormat,
-    Plot,
-    Preview,
-    Report,
-    ResetAtCuts,
-    Resume,
-    Sources,
-    Start,
-    Strict,
-    Stride,
-    View,
-    ViewName,
-)
+from lmaseg.cli.options import OUTPUT, end_time
+from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
 from lmaseg.errors import LmasegError
+from lmaseg.job import PIPE, Job, Pipe
+from lmaseg.paths import check_apart, part_path
 
 if TYPE_CHECKING:
     from lmaseg.cli.preview import Preview as PreviewSink
-    from lmaseg.labels import LabelSet
+    from lmaseg.pipeline import Progress
+    from lmaseg.report import Report
+    from lmaseg.stream import Segmenter
 
 FAILED = 1
-NO_MATTER = ("sources", "resume", "overwrite", "preview")  # to what the outputs of a source hold
 EXAMPLES = """
 lmaseg run drive.mp4 -o out.mp4                       a video, overlaid
+lmaseg run drive.mp4 -o out.mp4 --legend top-left     with class names
 lmaseg run drive.mp4 -o out.mp4 --labels masks/       and label maps
 lmaseg run drive.mp4 -o masks/ --ids train            label maps only
 lmaseg run drive.mp4 -o part.mp4 -ss 1:30 -t 20       20 s from 1:30
@@ -62,87 +39,72 @@ lmaseg run drive.mp4 -o out.mp4 --preview             watch it
 lmaseg run --print-config > run.toml                  options as a file
 """
 
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Videos, folders of images, quoted globs such as 'frames/*.png', addresses (rtsp://, https://), a camera "
+        "(camera:0), or - for standard input.",
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="A video (.mp4 .mkv .mov .webm) to draw into; a folder for label maps, or for the videos of several "
+        "SOURCEs; - for label maps on standard output.",
+    ),
+]
+PipeFormat = Annotated[
+    Pipe,
+    typer.Option(
+        "--pipe", help="Label maps on standard output: bare bytes, or a lossless grey video.", rich_help_panel=OUTPUT
+    ),
+]
+Preview = Annotated[
+    bool,
+    typer.Option("--preview", help="Show the overlay in the terminal, where there is one.", rich_help_panel=OUTPUT),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with what a run of the same command left unfinished.", rich_help_panel=OUTPUT),
+]
+Options = JobOptions(
+    (
+        *("maps", "confidence", "ids", "lines", "report", "plot", "coco", "zones", "codec", "crf"),
+        *LOOK,
+        *(*READING, "live", *NETWORK),
+    )
+)
+
 
 def run(
     sources: Sources,
     output: Output,
-    labels: Labels = None,
-    confidence: Confidence = None,
-    ids: LabelIds = Ids.CLASS,
-    lines: Lines = None,
-    report: Report = None,
-    plot: Plot = None,
+    job: Annotated[JobMaker, Options],
+    duration: Duration = None,
+    pipe: PipeFormat = "gray",
     preview: Preview = False,
-    pipe: PipeFormat = Pipe.GRAY,
-    codec: Codec = None,
-    crf: Crf = None,
     resume: Resume = False,
     overwrite: Overwrite = None,
-    view: View = ViewName.OVERLAY,
-    opacity: Opacity = 0.5,
-    classes: Classes = None,
-    legend: Legend = False,
-    start: Start = None,
-    duration: Duration = None,
-    end: End = None,
-    stride: Stride = 1,
-    deinterlace: Deinterlace = True,
-    strict: Strict = False,
-    live: Live = False,
-    weights: Weights = None,
-    net: Net = None,
-    device: Device = "auto",
-    size: Size = None,
-    memory: Memory = None,
-    batch: Batch = 1,
-    reset_at_cuts: ResetAtCuts = True,
 ) -> None:
     """Segment videos, streams or images into overlaid videos and label maps."""
-    given = {key: value for key, value in locals().items() if key not in NO_MATTER}
-    require_png(plot)
-    end = end_time(start, duration, end)
-    wanted = Job(sources[0], maps=labels, confidence=confidence, lines=lines, report=report, plot=plot)
     from lmaseg.images import gathered
 
     sources = gathered(sources)
-    jobs = _jobs(sources, output, replace(wanted, source=sources[0]))
-    check_apart([path for job in jobs for path in job.files], [source for source in sources if source != "-"])
-
-    from lmaseg.render import VIEWS
-
-    segmenter = make_segmenter(weights, device, size, memory, batch, net, confidence=confidence is not None)
-    label_set = segmenter.net.labels
-    drawn = None if classes is None else class_ids(classes, label_set)
-    settings = Settings(
-        segmenter=segmenter,
-        view=VIEWS[view](label_set, opacity=opacity, classes=drawn, legend=legend),
-        reading={
-            "start": start,
-            "end": end,
-            "stride": stride,
-            "deinterlace": deinterlace,
-            "strict": strict,
-            "live": live,
-        },
-        ids=ids,
-        pipe=pipe,
-        codec=codec,
-        crf=crf,
-        reset_at_cuts=reset_at_cuts,
-        overwrite=overwrite,
-        resume=resume,
-        make_preview=_preview_maker(label_set, opacity, drawn) if preview else None,
-        given=_as_json(given),
-    )
-    _run_all(jobs, settings)
-
-
-def _run_all(jobs: list[Job], settings: Settings) -> None:
-    """One source after the other; of several, the failure of one does not end the rest."""
+    try:
+        jobs = _jobs(sources, output, pipe, duration, job)
+        check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    require_png(jobs[0].plot)
+    segmenter = make_segmenter(jobs[0])
+    make_preview = _preview_maker(jobs[0], segmenter) if preview else lambda: None
     failed = 0
-    for job in jobs:
+    for each in jobs:
         try:
-            stopped = run_job(job, settings)
+            report = run_job(each, segmenter, overwrite=overwrite, resume=resume, preview=make_preview())
         except Exception as error:
             if len(jobs) == 1:
                 raise
@@ -152,84 +114,142 @@ def _run_all(jobs: list[Job], settings: Settings) -> None:
                 complain_unexpected(error)
             failed += 1
             continue
-        if stopped:
+        if report and not report.complete:
             raise typer.Exit(INTERRUPTED)
     if failed:
         complain(f"{failed} of {len(jobs)} sources failed")
         raise typer.Exit(FAILED)
 
 
-def _jobs(sources: list[str], output: Path, wanted: Job) -> list[Job]:
-    """What each source becomes, besides what else is `wanted` of the first.
+def run_job(
+    job: Job,
+    segmenter: "Segmenter",
+    *,
+    overwrite: bool | None,
+    resume: bool = False,
+    preview: "PreviewSink | None" = None,
+) -> "Report | None":
+    """Do a job, showing how far it is; Ctrl-C ends it after the frame in hand. None where there is nothing to do."""
+    from lmaseg import segmentation
+    from lmaseg.unfinished import is_complete, is_unfinished
+    from lmaseg.video.inputs import display_name
 
-    One alone goes to the outputs named, several to files named after them in folders.
-    """
+    if resume and is_complete(job):
+        say(f"{' and '.join(map(str, job.outputs))} is complete: nothing to resume")
+        return None
+    replaced = may_replace(job.outputs, True if resume and is_unfinished(job) else overwrite)
+    opening = partial(segmentation.open_reader, job, warm_up=segmenter.memory.frames)
+    with unless_interrupted(opening) as reader:
+        detail("working at {}x{} (height x width)".format(*segmenter.working_size(reader.height, reader.width)))
+        with stop_on_interrupt() as stop, RunDisplay(display_name(job.source), preview=preview) as display:
+            report = segmentation.run_job(
+                job,
+                segmenter=segmenter,
+                reader=reader,
+                overwrite=replaced,
+                resume=resume,
+                stop=stop,
+                watch=_shown_on(display),
+                more=[preview] if preview else [],
+            )
+    _summarise(report)
+    return report
+
+
+def _shown_on(display: RunDisplay) -> "Callable[[Progress], None]":
+    first = False
+
+    def show(progress: "Progress") -> None:
+        nonlocal first
+        if progress.frames and not first:
+            first = True
+            detail(f"first frame done {time.perf_counter() - STARTED:.1f} s after the start")
+        display.update(progress.frames, progress.total, progress.seconds)
+
+    return show
+
+
+def _summarise(report: "Report") -> None:
+    """One line on what was done, or on what there is after an interruption; warnings above it."""
+    job = report.job
+    for warning in report.warnings:
+        warn(warning)
+    if not report.complete:
+        kept = [part for part in map(part_path, job.outputs) if part.exists()]
+        where = f"kept what there is as {' and '.join(map(str, kept))}" if kept else "nothing was written"
+        say(f"interrupted after {report.frames} frames: {where}")
+        return
+    new = report.frames - report.resumed_after
+    model = new / report.model_seconds if report.model_seconds else 0.0
+    outputs = [path for path in (job.video, job.maps, job.confidence) if path]
+    written = ", ".join(f"{path} ({_bytes(path) / 1e6:.1f} MB)" for path in outputs) or "standard output"
+    before = f" after {report.resumed_after} that were there" if report.resumed_after else ""
+    say(
+        f"{new} frames in {report.seconds:.1f} s{before} "
+        f"({model:.1f} frames/s in the model, {new / report.seconds:.1f} end to end), "
+        f"{report.width}x{report.height} -> {written}"
+    )
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
+
+
+def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
+    """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
     from lmaseg.images import name_of
     from lmaseg.video import SUFFIXES
 
     is_video = output.suffix.lower() in SUFFIXES
+    first = make(sources[0])
+    first = replace(first, end=end_time(first.start, duration, first.end))
     if len(sources) == 1:
-        return [_one_job(output, is_video, wanted)]
-    if output == PIPE or is_video or wanted.lines or wanted.report or wanted.plot:
-        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report or --plot")
+        return [_one_job(first, output, pipe, is_video)]
+    if output == PIPE or is_video or any((first.lines, first.report, first.plot, first.coco)):
+        raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report, --plot or --coco")
     stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
-    for folder in (output, wanted.maps, wanted.confidence):
+    for folder in (output, first.maps, first.confidence):
         if folder:
             make_folder(folder)
     return [
-        Job(
-            source,
+        replace(
+            first,
+            source=source,
             video=output / f"{stem}.mp4",
-            maps=wanted.maps and wanted.maps / stem,
-            confidence=wanted.confidence and wanted.confidence / stem,
+            maps=first.maps and first.maps / stem,
+            confidence=first.confidence and first.confidence / stem,
         )
         for source, stem in zip(sources, stems, strict=True)
     ]
 
 
-def _one_job(output: Path, is_video: bool, wanted: Job) -> Job:
+def _one_job(job: Job, output: Path, pipe: Pipe, is_video: bool) -> Job:
     from lmaseg.video import SUFFIXES
 
     if output == PIPE:
-        return replace(wanted, pipe=True)
+        return replace(job, pipe=pipe)
     if is_video:
-        return replace(wanted, video=output)
-    if wanted.maps:
+        return replace(job, video=output)
+    if job.maps:
         raise typer.BadParameter("--labels goes with a video as --output; a folder as --output is the label maps")
     if output.suffix and not output.is_dir():
         known = " ".join(SUFFIXES)
         raise typer.BadParameter(f"{output} ends in none of {known}: give a video, or a folder's name without a suffix")
-    return replace(wanted, maps=output)
+    return replace(job, maps=output)
 
 
-def _preview_maker(
-    label_set: "LabelSet", opacity: float, classes: list[int] | None
-) -> "Callable[[], PreviewSink] | None":
-    """What makes the preview of a source; None where nobody could see it."""
+def _preview_maker(job: Job, segmenter: "Segmenter") -> "Callable[[], PreviewSink | None]":
+    """What makes the preview of a source; it makes none where nobody could see it."""
     if console.quiet or not console.is_terminal:
-        return None
+        return lambda: None
     if console.color_system not in ("truecolor", "256"):
         say("no preview, as this terminal shows less than 256 colours: set TERM=xterm-256color if it shows more")
-        return None
+        return lambda: None
     from lmaseg.cli.preview import Preview
+    from lmaseg.outputs import drawn, shown
 
-    return partial(Preview, label_set, opacity=opacity, classes=classes)
-
-
-def class_ids(names: str, label_set: "LabelSet") -> list[int]:
-    """The ids of the classes that a comma-separated list names."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in label_set.names]
-    if unknown or not wanted:
-        known = ", ".join(label_set.names)
-        raise typer.BadParameter(
-            f"the weights know no class {', '.join(unknown) or 'without a name'}: choose of {known}"
-        )
-    return [label_set.names.index(name) for name in wanted]
-
-
-def _as_json(given: dict[str, Any]) -> dict[str, Any]:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
+    label_set = segmenter.net.labels
+    return partial(Preview, shown(job, label_set), opacity=job.opacity, classes=drawn(job, label_set))

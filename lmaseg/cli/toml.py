@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -9,9 +10,11 @@ ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 Value = bool | int | float | str | list["Value"]
 
 
-def table(name: str, values: dict[str, Value]) -> str:
-    """A table with its values, a line each."""
-    return "\n".join([f"[{_key(name)}]", *(f"{_key(key)} = {written(value)}" for key, value in values.items())])
+def table(name: str, values: dict[str, Value], notes: Mapping[str, str] | None = None) -> str:
+    """A table with its values, a line each, and behind some of them what is noted, as comments."""
+    lines = {key: f"{_key(key)} = {written(value)}" for key, value in values.items()}
+    remarks = {key: f"  # {note}" for key, note in (notes or {}).items()}
+    return "\n".join([f"[{_key(name)}]", *(line + remarks.get(key, "") for key, line in lines.items())])
 
 
 def written(value: Value) -> str:

@@ -1,12 +1,15 @@
-"""What `lmaseg train` trains on and validates with, from the options that name it."""
+"""What `lmaseg train` trains on and validates with."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from lmaseg.cli.console import say
+from lmaseg.cli.train_options import Data
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -14,103 +17,112 @@ if TYPE_CHECKING:
     from lmaseg.models import LocalMemoryNet
     from lmaseg.train import Mixture, TrainOptions, Validate
 
+HELD_OUT = 5  # one labelled frame in so many validates where nothing else does
+
 OnFrame = Callable[[str, int, int], None]
 ClipsByName = dict[str, list["Clip"]]
 
 
-def parse_mix(text: str) -> dict[str, float]:
-    """ "camvid=3,folder=1" -> {"camvid": 3.0, "folder": 1.0}."""
-    try:
-        pairs = (part.split("=") for part in text.split(","))
-        return {name.strip(): float(weight) for name, weight in pairs}
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} gives no weights: write for example camvid=3,folder=1") from None
-
-
-def training_clips(
-    labels: "LabelSet",
-    past: int,
-    *,
-    camvid: Path | None,
-    cityscapes: Path | None,
-    folder: tuple[Path, Path] | None,
-    hold_out: str | None,
-) -> tuple[ClipsByName, list["Clip"]]:
-    """The clips to train on, by source, and those held out: clips whose name, that of their first frame, matches."""
+def training_clips(data: Data, labels: "LabelSet", past: int) -> ClipsByName:
+    """All clips of the data sets' train splits and of the folder, by data set."""
     from lmaseg.datasets.camvid import camvid_clips
     from lmaseg.datasets.cityscapes import cityscapes_clips
     from lmaseg.datasets.folder import folder_clips
 
     clips: ClipsByName = {}
-    if camvid:
-        clips["camvid"] = camvid_clips(camvid, "train")
-    if cityscapes:
-        clips["cityscapes"] = cityscapes_clips(cityscapes, "train", past=past)
-    if folder:
-        clips["folder"] = folder_clips(*folder, labels)
-    if hold_out is None:
-        return clips, []
-    held = [clip for each in clips.values() for clip in each if fnmatch(clip.name, hold_out)]
-    kept = {name: [clip for clip in each if not fnmatch(clip.name, hold_out)] for name, each in clips.items()}
-    if not held:
-        raise typer.BadParameter(f"no clip is named like {hold_out!r}: --hold-out takes a pattern such as '0006R0*'")
-    return {name: each for name, each in kept.items() if each}, held
+    if data.camvid:
+        clips["camvid"] = camvid_clips(data.camvid, "train")
+    if data.cityscapes:
+        clips["cityscapes"] = cityscapes_clips(data.cityscapes, "train", past=past)
+    if data.folder:
+        clips["folder"] = folder_clips(*data.folder, labels)
+    return clips
 
 
-def make_mixture(
-    net: "LocalMemoryNet",
-    options: "TrainOptions",
-    clips: ClipsByName,
-    *,
-    mix: dict[str, float],
-    on_frame: OnFrame,
-) -> "Mixture":
-    """All sources in memory on the network's device, in the shares asked for."""
-    from lmaseg.train import ClipSource, Mixture, load_frames
+def validation_clips(data: Data, net: "LocalMemoryNet", past: int) -> ClipsByName:
+    """The val splits that are there, and the folder to validate with."""
+    from lmaseg.datasets.camvid import camvid_clips
+    from lmaseg.datasets.cityscapes import cityscapes_clips
+    from lmaseg.datasets.folder import folder_clips
+    from lmaseg.labels import label_set
 
-    labels, size, device = net.labels, net.preprocess.size, next(net.parameters()).device
-    sources = []
+    clips: ClipsByName = {}
+    if data.val and data.camvid and (data.camvid / "val").is_dir():
+        clips["camvid"] = camvid_clips(data.camvid, "val")
+    if data.val and data.cityscapes and (data.cityscapes / "gtFine" / "val").is_dir():
+        clips["cityscapes"] = cityscapes_clips(data.cityscapes, "val", past=past)
+    if data.val_folder:
+        labels = label_set(data.val_classes) if data.val_classes else net.labels
+        clips["folder"] = folder_clips(*data.val_folder, labels)
+    return clips
+
+
+def split(data: Data, training: ClipsByName, validation: ClipsByName) -> tuple[ClipsByName, ClipsByName]:
+    """Clips to train on and to validate with.
+
+    Those held out are as asked or, where nothing else validates, a fifth.
+    """
+    held, kept = [], training
+    if data.hold_out is not None:
+        held = [clip for each in training.values() for clip in each if fnmatch(clip.name, data.hold_out)]
+        kept = {
+            name: [clip for clip in each if not fnmatch(clip.name, data.hold_out)] for name, each in training.items()
+        }
+        if not held:
+            raise typer.BadParameter(
+                f"no clip is named like {data.hold_out!r}: --hold-out takes a pattern such as '0006R0*'"
+            )
+    elif data.val and not validation:
+        parts = {name: _divided(each) for name, each in training.items()}
+        kept = {name: first for name, (first, _) in parts.items()}
+        held = [clip for _, second in parts.values() for clip in second]
+        if held:
+            count = sum(len(clip.labelled) for clip in held)
+            say(f"{count} labelled frames are held out to validate with: --no-val trains on all of them")
+    kept = {name: each for name, each in kept.items() if each}
+    return kept, validation | ({"held out": held} if held else {})
+
+
+def _divided(clips: list["Clip"]) -> tuple[list["Clip"], list["Clip"]]:
+    """Every fifth clip apart or, of fewer clips, the last fifth of each."""
+    if len(clips) >= HELD_OUT:
+        return [clip for i, clip in enumerate(clips) if i % HELD_OUT != 2], clips[2::HELD_OUT]
+    kept, held = [], []
+    for clip in clips:
+        ends = clip.labelled
+        if len(ends) < HELD_OUT:
+            kept.append(clip)
+            continue
+        at = ends[-len(ends) // HELD_OUT]
+        kept.append(replace(clip, frames=clip.frames[:at]))
+        held.append(replace(clip, name=clip.frames[at].name, frames=clip.frames[at:]))
+    return kept, held
+
+
+def make_mixture(net: "LocalMemoryNet", data: Data, clips: ClipsByName, past: int, on_frame: OnFrame) -> "Mixture":
+    """All data sets in memory on the network's device, in the shares asked for."""
+    from lmaseg.train import Mixture, load_frames
+
+    stores = {}
     for name, each in clips.items():
-        store = load_frames(
+        stores[name] = load_frames(
             each,
-            labels=labels,
-            size=size,
-            past=options.past_frames,
-            device=device,
+            labels=net.labels,
+            size=net.preprocess.size,
+            past=past,
+            device=next(net.parameters()).device,
             on_frame=lambda done, to_do, name=name: on_frame(name, done, to_do),  # type: ignore[misc]
         )
-        sources.append(ClipSource(name, store))
-    if unknown := mix.keys() - {source.name for source in sources}:
-        raise typer.BadParameter(f"--mix names {', '.join(sorted(unknown))}, which is no source of this run")
-    return Mixture(sources, [mix.get(source.name, 1.0) for source in sources])
+    mixture = Mixture(stores, data.mix)
+    if missing := [name for name, share in zip(net.labels.names, _shares(mixture, net), strict=True) if not share]:
+        off = missing[0] == net.labels.names[0]
+        hint = "; do the ids in the label maps begin at 1? The first class has id 0" if off else ""
+        say(f"no pixel to train on is labelled {', '.join(missing)}{hint}")
+    return mixture
 
 
-def validation_clips(
-    net: "LocalMemoryNet",
-    options: "TrainOptions",
-    *,
-    camvid: Path | None = None,
-    cityscapes: Path | None = None,
-    folder: tuple[Path, Path] | None,
-    folder_labels: "LabelSet",
-    held_out: list["Clip"],
-) -> ClipsByName:
-    """The val splits that are there, the folder to validate with, and what was held out."""
-    from lmaseg.datasets.camvid import camvid_clips
-    from lmaseg.datasets.cityscapes import cityscapes_clips
-    from lmaseg.datasets.folder import folder_clips
-
-    past = net.spec.memory_frames if options.past_frames else 0
-    clips: ClipsByName = {}
-    if camvid and (camvid / "val").is_dir():
-        clips["camvid"] = camvid_clips(camvid, "val")
-    if cityscapes and (cityscapes / "gtFine" / "val").is_dir():
-        clips["cityscapes"] = cityscapes_clips(cityscapes, "val", past=past)
-    if folder:
-        clips["folder"] = folder_clips(*folder, folder_labels)
-    if held_out:
-        clips["held out"] = held_out
-    return clips
+def _shares(mixture: "Mixture", net: "LocalMemoryNet") -> list[float]:
+    return mixture.frequencies(net.spec.classes).tolist()
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,8 @@ class _Plan:
 def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) -> "Validate | None":
     """Mean IoU of every set, streamed with the memory (if the stage has one and frames are neighbours) and without.
 
-    Of videos also the strict mVC8 and the flicker. The first set's mean IoU is what decides which weights are best.
+    Of videos also the strict mVC8 and the flicker. The first set's mean IoU is what decides which weights are best;
+    with a memory it must not be less than without.
     """
     from lmaseg.train import Validate
 
@@ -142,9 +155,11 @@ def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) ->
         return None
 
     def score(net: "LocalMemoryNet") -> dict[str, float]:
-        return {name: value for plan in plans for name, value in _scores(net, plan, options.bfloat16).items()}
+        return {name: value for plan in plans for name, value in _scores(net, plan).items()}
 
-    return Validate([name for plan in plans for name in plan.scores], score)
+    first, second = plans[0], plans[1] if len(plans) > 1 else None
+    without = second.scores[0] if second and first.memory and second.name == first.name else None
+    return Validate([name for plan in plans for name in plan.scores], score, without_memory=without)
 
 
 def _plans(name: str, clips: Sequence["Clip"], stage: str, memory: int) -> list[_Plan]:
@@ -155,11 +170,26 @@ def _plans(name: str, clips: Sequence["Clip"], stage: str, memory: int) -> list[
     return [_Plan(name, clips, memory, video), alone] if video and stage != "base" else [alone]
 
 
-def _scores(net: "LocalMemoryNet", plan: _Plan, bfloat16: bool) -> dict[str, float]:
-    import torch
-
+def _scores(net: "LocalMemoryNet", plan: _Plan) -> dict[str, float]:
     from lmaseg.evaluate import evaluate
 
-    found = evaluate(net, plan.clips, memory=plan.memory, dtype=torch.bfloat16 if bfloat16 else None)
+    found = evaluate(net, plan.clips, memory=plan.memory)
     values = found.mean_iou, found.temporal["mvc8Strict"], found.temporal["flicker"]
     return dict(zip(plan.scores, values, strict=False))
+
+
+def usual_size(data: Data) -> tuple[int, int] | None:
+    """The size at which a data set's frames are kept; None where there is only a folder of one's own, or nothing."""
+    if data.camvid:
+        return 360, 480
+    return (512, 1024) if data.cityscapes else None
+
+
+def own_size(folder: tuple[Path, Path], labels: "LabelSet", highest: int, stride: int) -> tuple[int, int]:
+    """The size (height, width) of a folder's first picture, at most so high, in multiples of the stride."""
+    from lmaseg.datasets.folder import folder_clips
+
+    height, width = folder_clips(*folder, labels)[0].image(0).shape[:2]
+    scale = min(1.0, highest / height)
+    rows, columns = (max(4 * stride, round(side * scale / stride) * stride) for side in (height, width))
+    return rows, columns

@@ -44,8 +44,12 @@ class TrainDisplay(LiveLine):
             self._task, description="training", completed=progress.step, total=progress.steps, figures=figures
         )
         if self._shown and progress.scores:
-            scores = ", ".join(f"{name} {score:.4f}" for name, score in progress.scores.items())
-            say(f"step {progress.step}, epoch {progress.epoch:.0f}: {scores}")
+            scores = ", ".join(
+                f"{name} {score:.4f}" for name, score in progress.scores.items() if not math.isnan(score)
+            )
+            say(f"step {progress.step}: {scores}")
+            if progress.memory_lowers:
+                say("the memory lowers the score: these weights are not kept as the best")
         self._say_now_and_then(f"step {progress.step} of {progress.steps}: {figures}")
 
 

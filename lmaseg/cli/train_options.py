@@ -1,121 +1,83 @@
-"""The options of `lmaseg train`."""
+"""What `lmaseg train` trains on and starts from; how it trains is `lmaseg.train.TrainOptions`."""
 
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lmaseg.cli.options import parse_size
-from lmaseg.cli.train_data import parse_mix
+from lmaseg.train.options import setting
 
-
-class Stage(StrEnum):
-    """What is trained."""
-
-    BASE = "base"
-    MEMORY = "memory"
-    JOINT = "joint"
-
-
-class Schedule(StrEnum):
-    """How the learning rate falls."""
-
-    POLY = "poly"
-    COSINE = "cosine"
-
-
-class Classes(StrEnum):
-    """The classes of a fresh network."""
-
-    CAMVID = "camvid"
-    CITYSCAPES = "cityscapes"
-
-
-DATA, START, RECIPE, RUN = "Data", "Start", "Recipe", "Run"
+DATA, START = "Data", "Start"
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.")]
-CamVid = Annotated[
-    Path | None, typer.Option(help="CamVid: train/ trainannot/ and, to validate, val/ valannot/.", rich_help_panel=DATA)
-]
-Cityscapes = Annotated[Path | None, typer.Option(help="Cityscapes: leftImg8bit/ and gtFine/.", rich_help_panel=DATA)]
-Folder = Annotated[
-    tuple[Path, Path] | None,
-    typer.Option(metavar="IMAGES LABELS", help="Your own: images, and PNG class ids.", rich_help_panel=DATA),
-]
-Mix = Annotated[
-    Any,
-    typer.Option(parser=parse_mix, metavar="NAME=WEIGHT,...", help="Shares of the sources.", rich_help_panel=DATA),
-]
-HoldOut = Annotated[
-    str | None,
-    typer.Option(metavar="PATTERN", help="Validate with clips named so ('0006R0*') instead.", rich_help_panel=DATA),
-]
-Val = Annotated[bool, typer.Option(help="Validate with the val splits of the data sets.", rich_help_panel=DATA)]
-ValFolder = Annotated[
-    tuple[Path, Path] | None,
-    typer.Option(metavar="IMAGES LABELS", help="Validate with this, too.", rich_help_panel=DATA),
-]
-ValClasses = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES|FILE.toml",
-        help="What the label maps of --val-folder mean, as --classes does; default: the network's classes.",
-        rich_help_panel=DATA,
-    ),
-]
-StageOption = Annotated[Stage, typer.Option(help="What is trained.", rich_help_panel=START)]
-Init = Annotated[Path | None, typer.Option(help="Start from this checkpoint.", rich_help_panel=START)]
-Resume = Annotated[bool, typer.Option(help="Go on with the run in --out, if there is one.", rich_help_panel=START)]
-ClassesOption = Annotated[
-    Classes | None, typer.Option(help="Of a fresh network; default: the data set's.", rich_help_panel=START)
-]
-Size = Annotated[
-    Any,
-    typer.Option(parser=parse_size, metavar="HxW", help="Frames are kept at this size.", rich_help_panel=START),
-]
-Window = Annotated[int | None, typer.Option(help="Attention window, odd, in cells of 8 pixels.", rich_help_panel=START)]
-Memory = Annotated[int | None, typer.Option(min=1, help="Past frames the network remembers.", rich_help_panel=START)]
-Fusion = Annotated[str | None, typer.Option(help="blend, sigmoid-do1, sigmoid or residual.", rich_help_panel=START)]
+Resume = Annotated[bool, typer.Option(help="Go on with the run in --out, if there is one.")]
 
-Epochs = Annotated[int | None, typer.Option(min=1, help="Default: 100.", rich_help_panel=RECIPE)]
-EpochSteps = Annotated[
-    int | None, typer.Option(min=1, help="Steps of an epoch; default: one look at every frame.", rich_help_panel=RECIPE)
-]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Clips per step and process: 8.", rich_help_panel=RECIPE)]
-Crop = Annotated[
-    Any, typer.Option(parser=parse_size, metavar="HxW", help="Pixels of a view: 288x384.", rich_help_panel=RECIPE)
-]
-Past = Annotated[int | None, typer.Option(min=1, help="Most past frames of a clip: 3.", rich_help_panel=RECIPE)]
-Rate = Annotated[
-    float | None, typer.Option("--lr", help="Peak: 1e-3 base, 5e-4 memory, 5e-5 joint.", rich_help_panel=RECIPE)
-]
-ScheduleOption = Annotated[Schedule | None, typer.Option(help="Default: poly.", rich_help_panel=RECIPE)]
-WarmUp = Annotated[int | None, typer.Option(min=0, help="Steps: 100.", rich_help_panel=RECIPE)]
-Decay = Annotated[float | None, typer.Option(min=0, help="AdamW's: 0.01.", rich_help_panel=RECIPE)]
-Ema = Annotated[float | None, typer.Option(help="Decay of the weights' average: 0.998.", rich_help_panel=RECIPE)]
-Ohem = Annotated[float | None, typer.Option(help="Learn from pixels less sure than this.", rich_help_panel=RECIPE)]
-Lovasz = Annotated[float | None, typer.Option(min=0, help="Weight of the Lovasz loss: 0.", rich_help_panel=RECIPE)]
-Steady = Annotated[
-    float | None,
-    typer.Option(min=0, help="Weight of the difference between successive frames: 40.", rich_help_panel=RECIPE),
-]
-Auxiliary = Annotated[float | None, typer.Option(min=0, help="Weight of the second loss: 0.4.", rich_help_panel=RECIPE)]
-ClassWeights = Annotated[bool | None, typer.Option(help="Weigh rare classes more.", rich_help_panel=RECIPE)]
-Dropout = Annotated[float | None, typer.Option(min=0, max=1, help="Cap on dropout.", rich_help_panel=RECIPE)]
-Scale = Annotated[
-    tuple[float, float] | None, typer.Option(metavar="FROM TO", help="Zoom: 0.5 2.", rich_help_panel=RECIPE)
-]
-Rotation = Annotated[float | None, typer.Option(min=0, help="Largest roll in degrees: 4.", rich_help_panel=RECIPE)]
-Colour = Annotated[float | None, typer.Option(min=0, help="Strength of changes of colour: 1.", rich_help_panel=RECIPE)]
-Motion = Annotated[float | None, typer.Option(min=0, help="Speed of the virtual camera: 1.", rich_help_panel=RECIPE)]
-Distant = Annotated[
-    float | None, typer.Option(help="Share of stills whose past is long before them: 0.1.", rich_help_panel=RECIPE)
-]
 
-Seed = Annotated[int | None, typer.Option(min=0, help="Of all chance: 0.", rich_help_panel=RUN)]
-Minutes = Annotated[float | None, typer.Option(help="Stop after this long, to resume later.", rich_help_panel=RUN)]
-Every = Annotated[int | None, typer.Option(min=1, help="Epochs between validations: 10.", rich_help_panel=RUN)]
-SaveMinutes = Annotated[float | None, typer.Option(min=0, help="Between saves of the state: 2.", rich_help_panel=RUN)]
-BFloat16 = Annotated[bool | None, typer.Option(help="Mixed precision.", rich_help_panel=RUN)]
-Compile = Annotated[bool | None, typer.Option(help="torch.compile the network.", rich_help_panel=RUN)]
+@dataclass(frozen=True)
+class Data:
+    """What to train on and to validate with."""
+
+    camvid: Path | None = setting(
+        None, "CamVid: train/ trainannot/ and, to validate, val/ valannot/.", panel=DATA, shown=True
+    )
+    cityscapes: Path | None = setting(None, "Cityscapes: leftImg8bit/ and gtFine/.", panel=DATA, shown=True)
+    folder: tuple[Path, Path] | None = setting(
+        None, "Your own: images, and PNG class ids.", panel=DATA, shown=True, form="IMAGES LABELS"
+    )
+    mix: Any = setting(None, "Shares of the data sets.", panel=DATA, form="NAME=WEIGHT,...")
+    hold_out: str | None = setting(
+        None,
+        "Train without the clips named so ('0006R0*') and validate with them; a still is a clip named like its file.",
+        panel=DATA,
+        form="PATTERN",
+    )
+    val: bool = setting(True, "Validate with the val splits of the data sets, or with a share held out.", panel=DATA)
+    val_folder: tuple[Path, Path] | None = setting(
+        None, "Validate with this, too.", panel=DATA, shown=True, form="IMAGES LABELS"
+    )
+    val_classes: str | None = setting(
+        None,
+        "What the label maps of --val-folder mean, as --classes does; by default the network's classes.",
+        panel=DATA,
+        form="NAMES|FILE.toml",
+    )
+
+
+@dataclass(frozen=True)
+class Start:
+    """The network to train."""
+
+    init: Path | None = setting(
+        None, "Start from this checkpoint; by default the weights that come with lmaseg.", panel=START, shown=True
+    )
+    net: str | None = setting(
+        None,
+        "Another network: of the Hugging Face hub, of a folder (hf:DIR), or what a function of yours returns.",
+        panel=START,
+        shown=True,
+        form="hf:NAME|MODULE:FUNCTION",
+    )
+    backbone: str | None = setting(
+        None, "Start from a fresh network with this backbone instead.", panel=START, shown=True, form="NAME"
+    )
+    classes: str | None = setting(
+        None,
+        "cityscapes, camvid, NAME,NAME,... or a TOML file: what the network tells apart, and what the ids in the "
+        "label maps of --folder mean; by default the checkpoint's classes.",
+        panel=START,
+        shown=True,
+        form="NAMES|FILE.toml",
+    )
+    size: Any = setting(
+        None,
+        "Frames are kept at this size; by default CamVid's, Cityscapes', or that of your own up to 360 pixels high.",
+        panel=START,
+        shown=True,
+        form="HxW",
+    )
+    window: int | None = setting(None, "Attention window, odd, in cells of 8 pixels.", panel=START)
+    memory: int | None = setting(None, "Past frames the network remembers.", panel=START)
+    fusion: str | None = setting(
+        None, "How the memory joins the frame: blend, sigmoid-do1, sigmoid or residual.", panel=START
+    )

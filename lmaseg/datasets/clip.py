@@ -40,8 +40,11 @@ class LabelEncoding:
         """Stored ids -> class ids, both uint8; raises DatasetError naming the file that holds an unknown id."""
         classes = np.array(self.classes, np.int16)[stored]
         if (classes == UNKNOWN).any():
-            ids = ", ".join(str(i) for i in np.unique(stored[classes == UNKNOWN])[:5])
-            raise DatasetError(f"{name} holds id {ids}, which is none of the {self.kind}: {self.remedy}")
+            unknown = np.unique(stored[classes == UNKNOWN])
+            ids = ", ".join(str(i) for i in unknown[:5])
+            shifted = [*unknown] == [self.classes.index(UNKNOWN)] and 0 not in stored
+            hint = "its ids seem to begin at 1, take 1 from each, or " if shifted else ""
+            raise DatasetError(f"{name} holds id {ids}, which is none of the {self.kind}: {hint}{self.remedy}")
         return classes.astype(np.uint8)
 
 

@@ -5,11 +5,12 @@ Nothing here imports torch. A missing library makes things slower, never broken:
 
 import ctypes
 import functools
+import sys
 from pathlib import Path
 
 from lmaseg.errors import BackendError
 
-__all__ = ["LEVELS", "available", "level_index", "levels", "library", "why_missing"]
+__all__ = ["LEVELS", "available", "level_index", "levels", "library", "overlooked", "why_missing"]
 
 LEVELS = ("generic", "avx2", "avx512", "avx512_bf16")  # as numbered in native.h, each including those before it
 ABI_VERSION = 1  # of native.h
@@ -76,6 +77,17 @@ def why_missing() -> str | None:
     return loaded if isinstance(loaded, str) else None
 
 
+def overlooked() -> Path | None:
+    """Kernels of another lmaseg that Python would import from elsewhere, while the one that runs has none.
+
+    That is so in a checkout, whose source tree comes before the installed package for `python -m lmaseg`.
+    """
+    if available():
+        return None
+    folders = (Path(entry or ".", "lmaseg", "kernels").resolve() for entry in sys.path)
+    return next((folder for folder in folders if folder != FOLDER.resolve() and _built_in(folder)), None)
+
+
 def levels() -> tuple[str, ...]:
     """The names in `LEVELS` that this machine can run, the fastest last; none without a library."""
     return LEVELS[: library().lmaseg_best_level() + 1] if available() else ()
@@ -91,9 +103,13 @@ def level_index(level: str) -> int:
     return runnable.index(level)
 
 
+def _built_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("_native*") if path.suffix in SUFFIXES)
+
+
 @functools.cache
 def _load() -> ctypes.CDLL | str:
-    files = sorted(path for path in FOLDER.glob("_native*") if path.suffix in SUFFIXES)
+    files = _built_in(FOLDER)
     if not files:
         return "the C kernels were not built: install a C compiler, then reinstall lmaseg"
     try:

@@ -42,6 +42,11 @@ class FeatureMemory:
         return self._held
 
     @property
+    def storage(self) -> tuple[Tensor, Tensor]:
+        """Where keys and values lie; other tensors from the moment on at which their shape, dtype or device changes."""
+        return self._keys, self._values
+
+    @property
     def settled(self) -> bool:
         """Whether it is full up to its last slot: filling its room again finds and leaves it so, at the same slots."""
         return self.frames == 0 or (self._held == self.frames and self._end == self._keys.shape[1])

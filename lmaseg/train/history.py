@@ -9,7 +9,7 @@ from typing import Any, Self
 from lmaseg.paths import part_path
 
 NAME = "history.csv"
-MEASURES = ("step", "epoch", "loss", "learning_rate", "images_per_second", "seconds")
+MEASURES = ("step", "loss", "learning_rate", "images_per_second", "seconds")
 
 
 class History:

@@ -11,15 +11,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lmaseg.datasets.augment import ClipAugmenter, Views, sample_labels
 from lmaseg.models import LocalMemoryNet, Preprocess
+from lmaseg.stream import fastest_dtype
 from lmaseg.train.average import MovingAverage
+from lmaseg.train.learning_rate import rate_factor
 from lmaseg.train.losses import class_weights, total_loss, unsteadiness
-from lmaseg.train.network import cap_dropout
+from lmaseg.train.mixture import Mixture
 from lmaseg.train.options import TrainOptions
 from lmaseg.train.sampler import Sampler, step_generator, step_seed
-from lmaseg.train.schedule import rate_factor
-from lmaseg.train.sources import Mixture
-from lmaseg.train.stages import STAGES, Outputs
+from lmaseg.train.stage import STAGES, Outputs
+from lmaseg.train.start import cap_dropout
 
+USUAL_CROP = 288, 384
 PAST_STREAM = -1000 + 1  # below all of the sampler's
 BEFORE = 0.5  # share of the frame before the last in the loss
 
@@ -31,7 +33,8 @@ class Learner:
     """
 
     def __init__(self, net: LocalMemoryNet, mixture: Mixture, options: TrainOptions) -> None:
-        check_crop(options.crop, net.stride)
+        crop = options.crop or fitting_crop(mixture.size, net.stride)
+        check_crop(crop, net.stride)
         ready = distributed.is_available() and distributed.is_initialized()
         self.rank, self.world = (distributed.get_rank(), distributed.get_world_size()) if ready else (0, 1)
         self._options, self._mixture, self._preprocess = options, mixture, net.preprocess
@@ -45,7 +48,7 @@ class Learner:
         self._optimizer = _optimizer(self._parameters, options, self._device)
         self._model = self._for_many_processes(self._compiled())
         self._augment = ClipAugmenter(
-            crop=options.crop,
+            crop=crop,
             scale=options.scale,
             rotation=options.rotation,
             colour=options.colour,
@@ -64,15 +67,9 @@ class Learner:
         self.step, self.rate = 0, 0.0
 
     @property
-    def epoch_steps(self) -> int:
-        """Steps in an epoch."""
-        clips = self._options.batch * self.world
-        return self._options.epoch_steps or math.ceil(len(self._mixture) / clips)
-
-    @property
     def steps(self) -> int:
         """Steps of the whole run."""
-        return self._options.epochs * self.epoch_steps
+        return self._options.steps_for(len(self._mixture), self._options.batch * self.world)
 
     def prepare(self, state: dict[str, Any] | None) -> None:
         """Begin, or go on from what `state` returned earlier."""
@@ -166,7 +163,10 @@ class Learner:
         return class_weights(self._mixture.frequencies(classes))
 
     def _precision(self) -> Any:
-        if not self._options.bfloat16:
+        wanted = self._options.bfloat16
+        if wanted is None:
+            wanted = fastest_dtype(next(self._net.parameters())) == torch.bfloat16
+        if not wanted:
             return nullcontext()
         return torch.autocast(self._device.type, torch.bfloat16)
 
@@ -205,3 +205,9 @@ def check_crop(crop: tuple[int, int], stride: int) -> None:
             f"a crop of {crop[0]}x{crop[1]} pixels does not fit the network: its sides must be multiples of {stride} "
             f"from {4 * stride} on"
         )
+
+
+def fitting_crop(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The usual crop, or the largest that the network can take of frames of this size (height, width)."""
+    height, width = (min(usual, side) // stride * stride for usual, side in zip(USUAL_CROP, size, strict=True))
+    return height, width

@@ -20,8 +20,8 @@ from lmaseg.errors import CheckpointError, LmasegError
 from lmaseg.models import LocalMemoryNet
 from lmaseg.train.history import History
 from lmaseg.train.learner import Learner
+from lmaseg.train.mixture import Mixture
 from lmaseg.train.options import TrainOptions
-from lmaseg.train.sources import Mixture
 from lmaseg.train.state import check_same_run, load_state, save_state
 
 BEST, FINAL = "best.safetensors", "final.safetensors"
@@ -34,6 +34,9 @@ class Validate:
     names: Sequence[str]
     score: Callable[[LocalMemoryNet], Mapping[str, float]]
     """Takes a network in evaluation mode, its own to change; all processes call this at once."""
+    without_memory: str | None = None
+    """The score that the same network has without its memory, if it has one: weights whose first score is below it are
+    not kept as the best."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,6 @@ class TrainProgress:
     step: int
     """Steps done."""
     steps: int
-    epoch: float
     loss: float
     """Mean since the last report."""
     learning_rate: float
@@ -58,6 +60,8 @@ class TrainProgress:
     finished: bool = False
     stopped: bool = False
     """Ended early with its state saved."""
+    memory_lowers: bool = False
+    """In the last validation the score was lower with the memory than without."""
 
 
 def train(
@@ -88,7 +92,7 @@ def train(
         CheckpointError: without `resume`, a folder that holds a run; with it, a run of other options or data, or a
             damaged state.
         LmasegError: a loss that is no longer finite.
-        ValueError: a crop that does not fit the network's stride.
+        ValueError: a crop that does not fit the network's stride, or frames too small for one that does.
     """
     run = _Run(net, mixture, options, folder=folder, validate=validate, about=about or {}, stop=stop)
     run.begin(resume)
@@ -115,6 +119,7 @@ class _Run:
         self._data = mixture.describe()
         self._best: float | None = None
         self._scores: dict[str, float] = {}
+        self._memory_lowers = False
 
     def begin(self, resume: bool) -> None:
         """Make the folder ready, and take up the state found in it."""
@@ -134,7 +139,7 @@ class _Run:
     def go(self) -> Iterator[TrainProgress]:
         """Take the steps that are left."""
         learner, steps = self._learner, self._learner.steps
-        validation = self._options.validate_every * learner.epoch_steps
+        distance = self._options.validation_distance(steps)
         with ExitStack() as stack:
             history = self._history(stack)
             while learner.step < steps:
@@ -144,7 +149,7 @@ class _Run:
                     return
                 learner.take_step()
                 done = learner.step
-                if self._validate and (done % validation == 0 or done == steps):
+                if self._validate and (done % distance == 0 or done == steps):
                     self._score(self._validate)
                     yield self._report(history, dict(self._scores))
                 elif done % self._options.report_every == 0 or done == steps:
@@ -178,7 +183,7 @@ class _Run:
             )
         progress = self._progress(loss, scores=scores)
         if history:
-            names = ("step", "epoch", "loss", "learning_rate", "images_per_second", "seconds")
+            names = ("step", "loss", "learning_rate", "images_per_second", "seconds")
             history.add({name: getattr(progress, name) for name in names} | scores)
         self._reported = time.monotonic()
         return progress
@@ -191,7 +196,6 @@ class _Run:
         return TrainProgress(
             step=learner.step,
             steps=learner.steps,
-            epoch=learner.step / learner.epoch_steps,
             loss=loss,
             learning_rate=learner.rate,
             images_per_second=learner.take_image_count() / max(1e-9, now - self._reported),
@@ -201,6 +205,7 @@ class _Run:
             scores=scores or {},
             finished=finished,
             stopped=stopped,
+            memory_lowers=self._memory_lowers,
         )
 
     def _score(self, validate: Validate) -> None:
@@ -211,7 +216,9 @@ class _Run:
             name: float(score) for name, score in validate.score(copy.deepcopy(self._learner.average.net)).items()
         }
         judged = self._scores[validate.names[0]]
-        if self._best is None or judged > self._best:
+        without = validate.without_memory
+        self._memory_lowers = without is not None and judged < self._scores[without]
+        if not self._memory_lowers and (self._best is None or judged > self._best):
             self._best = judged
             self._save_weights(BEST)
         self._reported += time.monotonic() - began  # images per second are those of training

@@ -1,110 +1,176 @@
-"""The settings of a training run."""
+"""The settings of a training run: each says what it is, where `lmaseg train --help` lists it and how it is written."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
-PEAK_RATES = {"base": 1e-3, "memory": 5e-4, "joint": 5e-5}
+Stage = Literal["base", "memory", "joint"]
+Fall = Literal["poly", "cosine"]
+
+PEAK_RATES: dict[Stage, float] = {"base": 1e-3, "memory": 5e-4, "joint": 5e-5}
 """Learning rate after the warm-up, by stage."""
 
-SCHEDULES = ("poly", "cosine")
+LOOKS = 60  # at every labelled frame, unless the steps are given
+FEWEST_STEPS, MOST_STEPS = 120, 30_000  # unless they are given
+VALIDATIONS = 20  # in a run, unless their distance is given
 
 FREE_TO_CHANGE = ("minutes", "save_minutes", "report_every", "validate_every", "compile")
 """Settings that may differ when a run is resumed: they change nothing in the weights, or next to nothing (compile)."""
 
 
+def setting(
+    default: Any, text: str, *, panel: str, shown: bool = False, flag: str | None = None, form: str | None = None
+) -> Any:
+    """A field of settings with its meaning.
+
+    Args:
+        text: what it is, in a sentence or two.
+        panel: under which heading `--help` lists it.
+        shown: whether `--help` does; the others are for files of settings.
+        flag: its option where that is not its name, such as "--lr".
+        form: how a value is written, such as "HxW".
+    """
+    return field(default=default, metadata={"text": text, "panel": panel, "shown": shown, "flag": flag, "form": form})
+
+
+FROM_ZERO = "warm_up", "weight_decay", "lovasz", "steady", "auxiliary", "rotation", "colour", "motion", "seed"
+
+RECIPE, AUGMENTATION, RUN = "Recipe", "Augmentation", "Run"
+
+
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a network is trained; what it is trained on is a `Mixture`, what it is a `ModelSpec`."""
+    """How a network is trained; what it is trained on is a `Mixture`, what it is a `ModelSpec`.
 
-    stage: str = "base"
-    """base: encoder and decoder on single frames. memory: projections and fusion on clips, everything else frozen,
-    batch-norm statistics included (the paper's way). joint: everything on clips, at a low rate."""
-    epochs: int = 100
-    """An epoch draws as many clips as the sources have labelled frames."""
-    epoch_steps: int | None = None
-    """Steps that make an epoch instead; None counts frames."""
-    batch: int = 8
-    """Clips per step and process."""
-    crop: tuple[int, int] = (288, 384)
-    """Height and width of what the network sees of a frame, in pixels; multiples of the network's stride."""
-    past: int = 3
-    """Past frames per clip, at most: half the steps take all of them, the others 1 to all. The base stage has none."""
+    Raises:
+        ValueError: a setting out of its range.
+    """
 
-    learning_rate: float | None = None
-    """At its peak; None takes the stage's: 1e-3 base, 5e-4 memory, 5e-5 joint."""
-    schedule: str = "poly"
-    """How the rate falls to zero after the warm-up: poly (power 0.9) or cosine."""
-    warm_up: int = 100
-    """Steps over which the rate rises; at most a tenth of all steps."""
-    weight_decay: float = 1e-2
-    """AdamW's, on convolution weights only."""
-    clip_norm: float = 5.0
-    """Longest gradient."""
-    ema: float = 0.998
-    """Decay per step of the moving average of the weights, which is what is scored and saved."""
-    class_weights: bool = True
-    """Weigh classes by 1 / ln(1.10 + frequency)."""
-    ohem: float = 0.0
-    """Learn only from pixels whose true class is given less than this probability (and from the hardest 16th of all
-    pixels in any case); 0 learns from all."""
-    lovasz: float = 0.0
-    """Weight of the Lovasz loss, which follows the mean IoU, beside the cross entropy's; 0 leaves it out."""
-    steady: float = 40.0
-    """Weight of the difference between what a frame and the one before it say of the same places, in clips made of
-    stills; 0 leaves it out, and with it the loss of the frame before. The base stage has none."""
-    auxiliary: float = 0.4
-    """Weight of the second loss: of a head on the encoder's features in the base stage, of the single-frame logits in
-    the joint one."""
-    dropout: float | None = None
-    """Cap on the probability of every dropout in the network; None keeps them."""
+    stage: Stage = setting(
+        "base",
+        "What is trained. base: encoder and decoder, on single frames. memory: projections and fusion on clips, with "
+        "everything else frozen. joint: everything on clips, at a low rate.",
+        panel=RECIPE,
+        shown=True,
+    )
+    steps: int | None = setting(
+        None,
+        "Steps of the run; by default 60 looks at every frame, in 120 to 30,000.",
+        panel=RECIPE,
+        shown=True,
+    )
+    batch: int = setting(8, "Clips per step and process.", panel=RECIPE, shown=True)
+    crop: tuple[int, int] | None = setting(
+        None,
+        "Height and width of a view in pixels, multiples of the network's stride; by default 288x384, or what fits "
+        "into smaller frames.",
+        panel=RECIPE,
+        form="HxW",
+    )
+    past: int = setting(
+        3,
+        "Most past frames of a clip: half the steps take all of them, the others 1 to all. The base stage has none.",
+        panel=RECIPE,
+    )
+    learning_rate: float | None = setting(
+        None,
+        "Learning rate at its peak; by default 1e-3 in the base stage, 5e-4 for the memory, 5e-5 for both.",
+        panel=RECIPE,
+        shown=True,
+        flag="--lr",
+    )
+    schedule: Fall = setting(
+        "poly", "How the learning rate falls to zero after the warm-up: poly (power 0.9) or cosine.", panel=RECIPE
+    )
+    warm_up: int = setting(100, "Steps over which the learning rate rises; at most a tenth of all steps.", panel=RECIPE)
+    weight_decay: float = setting(1e-2, "AdamW's, on convolution weights only.", panel=RECIPE)
+    clip_norm: float = setting(5.0, "Longest gradient.", panel=RECIPE)
+    ema: float = setting(
+        0.998, "Decay per step of the moving average of the weights, which is what is scored and saved.", panel=RECIPE
+    )
+    class_weights: bool = setting(True, "Weigh classes by 1 / ln(1.10 + frequency).", panel=RECIPE)
+    ohem: float = setting(
+        0.0,
+        "Learn only from pixels whose true class is given less than this probability, and from the hardest 16th of all "
+        "pixels in any case; 0 learns from all.",
+        panel=RECIPE,
+    )
+    lovasz: float = setting(
+        0.0,
+        "Weight of the Lovasz loss, which follows the mean IoU, beside the cross entropy's; 0 leaves it out.",
+        panel=RECIPE,
+    )
+    steady: float = setting(
+        40.0,
+        "Weight of the difference between what a frame and the one before it say of the same places, in clips made of "
+        "stills; 0 leaves it out, and with it the loss of the frame before. The base stage has none.",
+        panel=RECIPE,
+    )
+    auxiliary: float = setting(
+        0.4,
+        "Weight of the second loss: of a head on the encoder's features in the base stage, of the single-frame logits "
+        "in the joint one.",
+        panel=RECIPE,
+    )
+    dropout: float | None = setting(
+        None, "Cap on the probability of every dropout in the network; by default they keep theirs.", panel=RECIPE
+    )
 
-    scale: tuple[float, float] = (0.5, 2.0)
-    """Range of the zoom."""
-    rotation: float = 4.0
-    """Largest roll of the camera, in degrees."""
-    colour: float = 1.0
-    """Strength of the changes of colour, exposure, sharpness and noise; 0 leaves pixels as they are."""
-    motion: float = 1.0
-    """Speed of the virtual camera that makes clips of stills; 0 holds it still."""
-    distant: float = 0.1
-    """Share of the stills whose past are the frames before them in their folder instead, however far apart in time:
-    memories of low frame rates and of missed cuts."""
+    scale: tuple[float, float] = setting((0.5, 2.0), "Range of the zoom.", panel=AUGMENTATION, form="FROM TO")
+    rotation: float = setting(4.0, "Largest roll of the camera, in degrees.", panel=AUGMENTATION)
+    colour: float = setting(
+        1.0,
+        "Strength of the changes of colour, exposure, sharpness and noise; 0 leaves pixels as they are.",
+        panel=AUGMENTATION,
+    )
+    motion: float = setting(
+        1.0, "Speed of the virtual camera that makes clips of stills; 0 holds it still.", panel=AUGMENTATION
+    )
+    distant: float = setting(
+        0.1,
+        "Share of the stills whose past are the frames before them in their folder instead, however far apart in time: "
+        "memories of low frame rates and of missed cuts.",
+        panel=AUGMENTATION,
+    )
 
-    bfloat16: bool = True
-    """Mixed precision by autocast."""
-    compile: bool = False
-    """torch.compile encoder and decoder: worth its minute on a GPU, for long runs."""
-    seed: int = 0
-    """With the step's number it decides every random number of that step; see `lmaseg.train.loop`."""
-    report_every: int = 10
-    """Steps between progress records."""
-    validate_every: int = 10
-    """Epochs between validations; there is one at the end in any case."""
-    save_minutes: float = 2.0
-    """Between saves of the state from which an interrupted run resumes; 0 saves after every step."""
-    minutes: float | None = None
-    """Stop, with the state saved, when this much time has passed; None goes on to the end."""
+    seed: int = setting(0, "Decides every random number, together with the number of the step.", panel=RUN, shown=True)
+    minutes: float | None = setting(
+        None, "Stop when this much time has passed, with the state saved for --resume.", panel=RUN, shown=True
+    )
+    validate_every: int | None = setting(
+        None,
+        "Steps between validations; by default a twentieth of the run. There is one at its end, too.",
+        panel=RUN,
+    )
+    save_minutes: float = setting(
+        2.0, "Between saves of the state from which an interrupted run resumes; 0 saves after every step.", panel=RUN
+    )
+    report_every: int = setting(10, "Steps between records in the history.", panel=RUN)
+    bfloat16: bool | None = setting(
+        None, "Compute in mixed precision; by default where the device has instructions for it.", panel=RUN
+    )
+    compile: bool = setting(
+        False, "Compile encoder and decoder with torch.compile: worth its minute on a GPU, for long runs.", panel=RUN
+    )
 
     def __post_init__(self) -> None:
-        if self.stage not in PEAK_RATES:
-            raise ValueError(f"there is no stage {self.stage!r}: choose one of {', '.join(PEAK_RATES)}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"there is no schedule {self.schedule!r}: choose one of {', '.join(SCHEDULES)}")
-        for name in ("epochs", "batch", "past", "report_every", "validate_every"):
-            if getattr(self, name) < 1:
+        for name, kind in (("stage", Stage), ("schedule", Fall)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(
+                    f"there is no {name} {getattr(self, name)!r}: choose one of {', '.join(get_args(kind))}"
+                )
+        for name in ("steps", "batch", "past", "report_every", "validate_every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.epoch_steps is not None and self.epoch_steps < 1:
-            raise ValueError(f"epoch_steps must be at least 1, not {self.epoch_steps}")
-        if self.seed < 0:
-            raise ValueError(f"a seed is a whole number from 0, not {self.seed}")
+        for name in FROM_ZERO:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is a number from 0, not {getattr(self, name)}")
+        for name in ("distant", "dropout"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies in [0, 1], not at {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"the zoom must range from a positive number upwards, not from {self.scale}")
         if not 0 <= self.ema < 1 or not 0 <= self.ohem < 1:
             raise ValueError(f"ema and ohem lie in [0, 1), not at {self.ema} and {self.ohem}")
-        if self.steady < 0:
-            raise ValueError(f"the weight of steadiness is a number from 0, not {self.steady}")
-        if not 0 <= self.distant <= 1:
-            raise ValueError(f"the share of distant pasts lies in [0, 1], not at {self.distant}")
 
     @property
     def peak_rate(self) -> float:
@@ -115,6 +181,14 @@ class TrainOptions:
     def past_frames(self) -> int:
         """The most past frames a clip has in this stage."""
         return 0 if self.stage == "base" else self.past
+
+    def steps_for(self, frames: int, clips: int) -> int:
+        """Steps of a run on so many labelled frames, with so many clips a step in all processes together."""
+        return self.steps or min(MOST_STEPS, max(FEWEST_STEPS, -(-LOOKS * frames // clips)))
+
+    def validation_distance(self, steps: int) -> int:
+        """Steps between the validations of a run of so many steps."""
+        return self.validate_every or -(-steps // VALIDATIONS)
 
     def decisive(self) -> dict[str, Any]:
         """What a resumed run must share with the one it continues."""

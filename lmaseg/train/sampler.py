@@ -1,4 +1,4 @@
-"""Which clips a step takes: every source in its own shuffled rounds, in the shares of the mixture."""
+"""Which clips a step takes: every data set in its own shuffled rounds, in the shares of the mixture."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from lmaseg.train.sources import Mixture
+from lmaseg.train.mixture import Mixture
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Sampler:
         self._mixture, self._batch, self._seed, self._rank, self._world = mixture, batch, seed, rank, world
         self._distant = distant
         self._rounds: dict[tuple[int, int], Tensor] = {}
-        self.drawn = [0] * len(mixture.sources)
-        """Clips drawn from each source so far, by all processes: all there is to remember."""
+        self.drawn = [0] * len(mixture.stores)
+        """Clips drawn from each data set so far, by all processes: all there is to remember."""
 
     def draw(self, step: int, past: int) -> Batch:
         """The batch of a step, with `past` frames before each labelled one."""
@@ -48,30 +48,30 @@ class Sampler:
         distant = torch.rand(self._batch * self._world, generator=generator) < self._distant
         own = slice(self._rank * self._batch, (self._rank + 1) * self._batch)
         parts = []
-        for number, source in enumerate(self._mixture.sources):
+        for number, store in enumerate(self._mixture.stores):
             before = int((choice[: own.start] == number).sum())
             mine = int((choice[own] == number).sum())
             if mine:
                 positions = self._positions(number, self.drawn[number] + before, mine)
-                indices, still = source.store.pick(positions, past, distant[own][choice[own] == number])
-                at = indices.to(source.store.images.device, non_blocking=True)
-                parts.append(Batch(source.store.images[at], source.store.labels[at[:, -1]], still))
+                indices, still = store.pick(positions, past, distant[own][choice[own] == number])
+                at = indices.to(store.images.device, non_blocking=True)
+                parts.append(Batch(store.images[at], store.labels[at[:, -1]], still))
             self.drawn[number] += int((choice == number).sum())
         return _joined(parts)
 
-    def _positions(self, source: int, first: int, count: int) -> Tensor:
-        """Where draws first to first + count - 1 of a source lie among its labelled frames."""
-        size = len(self._mixture.sources[source].store)
+    def _positions(self, number: int, first: int, count: int) -> Tensor:
+        """Where draws first to first + count - 1 of a data set lie among its labelled frames."""
+        size = len(self._mixture.stores[number])
         draws = (divmod(draw, size) for draw in range(first, first + count))
-        return torch.tensor([int(self._round(source, turn, size)[place]) for turn, place in draws])
+        return torch.tensor([int(self._round(number, turn, size)[place]) for turn, place in draws])
 
-    def _round(self, source: int, turn: int, size: int) -> Tensor:
-        """The order in which a source is gone through for the turn-th time."""
-        if (source, turn) not in self._rounds:
-            self._rounds = {key: order for key, order in self._rounds.items() if key[0] != source or key[1] >= turn - 1}
-            generator = step_generator(self._seed, turn, stream=-2 - source)
-            self._rounds[source, turn] = torch.randperm(size, generator=generator)
-        return self._rounds[source, turn]
+    def _round(self, number: int, turn: int, size: int) -> Tensor:
+        """The order in which a data set is gone through for the turn-th time."""
+        if (number, turn) not in self._rounds:
+            self._rounds = {key: order for key, order in self._rounds.items() if key[0] != number or key[1] >= turn - 1}
+            generator = step_generator(self._seed, turn, stream=-2 - number)
+            self._rounds[number, turn] = torch.randperm(size, generator=generator)
+        return self._rounds[number, turn]
 
 
 def _joined(parts: list[Batch]) -> Batch:

@@ -69,7 +69,8 @@ def load_frames(
     Frames of another size are scaled to fit `size` (height, width); the rest of it stays black and unlabelled.
 
     Raises:
-        DatasetError: no labelled frames, no class in common with the network, and what `Clip.pair` raises.
+        DatasetError: no labelled frames, none of their pixels labelled, or all as the first class (masks of 0 and 255),
+            no class in common with the network, and what `Clip.pair` raises.
     """
     wanted = [(clip, index) for clip in clips for index in needed_frames(clip, past)]
     if not wanted:
@@ -82,7 +83,16 @@ def load_frames(
             put_fitted(image, None if label is None else table[label], images[number], maps[number])
             on_frame(number + 1, len(wanted))
     ends, reach = _ends_and_reach(wanted)
-    return FrameStore(images.to(device), maps.to(device), ends, reach)
+    store = FrameStore(images.to(device), maps.to(device), ends, reach)
+    frequencies = store.frequencies(IGNORED)
+    if not frequencies.any():
+        raise DatasetError(f"no pixel of the {len(ends)} label maps from {clips[0].name} on is labelled: label some")
+    if frequencies[0] == 1 and len(labels) > 1 and (maps == IGNORED).any():
+        raise DatasetError(
+            f"the {len(ends)} label maps from {clips[0].name} on hold only {labels.names[0]} (0) and unlabelled pixels "
+            "(255): in masks, write 1 for what they mark, or the id of its class"
+        )
+    return store
 
 
 def needed_frames(clip: Clip, past: int) -> list[int]:

@@ -6,14 +6,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
-from av.subtitles.stream import SubtitleStream
 
-from lmaseg.video.media import open_media, reason, start_of
+from lmaseg.video.about import About, is_told_otherwise
+from lmaseg.video.holders import holders, takes
+from lmaseg.video.media import open_media, reason, start_of, stream_name, video_stream
 from lmaseg.video.span import Span
 
 AFTER_END = 10  # seconds past the span's end after which no packet before it is to be expected
@@ -22,7 +22,8 @@ AFTER_END = 10  # seconds past the span's end after which no packet before it is
 class StreamCopier:
     """Packets of a source's audio and subtitle streams, in the order of the source, for an output to mux.
 
-    Adds the streams to `output`, whose header must not have been written yet.
+    Adds the streams to `output`, whose header must not have been written yet, and says there what the source says of
+    itself.
 
     Args:
         source: the file to copy from; read through a demuxer of its own.
@@ -31,6 +32,7 @@ class StreamCopier:
 
     Attributes:
         copies: the output's streams by their index in the source.
+        about: what the source says of itself, and now the output.
         skipped: one line for each stream, or rest of a stream, that could not be copied, and why.
     """
 
@@ -39,9 +41,13 @@ class StreamCopier:
     ) -> None:
         self.skipped: list[str] = []
         self._container = open_media(source)
+        self._pictures = video_stream(self._container, source)
         self._span = Span(start, end, start_of(self._container))
         self._earliest = Fraction(0) if non_negative else None
         self.copies = {stream.index: copy for stream, copy in self._add_streams(output)}
+        streams = {**self.copies, self._pictures.index: output.streams.video[0]}
+        self.about = About.of(self._container, streams, self._span)
+        self.about.write(output)
         self._strippers = {
             index: BitStreamFilterContext("aac_adtstoasc", self._container.streams[index])
             for index in self.copies
@@ -68,14 +74,17 @@ class StreamCopier:
 
     def _add_streams(self, output: OutputContainer) -> Iterator[tuple[Stream, Stream]]:
         for stream in self._container.streams:
-            if not isinstance(stream, AudioStream | SubtitleStream):
+            if stream.index == self._pictures.index or is_told_otherwise(stream):
                 continue
-            try:
-                copy: Stream = output.add_stream_from_template(stream)
-            except (ValueError, av.FFmpegError) as error:
-                self._skip(stream, reason(error))
+            if stream.type == "video":
+                self.skipped.append(f"{stream_name(stream)}: only the main picture is drawn")
                 continue
-            copy.metadata.update(stream.metadata)
+            if not takes(output, stream):
+                self.skipped.append(f"{stream_name(stream)}: {holders([stream])}")
+                continue
+            copy: Stream = output.add_stream_from_template(stream)
+            with suppress(AttributeError, ValueError):
+                copy.disposition = stream.disposition
             yield stream, copy
 
     def _bare(self, packet: "Packet[Stream]") -> list["Packet[Stream]"]:
@@ -96,11 +105,11 @@ class StreamCopier:
                 stream.discard = Discard.all
 
     def _wanted(self) -> Generator["Packet[Stream]", None, None]:
-        if not self.copies:
+        if not self._with_packets():
             return
         self._seek()
         try:
-            for packet in self._container.demux([self._container.streams[index] for index in self.copies]):
+            for packet in self._container.demux(self._with_packets()):
                 if packet.size == 0 or not self._in_order(packet):
                     continue
                 time = _time(packet)
@@ -110,6 +119,11 @@ class StreamCopier:
                     yield packet
         except av.FFmpegError as error:
             self.skipped.append(f"audio and subtitles from where the source is damaged ({reason(error)})")
+
+    def _with_packets(self) -> list[Stream]:
+        """The streams that are copied packet by packet; an attachment is part of the header."""
+        streams = [self._container.streams[index] for index in self.copies]
+        return [stream for stream in streams if stream.type != "attachment"]
 
     def _seek(self) -> None:
         if self._span.start:
@@ -129,14 +143,11 @@ class StreamCopier:
         last, self._last_dts[index] = self._last_dts.get(index), packet.dts
         return last is None or packet.dts > last
 
-    def _skip(self, stream: Stream, why: str) -> None:
-        name = stream.codec_context.name if stream.codec_context else "unknown"
-        self.skipped.append(f"{stream.type} stream {stream.index} ({name}): {why}")
-
 
 def _carries_headers(stream: Stream) -> bool:
     """Whether every packet of a stream repeats how it is coded (ADTS)."""
-    return stream.codec_context.name == "aac" and not stream.codec_context.extradata
+    context = stream.codec_context
+    return context is not None and context.name == "aac" and not context.extradata
 
 
 def _time(packet: "Packet[Stream]") -> Fraction:

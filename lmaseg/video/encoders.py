@@ -78,7 +78,7 @@ def muxer_for(path: Path) -> Muxer:
     """
     muxer = MUXERS.get(path.suffix.lower())
     if muxer is None:
-        raise VideoError(f"{path} cannot be written: give a name that ends in {_either(MUXERS)}")
+        raise VideoError(f"{path} cannot be written: give a name that ends in {either(MUXERS)}")
     return muxer
 
 
@@ -90,10 +90,10 @@ def encoder_for(codec: str, muxer: Muxer) -> Encoder:
     """
     present = [name for name, encoder in ENCODERS.items() if encoder.name in av.codecs_available]
     if codec.lower() not in present:
-        raise VideoError(f"there is no encoder for {codec!r} here: choose {_either(present)}")
+        raise VideoError(f"there is no encoder for {codec!r} here: choose {either(present)}")
     encoder = ENCODERS[codec.lower()]
     if muxer.name in HOLDS and codec.lower() not in HOLDS[muxer.name]:
-        raise VideoError(f"a {muxer.name} file cannot hold {codec}: choose {_either(HOLDS[muxer.name])}, or write .mkv")
+        raise VideoError(f"a {muxer.name} file cannot hold {codec}: choose {either(HOLDS[muxer.name])}, or write .mkv")
     return encoder
 
 
@@ -161,6 +161,7 @@ def with_sound_dts(packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoSt
     return packets
 
 
-def _either(names: object) -> str:
+def either(names: object) -> str:
+    """Names as a choice: "a, b or c"."""
     *others, last = map(str, names)  # type: ignore[call-overload]
     return f"{', '.join(others)} or {last}" if others else last

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 from av.codec.context import CodecContext
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -75,6 +75,12 @@ def decoder_for(stream: VideoStream) -> VideoCodecContext:
     transparent = CodecContext.create(name, "r")
     assert isinstance(transparent, VideoCodecContext)
     return transparent
+
+
+def stream_name(stream: Stream) -> str:
+    """What messages call a stream."""
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
+    return f"{stream.type} stream {stream.index} ({codec})"
 
 
 def start_of(container: InputContainer) -> Fraction:

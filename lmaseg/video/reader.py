@@ -15,7 +15,7 @@ from lmaseg.video.frame import Frame
 from lmaseg.video.inputs import display_name, is_repeatable, is_standard_input
 from lmaseg.video.interlace import deinterlaced
 from lmaseg.video.lead_in import LeadIn, find_lead_in, hold_back
-from lmaseg.video.media import PIPE_REMEDY, TIMEOUT
+from lmaseg.video.media import PIPE_REMEDY, TIMEOUT, stream_name
 from lmaseg.video.newest import Newest
 from lmaseg.video.picture import Pictures
 from lmaseg.video.span import Span
@@ -131,6 +131,12 @@ class VideoReader:
         if self._newest is None or self._newest.close(sum(self._timeout)):
             self._chosen.close()
             self._decoder.close()
+
+    @property
+    def other_streams(self) -> list[str]:
+        """The source's audio and subtitle streams, a few words on each."""
+        streams = self._decoder.container.streams
+        return [stream_name(stream) for stream in streams if stream.type in ("audio", "subtitle")]
 
     @property
     def damaged(self) -> int:

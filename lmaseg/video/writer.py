@@ -95,6 +95,7 @@ class VideoWriter:
         self.path = Path(path)
         self.part_path = part_path(self.path)
         self.skipped_streams: list[str] = []
+        self._lost: list[str] = []
         check_target(self.path, copy_from, overwrite)
         if width < 1 or height < 1:
             raise VideoError(f"a video of {width}x{height} pixels has nothing to show: give frames of at least 1x1")
@@ -166,7 +167,8 @@ class VideoWriter:
     @property
     def warnings(self) -> list[str]:
         """What did not come through as it was, a line for each kind."""
-        return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams)]
+        lost = [f"not kept: {', '.join(self._lost)}"] if self._lost else []
+        return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams), *lost]
 
     def skip(self, pts: int) -> None:
         """Pass over a frame that was taken over."""
@@ -284,7 +286,9 @@ class VideoWriter:
         try:
             self._guard(self._flush)
             self._guard(self._copy_until, None)
+            about = self._copier.about if self._copier else None
             self._guard(self._close)
+            self._lost = about.lost(self.part_path) if about else []
             self._guard(os.replace, self.part_path, self.path)
             self._kept.unlink(missing_ok=True)
         except BaseException:

@@ -29,8 +29,9 @@ from lmaseg.bench.full import network_parts
 from lmaseg.bench.timing import Contender, Stopwatch, recorded
 from lmaseg.bench.workload import Workload, first_frames, full_memory, look_back, with_window
 from lmaseg.cli.options import parse_size
+from lmaseg.decision import labels_at
 from lmaseg.models import Encoded
-from lmaseg.stream import Segmenter, labels_at, preprocess
+from lmaseg.stream import Segmenter, preprocess
 
 OURS, FLEX, GROUP = "lmaseg", "flex_attention", "rivals"
 MOST_ERROR = 0.05  # bfloat16 stays under it even where logits are rounded to it, a wrong result does not

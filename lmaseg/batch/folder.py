@@ -1,0 +1,62 @@
+"""A batch's folder: where things lie in it, what may be written there, and what is told of it in the end."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lmaseg._version import __version__
+from lmaseg.batch.manifest import SourceHistory, history
+from lmaseg.batch.schedule import Batch, chunks_folder
+from lmaseg.errors import BatchError
+from lmaseg.job import Job
+
+
+def check_outputs(
+    jobs: Mapping[str, Job], folder: Path, known: Mapping[str, SourceHistory], *, overwrite: bool = False
+) -> None:
+    """Refuse a batch that would destroy a source, or, unless it may, what is not its own.
+
+    Args:
+        jobs: for each source, by name.
+        folder: of the batch.
+        known: what its manifest tells of each source.
+
+    Raises:
+        BatchError: names the first output in the way.
+    """
+    for name, job in jobs.items():
+        for output in job.outputs:
+            if output.exists() and Path(job.source).exists() and output.samefile(job.source):
+                raise BatchError(f"{output} is a source itself: give another folder as --output")
+        own = name in known or chunks_folder(folder, name).exists()
+        foreign = next((output for output in job.outputs if output.exists()), None)
+        if foreign and not own and not overwrite:
+            raise BatchError(f"{foreign} is not of this job: add -y to overwrite it, or give another folder")
+
+
+def report_of(batch: Batch, *, complete: bool) -> dict[str, Any]:
+    """What a batch did, as JSON can hold it."""
+    progress = batch.progress()
+    return {
+        "lmaseg": __version__,
+        "settings": batch.states[0].job.as_json() if batch.states else {},
+        "complete": complete,
+        **asdict(progress),
+        "seconds": round(progress.seconds, 3),
+        "found_done": sum(state.found_done for state in batch.states),
+        "failed": {state.job.source: state.error for state in batch.states if state.error is not None},
+        "warnings": {state.job.source: state.warnings for state in batch.states if state.warnings},
+    }
+
+
+def status_of(folder: Path) -> dict[str, SourceHistory]:
+    """What the manifest of a batch tells of each source, by name; the batch may be running on any machine.
+
+    Raises:
+        BatchError: there is no batch in the folder.
+    """
+    known = history(folder)
+    if not known:
+        raise BatchError(f"{folder} holds no batch that has begun: give the --output folder of one")
+    return known

@@ -1,0 +1,102 @@
+"""What a run did: its figures, its class shares over time, and the files that hold them."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lmaseg._version import __version__
+from lmaseg.job import Job
+from lmaseg.labels import LabelSet
+from lmaseg.paths import appearing
+from lmaseg.shares_plot import shares_plot
+from lmaseg.video.inputs import display_name
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Class shares of a part of the picture."""
+
+    total: dict[str, float] | None
+    """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
+    over_time: tuple[tuple[int, dict[str, float]], ...]
+    """(second of the source, shares as above)."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The shares as JSON can hold them."""
+        over_time = [{"second": second, "shares": shares} for second, shares in self.over_time]
+        return {"class_shares": self.total, "class_shares_per_second": over_time}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did."""
+
+    job: Job
+    frames: int
+    """In the outputs."""
+    resumed_after: int
+    """How many of them an earlier run had left."""
+    width: int
+    height: int
+    """Of the source's frames, in pixels."""
+    seconds: float
+    """This run took."""
+    model_seconds: float
+    """Of those, spent in the network."""
+    complete: bool
+    """Otherwise it was interrupted, and what there is lies under `.part` names."""
+    warnings: tuple[str, ...]
+    """What did not come through as it was."""
+    damaged: int
+    """Damaged packets and frames in the source, after which decoding went on."""
+    repaired: int
+    """Frames whose time was not after the one before and was moved just past it."""
+    dropped: int
+    """Frames left out to keep up with the source."""
+    label_set: LabelSet
+    shares: dict[str, float] | None
+    """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
+    shares_over_time: tuple[tuple[int, dict[str, float]], ...]
+    """(second of the source, shares as above), likewise."""
+    zones: dict[str, Shares]
+    """The same of each zone, by its name."""
+    flicker: tuple[float, float] | None
+    """Share of the still pixels that change their label, memory off and on; None unless they are compared."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        return {
+            "lmaseg": __version__,
+            "settings": self.job.as_json(),
+            "frames": self.frames,
+            "resumed_after": self.resumed_after,
+            "width": self.width,
+            "height": self.height,
+            "seconds": round(self.seconds, 3),
+            "model_seconds": round(self.model_seconds, 3),
+            "complete": self.complete,
+            "warnings": list(self.warnings),
+            "damaged": self.damaged,
+            "repaired": self.repaired,
+            "dropped": self.dropped,
+            **Shares(self.shares, self.shares_over_time).as_json(),
+            **({"zones": {name: shares.as_json() for name, shares in self.zones.items()}} if self.zones else {}),
+        }
+
+    def publish(self) -> None:
+        """Write the job's report and plot, if they are wanted.
+
+        Raises:
+            VideoError: they cannot be written.
+        """
+        if self.job.report:
+            with appearing(self.job.report) as part:
+                part.write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        if self.job.plot and self.shares is not None:
+            title = f"Share of each class, {display_name(self.job.source)}"
+            over_time = [(second, np.array(list(shares.values()))) for second, shares in self.shares_over_time]
+            total = np.array(list(self.shares.values()))
+            with appearing(self.job.plot) as part:
+                shares_plot(over_time, total, self.label_set, title).save(part, "PNG")

@@ -1,0 +1,164 @@
+"""What runs that were cut short left of a job's outputs, and the locks that keep two runs from writing one output."""
+
+import hashlib
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lmaseg.errors import VideoError
+from lmaseg.images import find_images, is_image_source
+from lmaseg.job import OUTPUTS, Job, json_like
+from lmaseg.lock import Lock
+from lmaseg.paths import part_path
+from lmaseg.video.unfinished import resume_points
+
+HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells a source from another under its name."""
+
+    size: int = 0
+    """Bytes; 0 for what is no file."""
+    head: str = ""
+    """SHA-256 of its first MiB; of images, of all their names and sizes."""
+
+
+def identify(source: str) -> Identity:
+    """What tells a source from others; read from its head alone.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    if is_image_source(source):
+        paths = find_images(source)
+        sizes = [path.stat().st_size for path in paths]
+        listing = "\n".join(f"{path.name} {size}" for path, size in zip(paths, sizes, strict=True))
+        return Identity(sum(sizes), hashlib.sha256(listing.encode()).hexdigest())
+    try:
+        with open(source, "rb") as stream:
+            return Identity(os.fstat(stream.fileno()).st_size, hashlib.sha256(stream.read(HEAD)).hexdigest())
+    except FileNotFoundError:
+        raise VideoError(f"{source} does not exist: check the name") from None
+    except OSError as error:
+        raise VideoError(f"{source} cannot be read ({error.strerror}): see that it can") from error
+
+
+def note_path(output: Path) -> Path:
+    """NAME.EXT.unfinished beside an output: there while the output is being written, and as long as it has a part."""
+    return output.with_name(f"{output.name}.unfinished")
+
+
+class Unfinished:
+    """The parts of a job's outputs, which nobody else writes while this is entered; a context manager.
+
+    Beside each output lies a note on how its part was made, NAME.EXT.unfinished, which is its lock, too: only a job of
+    the same settings and source may go on with the parts.
+
+    Args:
+        job: what is to be written.
+        weights: the digest of what the network computes with.
+
+    Raises:
+        VideoError: an output is being written by another run.
+    """
+
+    def __init__(self, job: Job, weights: str) -> None:
+        self._job = job
+        paths = {name: getattr(job, name) for name in OUTPUTS}
+        places = {name: None if path is None else str(path.absolute()) for name, path in paths.items()}
+        self._how = json_like({**job.decisive(weights), **_origin(job.source), **places})
+        self._locks = [Lock(note_path(output), output) for output in job.outputs]
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as held:
+            for lock in self._locks:
+                held.enter_context(lock)
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            for lock, output in zip(self._locks, self._job.outputs, strict=True):
+                if not part_path(output).exists():
+                    lock.remove()
+        with suppress(OSError):  # on a full disk
+            self._held.close()
+
+    def begin(self, *, resume: bool) -> int:
+        """Note how the outputs are about to be made; returns the number of frames that all of them hold already.
+
+        Raises:
+            VideoError: the parts were made otherwise, or the notes cannot be written.
+        """
+        done = self._frames_done() if resume and parts_of(self._job) else 0
+        for lock in self._locks:
+            lock.write_note(self._how)
+        return done
+
+    def beat(self) -> None:
+        """Give other machines a sign of life now and then."""
+        for lock in self._locks:
+            lock.beat()
+
+    def _frames_done(self) -> int:
+        part = parts_of(self._job)[0]
+        note = next((lock.note for lock in self._locks if lock.note), None)
+        if not isinstance(note, dict):
+            raise VideoError(f"nothing beside {part} tells how it was made: start anew instead of resuming")
+        how = self._how
+        changed = sorted(key for key in how.keys() | note.keys() if how.get(key) != note.get(key))
+        if changed:
+            raise VideoError(
+                f"{part} was made with another {' and '.join(changed)}: "
+                "resume with the same settings, or start anew instead of resuming"
+            )
+        return frames_done(self._job)
+
+
+def parts_of(job: Job) -> list[Path]:
+    """What there is of the outputs that are not complete."""
+    return [part for part in map(part_path, job.outputs) if part.exists()]
+
+
+def is_unfinished(job: Job) -> bool:
+    """Whether a run that was cut short has left parts of the outputs, or its notes."""
+    return bool(parts_of(job)) or any(note_path(output).exists() for output in job.outputs)
+
+
+def is_complete(job: Job) -> bool:
+    """Whether a run has finished all of the outputs."""
+    return bool(job.outputs) and not is_unfinished(job) and all(output.exists() for output in job.outputs)
+
+
+def frames_done(job: Job) -> int:
+    """How many frames all parts of a job's outputs hold, so that a run can go on after them."""
+    folders = [part_path(folder) for folder in (job.maps, job.confidence) if folder]
+    counts = [sum(1 for _ in part.glob("*.png")) - 1 for part in folders]  # the last one may not be whole
+    counts += [_lines(part_path(file)) for file in (job.lines, record_of(job), job.coco) if file in job.outputs]
+    if job.video:
+        return max((point for point in resume_points(job.video) if all(point <= count for count in counts)), default=0)
+    return max(0, min(counts, default=0))
+
+
+def record_of(job: Job) -> Path | None:
+    """The output whose part holds a line per frame, its class shares, until the report or the plot is made of them."""
+    return job.report or job.plot
+
+
+def _lines(part: Path) -> int:
+    return part.read_bytes().count(b"\n") if part.exists() else 0
+
+
+def _origin(source: str) -> dict[str, Any]:
+    """A source's absolute path with what identifies its content; the name of what is no file."""
+    if is_image_source(source) or Path(source).is_file():
+        return {"source": os.path.abspath(source), "source content": asdict(identify(source))}
+    return {"source": source}
