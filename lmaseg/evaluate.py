@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from lmaseg.datasets.clip import Clip, Picture
 from lmaseg.errors import DatasetError
 from lmaseg.models import LocalMemoryNet
+from lmaseg.models.memory import OwnPast
 from lmaseg.scores import ClipScore, Evaluation, Tallies, translate_classes
 from lmaseg.stream import Segmenter
 
@@ -83,6 +84,7 @@ def evaluate(
     batch: int = 1,
     protocol: str = "stream",
     full_resolution: bool = True,
+    own_past: bool = False,
     on_prediction: Callable[[str, Picture], None] = lambda name, predicted: None,
     on_frame: Callable[[int, int], None] = lambda done, to_do: None,
 ) -> Evaluation:
@@ -98,6 +100,8 @@ def evaluate(
         protocol: a key of `PROTOCOLS`; both give identical label maps.
         full_resolution: score at the labels' own size; False resizes frames and labels (nearest) to the working size,
             as the authors' code does.
+        own_past: put each frame's own key and value in the place of every past one. What this gains over no memory is
+            the work of the memory's layers; the rest is the past's.
         on_prediction: takes a frame's name and its label map (H, W) uint8 in the data set's class ids, 255 for none.
         on_frame: takes the labelled frames done and to do, in this process.
 
@@ -109,12 +113,12 @@ def evaluate(
     if protocol not in PROTOCOLS:
         raise ValueError(f"there is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
     started = time.perf_counter()
-    clips = [clip for clip in clips if clip.labelled]
-    if not clips:
-        raise DatasetError("there is no labelled frame to score: give a split that has label maps")
+    clips = _labelled(clips)
     labels = clips[0].labels
     translation, known = translate_classes(net.labels, labels)
     segmenter = Segmenter(net, size=size, memory=memory, dtype=dtype, batch=batch)
+    if own_past:
+        segmenter.memory = OwnPast(segmenter.memory.frames, segmenter.memory.room)
     rank, world = _rank_and_world()
     tallies = Tallies(len(labels), len(clips))
     frames_to_do = sum(len(clip.labelled) for clip in clips[rank::world])
@@ -132,8 +136,17 @@ def evaluate(
         tallies.reduce(_all_reduce)
     if not tallies.counts.any():
         raise DatasetError(f"no pixel of the {tallies.frames} label maps is labelled: label some")
-    settings = {"protocol": protocol, "fullResolution": full_resolution, "processes": world, **_settings(segmenter)}
+    settings = {"protocol": protocol, "fullResolution": full_resolution, "ownPast": own_past, "processes": world}
+    settings |= _settings(segmenter)
     return tallies.evaluation(labels, known, time.perf_counter() - started, settings)
+
+
+def _labelled(clips: Sequence[Clip]) -> list[Clip]:
+    """Those with labels; raises DatasetError if there are none."""
+    labelled = [clip for clip in clips if clip.labelled]
+    if not labelled:
+        raise DatasetError("there is no labelled frame to score: give a split that has label maps")
+    return labelled
 
 
 def _settings(segmenter: Segmenter) -> dict[str, Any]:
@@ -160,9 +173,8 @@ def _at_working_size(segmenter: Segmenter, clip: Clip) -> tuple[Segmenter, Reade
         resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
         return resized[0].permute(1, 2, 0).numpy(), None if truth is None else _nearest(truth, size)
 
-    same = Segmenter(
-        segmenter.net, size=size, memory=segmenter.memory.frames, dtype=segmenter.dtype, batch=segmenter.batch
-    )
+    same = Segmenter(segmenter.net, size=size, dtype=segmenter.dtype, batch=segmenter.batch)
+    same.memory = segmenter.memory
     return same, read
 
 

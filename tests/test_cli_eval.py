@@ -9,10 +9,12 @@ import pytest
 import typer
 from PIL import Image
 
+import lmaseg
 from lmaseg.checkpoint import save
 from lmaseg.cli.eval import evaluate
 from lmaseg.errors import DatasetError, VideoError
-from lmaseg.labels import CITYSCAPES
+from lmaseg.labels import CAMVID, CITYSCAPES
+from lmaseg.models import ModelSpec, build
 from lmaseg.train import fresh_network
 
 HEIGHT, WIDTH = 40, 56
@@ -50,7 +52,15 @@ def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: p
     )
     shown = capsys.readouterr()
     assert shown.out == ""
-    for words in ("camvid val: 10 labelled frames", "memory off", "memory on", "difference", "bicyclist", "mVC8"):
+    for words in (
+        "camvid val: 10 labelled frames",
+        "memory off",
+        "own past",
+        "memory on",
+        "difference",
+        "bicyclist",
+        "mVC8",
+    ):
         assert words in shown.err
     check_json(json.loads((tmp_path / "scores.json").read_text()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ious.png", "maps", "scores.json"]
@@ -61,12 +71,13 @@ def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: p
 
 
 def check_json(scores: dict[str, Any]) -> None:
-    for found, memory in ((scores, 2), (scores["withoutMemory"], 0)):
+    for found, memory in ((scores, 2), (scores["ownPast"], 2), (scores["withoutMemory"], 0)):
         assert len(found["classScores"]) == CLASSES
         assert set(found["temporal"]) == {"mvc8", "mvc8Strict", "mvc16", "mvc16Strict", "flicker"}
         assert found["frames"] == 10
         assert found["settings"]["memory"] == memory
         assert np.sum(found["counts"]) == 10 * HEIGHT * WIDTH
+    assert [found["settings"]["ownPast"] for found in (scores, scores["ownPast"])] == [False, True]
     assert scores["settings"]["split"] == "val"
     assert scores["settings"]["weights"] == "bundled"
     assert 0 <= scores["averageScoreClasses"] <= scores["averageScoreCategories"] <= 1
@@ -87,6 +98,29 @@ def test_a_finer_network_is_scored_on_the_classes_that_cover_its_own(
     assert all(row[-1] == 0 for row in named["counts"])  # of the 19 classes none is foreign to CamVid
 
 
+def test_spoilt_frames_alone_are_scored(camvid: Path, tmp_path: Path) -> None:
+    evaluate(camvid=camvid, memory=2, size=40, compare_memory=True, spoil=0.2, json_file=tmp_path / "scores.json")
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    for found in (scores, scores["withoutMemory"], scores["ownPast"]):
+        assert found["frames"] == 2
+        assert set(found["temporal"].values()) == {None}  # they do not follow each other
+    assert scores["settings"]["spoil"] == 0.2
+
+
+def test_an_untrained_memory_is_compared_where_weights_have_none(camvid: Path, tmp_path: Path) -> None:
+    trained = lmaseg.load()
+    single = build(ModelSpec("erfnet", 11), CAMVID, trained.preprocess)
+    single.load_state_dict({name: trained.state_dict()[name] for name in single.state_dict()})
+    save(single, tmp_path / "single.safetensors", about={})
+    options: dict[str, Any] = {"camvid": camvid, "size": 40, "weights": tmp_path / "single.safetensors"}
+    with pytest.raises(typer.BadParameter, match="no memory to compare: --memory 4 gives them an untrained one"):
+        evaluate(**options, compare_memory=True)
+    evaluate(**options, compare_memory=True, memory=2, json_file=tmp_path / "scores.json")
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["counts"] != scores["withoutMemory"]["counts"]
+    assert scores["counts"] != scores["ownPast"]["counts"]
+
+
 def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(camvid=camvid, memory=0, size=40)
     shown = capsys.readouterr().err
@@ -103,6 +137,7 @@ def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixtu
         ({"camvid": Path("a"), "classes": "camvid"}, "data sets have their own"),
         ({"camvid": Path("a"), "compare_memory": True, "memory": 0}, "leave out --memory 0"),
         ({"camvid": Path("a"), "predictions": Path("p"), "at_working_size": True}, "leave out --at-working-size"),
+        ({"camvid": Path("a"), "spoil": 0.0}, "the share of the frames to spoil is above 0 and at most 1, not 0.0"),
         ({"camvid": Path("a"), "plot": Path("p.jpg")}, "--plot draws a PNG picture: p.png would do"),
     ],
 )

@@ -23,7 +23,7 @@ from lmaseg.datasets.folder import class_id_encoding, folder_clips
 from lmaseg.errors import DatasetError
 from lmaseg.evaluate import evaluate
 from lmaseg.labels import CAMVID, CITYSCAPES
-from lmaseg.models import LocalMemoryNet, build
+from lmaseg.models import LocalMemoryNet, adapted_network, build
 from lmaseg.scores import official_scores
 
 SHARED_CAMVID = Path(__file__).parents[2] / "shared" / "camvid"
@@ -182,6 +182,18 @@ class TestProtocols:
         with_memory, without = (evaluate(camvid_net, clips[:1], memory=m, size=40) for m in (MEMORY, 0))
         assert not np.array_equal(with_memory.counts, without.counts)
 
+    def test_a_frame_in_the_place_of_its_own_past(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
+        maps, exact = Recorder(), torch.float32
+        options = {"memory": MEMORY, "size": 40, "batch": 3, "dtype": exact}
+        net = adapted_network(camvid_net, fusion="blend")
+        assert evaluate(net, clips[:1], own_past=True, on_prediction=maps, **options).settings["ownPast"]
+        still = lmaseg.Segmenter(net, size=40, memory=MEMORY, dtype=exact)
+        for index in (0, 1, 4):
+            name, image = clips[0].frames[index].name, clips[0].image(index)
+            still.reset()
+            expected = [still(image) for _ in range(min(index, MEMORY) + 1)][-1]
+            assert np.mean(maps[name] == expected) >= 0.9999
+
     def test_an_unknown_protocol(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
         with pytest.raises(ValueError, match="no protocol 'batch': choose one of stream, clip"):
             evaluate(camvid_net, clips, protocol="batch")
@@ -214,6 +226,24 @@ class TestEvaluation:
         seen: list[tuple[int, int]] = []
         evaluate(camvid_net, clips[1:], memory=0, size=32, on_frame=lambda done, to_do: seen.append((done, to_do)))
         assert seen == [(i, 16) for i in range(1, 17)]
+
+    def test_the_own_past_differs_from_the_past(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
+        net = adapted_network(camvid_net, fusion="blend")  # the bundled memory hardly looks at the past
+        for full_resolution in (True, False):
+            own, on, off = (
+                evaluate(
+                    net,
+                    clips[:1],
+                    memory=memory,
+                    size=40,
+                    dtype=torch.float32,
+                    own_past=own_past,
+                    full_resolution=full_resolution,
+                )
+                for memory, own_past in ((MEMORY, True), (MEMORY, False), (0, False))
+            )
+            assert not np.array_equal(own.counts, on.counts)
+            assert not np.array_equal(own.counts, off.counts)
 
     def test_nothing_labelled(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
         with pytest.raises(DatasetError, match="there is no labelled frame to score: give a split that has label maps"):
@@ -305,7 +335,12 @@ class TestClasses:
     def test_what_the_data_set_lacks_is_wrong_wherever_it_is_predicted(
         self, cityscapes_net: LocalMemoryNet, clips: list[Clip]
     ) -> None:
-        roadless = replace(CAMVID, train_ids=(*CAMVID.train_ids[:3], 255, *CAMVID.train_ids[4:]), covers=())
+        roadless = replace(
+            CAMVID,
+            names=(*CAMVID.names[:3], "lawn", *CAMVID.names[4:]),  # classes of one name are one class
+            train_ids=(*CAMVID.train_ids[:3], 255, *CAMVID.train_ids[4:]),
+            covers=(),
+        )
         maps = Recorder()
         clip = replace(clips[0], labels=roadless)
         evaluation = evaluate(cityscapes_net, [clip], memory=0, size=40, on_prediction=maps)

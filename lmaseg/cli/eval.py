@@ -1,7 +1,10 @@
 """`lmaseg eval`: a labelled data set in, scores out."""
 
 import json
+import math
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -12,7 +15,7 @@ import typer
 
 from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, console, say
-from lmaseg.cli.eval_display import score_plot, score_table
+from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
 from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
+lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   where frames are bad
 lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
 lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
@@ -72,8 +76,22 @@ AtWorkingSize = Annotated[
     ),
 ]
 CompareMemory = Annotated[
-    bool, typer.Option("--compare-memory", help="Score with and without memory, side by side.", rich_help_panel=SCORING)
+    bool,
+    typer.Option(
+        "--compare-memory",
+        help="Score without memory, with it, and with each frame in the place of its own past, side by side.",
+        rich_help_panel=SCORING,
+    ),
 ]
+Spoil = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Blur, darken or partly cover this share of the labelled frames, evenly spread, and score these alone.",
+        rich_help_panel=SCORING,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="How --spoil spoils each frame.", rich_help_panel=SCORING)]
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write the scores under the official key names.", rich_help_panel=OUTPUT)
 ]
@@ -104,6 +122,8 @@ def evaluate(
     protocol: ProtocolName = Protocol.STREAM,
     at_working_size: AtWorkingSize = False,
     compare_memory: CompareMemory = False,
+    spoil: Spoil = None,
+    seed: Seed = 0,
     json_file: Json = None,
     predictions: Predictions = None,
     plot: Plot = None,
@@ -114,6 +134,8 @@ def evaluate(
     if classes and not folder:
         raise typer.BadParameter("--classes says what the label maps of --folder mean: data sets have their own")
     _check_options(data, memory, compare_memory, predictions if at_working_size else None, plot)
+    if spoil is not None:
+        _spoilt([], spoil, seed)  # refuses a share that is none before anything is loaded
     _compute_as_a_lone_process()
     first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
     if first:
@@ -130,24 +152,35 @@ def evaluate(
         run = partial(
             _evaluate,
             segmenter.net,
-            clips,
+            clips if spoil is None else _spoilt(clips, spoil, seed),
             size=size,
             batch=batch,
             protocol=protocol.value,
             full_resolution=not at_working_size,
+            temporal=spoil is None,
+            shown=first,
         )
-        columns = {"memory off": run(memory=0, shown=first)} if compare_memory else {}
         write = _prediction_writer(predictions, official=cityscapes is not None)
-        columns["memory on" if segmenter.memory.frames else "IoU"] = run(
-            memory=segmenter.memory.frames, shown=first, **write
-        )
+        columns = _columns(run, segmenter.memory.frames, compare_memory, write)
     if first:
         name = next(f"{kind} {split}" if kind != "folder" else kind for kind, path in data.items() if path)
         console.print(score_table(name, columns))
         _warn_of_one_class(next(iter(columns.values())))
-        settings = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
-        settings |= {"weights": str(weights or net or "bundled"), "size": size}
+        settings: dict[str, Any] = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
+        settings |= {"weights": str(weights or net or "bundled"), "size": size, "spoil": spoil, "seed": seed}
         _write_outputs(columns, settings, json_file, plot)
+
+
+def _columns(
+    run: "Callable[..., Evaluation]", memory: int, compare_memory: bool, write: dict[str, Any]
+) -> "dict[str, Evaluation]":
+    """What is shown side by side; predictions are written of the last."""
+    if not compare_memory:
+        return {"memory on" if memory else "IoU": run(memory=memory, **write)}
+    if not memory:
+        raise typer.BadParameter("these weights have no memory to compare: --memory 4 gives them an untrained one")
+    off, own_past = run(memory=0), run(memory=memory, own_past=True)
+    return {"memory off": off, OWN_PAST: own_past, "memory on": run(memory=memory, **write)}
 
 
 def _warn_of_one_class(evaluation: "Evaluation") -> None:
@@ -201,7 +234,19 @@ def _clips(
     return folder_clips(*folder, labels)
 
 
-def _evaluate(net: Any, clips: "list[Clip]", *, memory: int, shown: bool, **options: Any) -> "Evaluation":
+def _spoilt(clips: "list[Clip]", share: float, seed: int) -> "list[Clip]":
+    from lmaseg.datasets.spoil import spoilt_clips
+
+    try:
+        return spoilt_clips(clips, share, seed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _evaluate(
+    net: Any, clips: "list[Clip]", *, memory: int, shown: bool, temporal: bool, **options: Any
+) -> "Evaluation":
+    """The scores; those of successive frames only if the frames scored are that."""
     from lmaseg.evaluate import evaluate
 
     started = perf_counter()
@@ -210,7 +255,8 @@ def _evaluate(net: Any, clips: "list[Clip]", *, memory: int, shown: bool, **opti
         def show(done: int, to_do: int) -> None:
             display.update(done, to_do, perf_counter() - started)
 
-        return evaluate(net, clips, memory=memory, on_frame=show, **options)
+        found = evaluate(net, clips, memory=memory, on_frame=show, **options)
+    return found if temporal else replace(found, temporal=dict.fromkeys(found.temporal, math.nan))
 
 
 def _prediction_writer(folder: Path | None, official: bool) -> dict[str, Any]:
@@ -228,10 +274,9 @@ def _write_outputs(
 ) -> None:
     from lmaseg.scores import official_scores
 
-    *without, scores = (official_scores(evaluation) for evaluation in columns.values())
+    *others, scores = (official_scores(evaluation) for evaluation in columns.values())
     scores["settings"] |= settings
-    if without:
-        scores["withoutMemory"] = without[0]
+    scores |= dict(zip(("withoutMemory", "ownPast"), others, strict=False))
     if json_file:
         write_text(json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if plot:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lmaseg.labels import Color
     from lmaseg.scores import Evaluation
 
+OWN_PAST = "own past"
 TEMPORAL_NAMES = {
     "mvc8": "mVC8",
     "mvc8Strict": "mVC8, steady and right",
@@ -25,13 +26,19 @@ TEMPORAL_NAMES = {
 def score_table(name: str, columns: "Mapping[str, Evaluation]") -> Table:
     """Classes, their share of the pixels and their IoU, then the means; all in per cent.
 
-    With two evaluations, a last column has what the second gains over the first.
+    With several evaluations, a last column has what the last gains over the first.
     """
     first = next(iter(columns.values()))
     seconds = sum(evaluation.seconds for evaluation in columns.values())
-    table = Table(title=f"{name}: {first.frames} labelled frames in {seconds:.1f} s", title_justify="left")
+    caption = "own past: each frame's own key and value in place of every past one" if OWN_PAST in columns else None
+    table = Table(
+        title=f"{name}: {first.frames} labelled frames in {seconds:.1f} s",
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+    )
     table.add_column("class")
-    for heading in ("pixels %", *columns, *(("difference",) if len(columns) == 2 else ())):
+    for heading in ("pixels %", *columns, *(("difference",) if len(columns) > 1 else ())):
         table.add_column(heading, justify="right")
     for i, class_name in enumerate(first.labels.names):
         share = f"{100 * first.pixel_shares[i]:.2f}"
@@ -65,8 +72,9 @@ def _summary(evaluations: "list[Evaluation]") -> list[tuple[str, list[float]]]:
 
 def _add_row(table: Table, label: str, share: str, scores: list[float]) -> None:
     cells = ["-" if math.isnan(score) else f"{100 * score:.2f}" for score in scores]
-    if len(scores) == 2:
-        cells.append("-" if any(map(math.isnan, scores)) else f"{100 * (scores[1] - scores[0]):+.2f}")
+    if len(scores) > 1:
+        gain = scores[-1] - scores[0]
+        cells.append("-" if math.isnan(gain) else f"{100 * gain:+.2f}")
     table.add_row(label, share, *cells)
 
 

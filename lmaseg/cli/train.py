@@ -118,7 +118,7 @@ def _network(start: Start, data: Data, seed: int, device: str) -> "LocalMemoryNe
         net = load_network(start.init, device, start.net)
         net = with_classes(net, labels) if labels else net
     if size is None and data.folder:
-        size = own_size(data.folder, net.labels, HIGHEST, net.stride)
+        size = own_size(data.folder, net.labels, HIGHEST, net.multiple)
     return adapted_network(net, size=size, window=start.window, memory_frames=start.memory, fusion=start.fusion)
 
 

@@ -33,7 +33,7 @@ class FeatureMemory:
         if frames < 0 or room < 1:
             raise ValueError(f"a memory holds 0 frames or more and has room for 1 or more, not {frames} and {room}")
         self.frames = frames
-        self._room = room
+        self.room = room
         self._keys = self._values = torch.empty(0)  # (B, slots, ., h, w) once a frame has been seen
         self._end = 0  # the slot after the newest frame
         self._held = 0
@@ -97,7 +97,7 @@ class FeatureMemory:
     def _write(self, keys: Tensor, values: Tensor) -> int:
         """Append (B, N, ., h, w); returns how many frames there were before."""
         if not (_fits(self._keys, keys) and _fits(self._values, values)):
-            self._keys, self._values = (_storage(entry, self.frames + self._room) for entry in (keys, values))
+            self._keys, self._values = (_storage(entry, self.frames + self.room) for entry in (keys, values))
             self.clear()
         held, new = self._held, keys.shape[1]
         if self._end + new > self._keys.shape[1]:
@@ -109,6 +109,24 @@ class FeatureMemory:
         self._end += new
         self._held = min(held + new, self.frames)
         return held
+
+
+class OwnPast(FeatureMemory):
+    """A control: each frame's own key and value stand in the place of every past one.
+
+    What a network still gains with it is the work of its layers, not of the past.
+    """
+
+    def follow(self, keys: Tensor, values: Tensor) -> list[Past]:
+        groups, done = [], 0
+        for frames, past, _ in super().follow(keys, values):
+            own = [line[done : done + frames, None] for line in (keys, values)]
+            done += frames
+            if past is None:
+                groups.append(Past(frames, None, None))
+            else:
+                groups.append(Past(frames, *(line.expand(-1, past.shape[1], -1, -1, -1) for line in own)))
+        return groups
 
 
 def _storage(entry: Tensor, slots: int) -> Tensor:
