@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
-lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   where frames are bad
+lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   on bad frames
 lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
 lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
