@@ -25,9 +25,19 @@ NO_NAME = re.compile(rf"[*?[]|{NUMBER.pattern}")  # patterns
 
 
 def is_image_source(source: str | Path) -> bool:
-    """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video."""
+    """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video.
+
+    Raises:
+        VideoError: a place that may not be looked at, or a name too long for its file system.
+    """
     path = Path(source)
-    if path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise VideoError(
+            f"{source} cannot be looked at ({error.strerror}): check its name, and the rights of its folder"
+        ) from error
+    if exists:
         return path.is_dir() or path.suffix.lower() in SUFFIXES
     if "://" in str(source):
         return False
@@ -43,7 +53,7 @@ def gathered(sources: Sequence[str]) -> list[str]:
         VideoError: no pattern means just these images.
     """
     sources = [source for source in sources if len(sources) == 1 or not is_clutter(Path(source))]
-    images = [source for source in sources if Path(source).is_file() and is_image_source(source)]
+    images = [source for source in sources if os.path.isfile(source) and is_image_source(source)]
     if len(images) < 2:
         return sources
     suffixes = {Path(image).suffix for image in images}

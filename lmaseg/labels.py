@@ -180,9 +180,8 @@ CITYSCAPES_CATEGORIES = (
 def counterparts(labels: LabelSet, others: LabelSet) -> list[int | None]:
     """For each class of a set, the one of another that has its name, or else that covers its train id."""
     by_name = {name: i for i, name in enumerate(others.names)}
-    by_train_id = {train_id: i for i, covered in enumerate(others.covers) for train_id in covered}
-    pairs = zip(labels.names, labels.train_ids, strict=True)
-    return [by_name.get(name, by_train_id.get(train_id)) for name, train_id in pairs]
+    by_id = {train_id: i for i, covered in enumerate(others.covers) for train_id in covered}
+    return [by_name.get(name, by_id.get(i)) for name, i in zip(labels.names, labels.train_ids, strict=True)]
 
 
 def categories(labels: LabelSet) -> tuple[str | None, ...]:
@@ -284,7 +283,7 @@ def _check_classes(classes: Sequence[Mapping[str, Any]], ignore_index: int) -> N
 
 def spread_colors(count: int) -> list[Color]:
     """Colours spread around the wheel, neighbours unlike each other."""
-    wheel = [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 0.9) for i in range(count)]  # by the golden ratio
+    wheel = (colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 0.9) for i in range(count))  # by the golden ratio
     return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in wheel]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import holds_files, is_clutter, part_path, writing
+from lmaseg.paths import check_place, holds_files, is_clutter, part_path, writing
 from lmaseg.pictures import mode_of
 
 NUMBERED = re.compile(r"\d{6,}\.png")  # as frames of a video are
@@ -56,9 +56,7 @@ class MapWriter:
         self.frames = 0
         self.warnings: list[str] = []
         self._keep = keep
-        parent = self.folder.absolute().parent
-        if not parent.is_dir():
-            raise VideoError(f"the folder {parent} does not exist: make it first, or write elsewhere")
+        check_place(self.folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise VideoError(f"{self.folder} is a file: give the name of a folder for label maps")
         if not {path.resolve().parent for path in inputs}.isdisjoint({self.folder.resolve(), self.part_path.resolve()}):
@@ -104,6 +102,8 @@ class MapWriter:
         stale = [file for file in others if NUMBERED.fullmatch(file.name) and self._is_map(file)]
         for file in stale:
             file.unlink()
+        if stale:
+            self.warnings.append(f"{len(stale)} maps of an earlier run were removed from {self.folder}")
         if len(others) > len(stale):
             self.warnings.append(f"{self.folder} holds {len(others) - len(stale)} other files, which were left")
 

@@ -1,6 +1,8 @@
 """Where outputs are kept until they are complete, and what is said when they cannot be written."""
 
 import codecs
+import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,12 +10,24 @@ from pathlib import Path
 from lmaseg.errors import VideoError
 
 REMEDY = "see that its folder is there and can be written, and that its disk has room"
+LONGEST_NAME = 255  # bytes that file systems take for the name of a file
+EFFECTIVE = os.access in os.supports_effective_ids
 CLUTTER = (".ds_store", "thumbs.db", "desktop.ini")
 
 
 def part_path(path: Path) -> Path:
     """NAME.part.EXT beside NAME.EXT, NAME.part beside a folder without a suffix."""
-    return path.with_name(f"{path.stem}.part{path.suffix}")
+    return beside(path, path.stem, f".part{path.suffix}")
+
+
+def beside(path: Path, stem: str, ending: str) -> Path:
+    """STEM + ENDING in the folder of a path; of a stem that is too long for that, a part and a digest."""
+    room = LONGEST_NAME - len(os.fsencode(ending))
+    name = os.fsencode(stem)
+    if len(name) > room:
+        digest = "~" + hashlib.sha256(name).hexdigest()[:8]
+        stem = name[: room - len(digest)].decode(errors="ignore") + digest
+    return path.with_name(stem + ending)
 
 
 def read_text(path: Path) -> str:
@@ -61,24 +75,51 @@ def appearing(path: Path) -> Iterator[Path]:
 
 
 def check_places(outputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse outputs in folders that do not exist, and those that exist unless they may be replaced.
+    """Refuse outputs where nothing can be written, and those that exist unless they may be replaced.
 
     Raises:
         VideoError: names them.
     """
     outputs = list(outputs)
     for path in outputs:
-        if not path.absolute().parent.is_dir():
-            raise VideoError(f"the folder {path.absolute().parent} does not exist: make it first, or write elsewhere")
+        check_place(path)
     existing = existing_of(outputs)
     if existing and not overwrite:
         names = " and ".join(str(path) for path in existing)
         raise VideoError(f"{names} already exists: allow overwriting, or write elsewhere")
 
 
+def check_place(path: Path) -> None:
+    """Refuse an output whose folder does not exist or cannot be written, or whose name the system does not take.
+
+    Raises:
+        VideoError: says which.
+    """
+    folder = path.absolute().parent
+    with writing(path):
+        if not folder.is_dir():
+            raise VideoError(f"the folder {folder} does not exist: make it first, or write elsewhere")
+        for place in (folder, path):
+            if place.is_dir() and not os.access(place, os.W_OK | os.X_OK, effective_ids=EFFECTIVE):
+                raise VideoError(f"cannot write {path} ({place} is read-only for you): write elsewhere")
+
+
+def check_new_folder(path: Path) -> None:
+    """As `check_place`, of a folder that is made with all the folders that lead to it."""
+    path = path.absolute()
+    with writing(path):
+        while not path.parent.is_dir():
+            path = path.parent
+    check_place(path)
+
+
 def existing_of(outputs: Iterable[Path]) -> list[Path]:
-    """The files that are there already, and the folders that hold something."""
-    return [path for path in outputs if path.is_file() or (path.is_dir() and holds_files(path))]
+    """The files that are there already, and the folders that hold something; VideoError if one cannot be looked at."""
+    found = []
+    for path in outputs:
+        with writing(path):
+            found += [path] if path.is_file() or (path.is_dir() and holds_files(path)) else []
+    return found
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
@@ -88,17 +129,17 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
         VideoError: an output, or where it is kept until it is complete, is an input or a link.
         ValueError: two outputs have one name.
     """
-    read = {_file_identity(Path(path)) for path in inputs if Path(path).is_file()}
+    read = {_file_identity(Path(path)) for path in inputs if os.path.isfile(path)}
     taken = set[Path]()
     for path in outputs:
         part = part_path(path)
         for place in (path, part):
-            if place.exists() and _file_identity(place) in read:
+            if os.path.exists(place) and _file_identity(place) in read:
                 why = "is the source itself" if place == path else f"is the source, and {path} is kept there until done"
                 raise VideoError(f"{place} {why}: write to another name")
             if place.resolve() in taken:
                 raise ValueError(f"{place} would be two outputs at once: give each a name of its own")
-        if part.is_symlink():  # writing would follow it
+        if os.path.islink(part):  # writing would follow it
             raise VideoError(f"{part} is a link, and {path} is kept there until it is complete: remove the link")
         taken |= {path.resolve(), part.resolve()}
 

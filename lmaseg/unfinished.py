@@ -12,7 +12,7 @@ from lmaseg.errors import VideoError
 from lmaseg.images import find_images, is_image_source
 from lmaseg.job import OUTPUTS, Job, json_like
 from lmaseg.lock import Lock
-from lmaseg.paths import part_path
+from lmaseg.paths import beside, part_path
 from lmaseg.video.unfinished import resume_points
 
 HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
@@ -50,7 +50,7 @@ def identify(source: str) -> Identity:
 
 def note_path(output: Path) -> Path:
     """NAME.EXT.unfinished beside an output: there while the output is being written, and as long as it has a part."""
-    return output.with_name(f"{output.name}.unfinished")
+    return beside(output, output.name, ".unfinished")
 
 
 class Unfinished:

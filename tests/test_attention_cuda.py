@@ -1,4 +1,4 @@
-"""The Triton kernels: on a GPU where there is one, else in Triton's interpreter and compiled for absent GPUs.
+"""The Triton kernels: in Triton's interpreter, compiled for absent GPUs, and with `-m gpu` on the one that is there.
 
 The interpreter has to be asked for before Triton is imported, so it runs in a process of its own.
 """
@@ -22,12 +22,14 @@ needs_triton = pytest.mark.skipif(not cuda.HAS_TRITON, reason="triton is not ins
 needs_no_gpu = pytest.mark.skipif(HAS_GPU, reason="compiles in place of a GPU's driver")
 
 
-@pytest.fixture(scope="module")
-def kernels():
+@pytest.fixture(scope="module", params=["interpreted", pytest.param("compiled", marks=pytest.mark.gpu)])
+def kernels(request):
     """Calls a function of tensors and numbers where the Triton kernels run, and returns its result on the CPU."""
     if not cuda.HAS_TRITON:
         pytest.skip("triton is not installed")
-    if HAS_GPU:
+    if request.param == "compiled":
+        if not HAS_GPU:
+            pytest.skip("there is no CUDA device")
         yield on_gpu
         return
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), start_interpreter) as pool:

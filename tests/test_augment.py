@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from lmaseg.datasets.augment import IGNORED, ClipAugmenter, sample_labels
 from lmaseg.datasets.camera import camera_path, random_views
-from lmaseg.datasets.photometry import Photometry, blur, blur_kernels
+from lmaseg.datasets.photometry import Photometry, blur, blur_kernels, spoil_frames
 
 PLAIN = {"scale": (1.0, 1.0), "rotation": 0.0, "colour": 0.0, "motion": 0.0}
 
@@ -129,6 +129,31 @@ def test_views_span_the_range_of_zoom():
     zoom = 1 / (views[:, 0, 0] * views[:, 1, 1]).abs().sqrt()
     assert 0.5 <= float(zoom.min()) < 0.55
     assert 1.8 < float(zoom.max()) <= 2.0
+
+
+class TestSpoiling:
+    def test_single_frames_lose_a_good_part_of_what_they_show(self):
+        clips = torch.rand(40, 4, 3, 32, 48, generator=chance())
+        before = clips.clone()
+        spoilt = spoil_frames(clips, 0.2, chance(1))
+        assert torch.equal(clips, before)
+        changed = (spoilt != clips).flatten(2).float().mean(2)  # (40, 4): the share of a frame that is not as it was
+        assert 0.1 < (changed > 0).float().mean() < 0.3
+        assert (changed[changed > 0] > 0.2).all()
+        assert not changed.all(1).any()  # frames are drawn by themselves, not clips
+        assert len({round(share, 1) for share in changed.flatten().tolist()}) >= 3  # untouched, a patch, all of it
+
+    def test_clips_of_one_frame_and_a_share_of_none_stay(self):
+        images, labels = coloured_clips()
+        still = torch.ones(len(images), dtype=torch.bool)
+        for frames, spoil in ((1, 1.0), (3, 0.0)):
+            ours, plain = (
+                ClipAugmenter(crop=(48, 64), spoil=share, **PLAIN)(images[:, :frames], labels, still, chance()).images
+                for share in (spoil, 0.0)
+            )
+            assert torch.equal(ours, plain)
+        moved = ClipAugmenter(crop=(48, 64), spoil=1.0, **PLAIN)(images, labels, still, chance()).images
+        assert not torch.equal(moved, ours)
 
 
 class TestPhotometry:

@@ -70,3 +70,17 @@ def test_the_model_card_by_name_and_by_path(capsys):
 def test_a_name_that_is_nothing(capsys):
     assert run_cli("info", "erfnet-lma") == 1
     assert "there are no weights at erfnet-lma" in capsys.readouterr().err
+
+
+def test_the_classes_that_a_text_or_a_file_names(tmp_path, capsys):
+    path = tmp_path / "yard.toml"
+    path.write_text("[[classes]]\nname = 'lane'\ncovers = ['road', 1]\n[[classes]]\nname = 'shed'\n")
+    assert run_cli("info", "--classes", path) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "yard" in shown
+    assert "lane" in shown
+    assert "road, sidewalk" in shown
+    assert run_cli("info", "--classes", "lawn,car", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["train_ids"] == [255, 13]
+    assert run_cli("info", "--classes", "lawn") == 2
+    assert run_cli("info", "net.safetensors", "--classes", "camvid") == 2

@@ -207,7 +207,8 @@ def test_older_label_maps_under_our_numbers_are_removed_and_other_files_are_told
         "000050.png",
         "notes.txt",
     ]
-    assert report.warnings == (f"{folder} holds 2 other files, which were left",)
+    removed = f"{12 - report.frames} maps of an earlier run were removed from {folder}"
+    assert report.warnings == (removed, f"{folder} holds 2 other files, which were left")
 
 
 @pytest.mark.timeout(200)

@@ -572,7 +572,10 @@ class TestRun:
             stopped.append(record)
         assert stopped[-1].stopped
         assert stopped[-1].step == 1
+        latest = checkpoint.read_header(tmp_path / "latest.safetensors").about
+        assert latest["stage"] == "base, 1 of 8 steps"
         assert run_to_end(tmp_path, settings, resume=True)[-1].finished
+        assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["final.safetensors"]
 
     def test_a_loss_that_explodes_is_an_error(self, tmp_path):
         net = tiny_net()

@@ -78,6 +78,12 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         except (KeyboardInterrupt, typer.Abort):
             say("interrupted")
             return INTERRUPTED
+        except OSError as error:
+            if error.filename is None:
+                complain_unexpected(error)
+            else:
+                complain(f"{error.filename}: {error.strerror}: see that it is there, and that you may use it")
+            return FAILED
         except Exception as error:
             complain_unexpected(error)
             return FAILED

@@ -18,7 +18,7 @@ from lmaseg.cli.console import RunDisplay, console, say
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
-from lmaseg.cli.outputs import Overwrite, may_replace, require_png, write_picture, write_text
+from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture, write_text
 from lmaseg.job import Job
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def _prediction_writer(folder: Path | None, official: bool) -> dict[str, Any]:
 
     if folder is None:
         return {}
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     return {"on_prediction": partial(write_label_ids if official else write_class_ids, folder)}
 
 

@@ -9,8 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lmaseg.cli.options import named_classes
+
 if TYPE_CHECKING:
     from lmaseg.checkpoint import Header
+    from lmaseg.labels import LabelSet
     from lmaseg.models import ModelSpec
 
 EXAMPLES = """
@@ -26,17 +29,27 @@ Weights = Annotated[
         help="A checkpoint, or the name of the weights that come with lmaseg; default: what lmaseg finds here.",
     ),
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES|FILE.toml", help="Print what cityscapes, camvid, NAME,NAME,... or a TOML file mean as classes."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 Rows = list[tuple[str, str]]
 
 
-def info(weights: Weights = None, as_json: AsJson = False) -> None:
+def info(weights: Weights = None, classes: Classes = None, as_json: AsJson = False) -> None:
     """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint says of itself.
 
     Given the name of the weights that come with lmaseg, print their model card as well.
     """
-    if weights is None:
+    if weights is not None and classes:
+        raise typer.BadParameter("--classes shows a label set of its own: leave the weights out")
+    if labels := named_classes(classes):
+        _show_classes(labels, as_json)
+    elif weights is None:
         _show_environment(as_json)
     else:
         _show_checkpoint(weights, as_json)
@@ -55,6 +68,21 @@ def _show_environment(as_json: bool) -> None:
         for name, value in section.items():
             for row, line in enumerate(_lines(value)):
                 console.print(f"  {'' if row else name:<18}{line}", soft_wrap=True, markup=False)
+
+
+def _show_classes(labels: "LabelSet", as_json: bool) -> None:
+    from lmaseg.labels import CITYSCAPES
+
+    if as_json:
+        print(json.dumps(asdict(labels), indent=2))
+        return
+    table = Table("id", "class", "colour", "covers of Cityscapes", title=labels.name, title_justify="left")
+    for number, (name, color, covers) in enumerate(zip(labels.names, labels.colors, labels.covers, strict=True)):
+        table.add_row(
+            str(number), name, "#{:02x}{:02x}{:02x}".format(*color), ", ".join(CITYSCAPES.names[i] for i in covers)
+        )
+    table.add_row(str(labels.ignore_index), "unlabelled", "", "")
+    Console(highlight=False, markup=False).print(table)
 
 
 def _show_checkpoint(weights: Path, as_json: bool) -> None:

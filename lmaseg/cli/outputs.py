@@ -10,7 +10,7 @@ from rich.prompt import Confirm
 
 from lmaseg.cli.console import console
 from lmaseg.errors import VideoError
-from lmaseg.paths import appearing, check_places, existing_of
+from lmaseg.paths import appearing, check_place, check_places, existing_of, writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,11 +38,10 @@ def may_replace(outputs: list[Path], overwrite: bool | None) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """A folder for outputs, unless it is there already."""
-    try:
+    """A folder for outputs that can be written, unless it is there already; VideoError if it cannot be made."""
+    check_place(folder)
+    with writing(folder):
         folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise typer.BadParameter(f"{folder} cannot be made a folder ({error.strerror}): give another name") from error
 
 
 def write_text(path: Path, text: str) -> None:

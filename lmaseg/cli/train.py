@@ -19,12 +19,14 @@ from lmaseg.cli.train_data import (
     make_validation,
     own_size,
     split,
+    teach,
     training_clips,
     usual_size,
     validation_clips,
 )
 from lmaseg.cli.train_display import TrainDisplay
 from lmaseg.cli.train_options import Data, Out, Resume, Start
+from lmaseg.paths import check_new_folder
 from lmaseg.train.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 lmaseg train --folder images/ labels/ --classes lawn,path -o runs/mine
 lmaseg train --camvid CamVid --backbone erfnet -o runs/base
+lmaseg train --unlabelled drive.mp4 --teacher big.safetensors -o runs/own
 lmaseg train --stage memory --init runs/base/best.safetensors \\
     --camvid CamVid -o runs/memory
 lmaseg train --print-config                           all settings
@@ -50,6 +53,7 @@ def train(
     out: Out, data: Data, start: Start, options: TrainOptions, resume: Resume = False, device: Device = "auto"
 ) -> None:
     """Train a single-frame network, its memory, or both together."""
+    check_new_folder(out)
     with stop_on_interrupt() as stop, TrainDisplay(shown=_rank() == 0) as display:
         progress = _train(out, data, start, options, resume, device, display, stop)
     if _rank() == 0:
@@ -80,7 +84,10 @@ def _train(
             net = _network(start, data, options.seed, own_device)
             past = options.past_frames
             validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
-            clips, validation = split(data, training_clips(data, net.labels, past), validation)
+            clips = training_clips(data, net.labels, past)
+            if data.unlabelled:
+                clips["taught"] = teach(data, net, out, display.reading, stop)
+            clips, validation = split(data, clips, validation)
             mixture = make_mixture(net, data, clips, past, display.reading)
             display.introduce(net.spec, mixture.describe())
             for progress in library.train(

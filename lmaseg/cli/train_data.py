@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from lmaseg.cli.console import say
+from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.train_options import Data
 
 if TYPE_CHECKING:
+    import threading
+
     from lmaseg.datasets.clip import Clip
     from lmaseg.labels import LabelSet
     from lmaseg.models import LocalMemoryNet
@@ -37,6 +40,37 @@ def training_clips(data: Data, labels: "LabelSet", past: int) -> ClipsByName:
     if data.folder:
         clips["folder"] = folder_clips(*data.folder, labels)
     return clips
+
+
+def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop: "threading.Event") -> "list[Clip]":
+    """The clips of what the teacher makes of --unlabelled, stored beside the run; what was labelled earlier is kept.
+
+    Raises:
+        Exit: it was interrupted.
+    """
+    from torch import distributed
+
+    from lmaseg.cli.network import load_network
+    from lmaseg.train.teacher import Teaching, label_sources, taught_clips
+
+    folder, name = out / "taught", data.teacher_net or "its own"
+    teaching = Teaching(f"{data.teacher}, {name} network", net.labels.names, data.teacher_every, data.teacher_sure)
+
+    def show(name: str, count: int) -> None:
+        on_frame(f"labels of {name}", count, count)
+
+    alone = not (distributed.is_available() and distributed.is_initialized())
+    done = True
+    if alone or distributed.get_rank() == 0:
+        teacher = load_network(data.teacher, str(next(net.parameters()).device), data.teacher_net)
+        sources = data.unlabelled or []
+        done = label_sources(teacher, sources, teaching, net.labels, folder, on_frame=show, stop=stop)
+    if not alone:
+        distributed.barrier()
+    if not done:
+        say(f"interrupted; the labels so far are in {folder}, and --resume goes on with them")
+        raise typer.Exit(INTERRUPTED)
+    return taught_clips(folder, net.labels)
 
 
 def validation_clips(data: Data, net: "LocalMemoryNet", past: int) -> ClipsByName:
@@ -115,7 +149,7 @@ def make_mixture(net: "LocalMemoryNet", data: Data, clips: ClipsByName, past: in
         )
     mixture = Mixture(stores, data.mix)
     if missing := [name for name, share in zip(net.labels.names, _shares(mixture, net), strict=True) if not share]:
-        off = missing[0] == net.labels.names[0]
+        off = missing == [net.labels.names[0]]
         hint = "; do the ids in the label maps begin at 1? The first class has id 0" if off else ""
         say(f"no pixel to train on is labelled {', '.join(missing)}{hint}")
     return mixture

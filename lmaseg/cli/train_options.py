@@ -25,6 +25,23 @@ class Data:
     folder: tuple[Path, Path] | None = setting(
         None, "Your own: images, and PNG class ids.", panel=DATA, shown=True, form="IMAGES LABELS"
     )
+    unlabelled: list[Path] | None = setting(
+        None,
+        "A video or a folder of pictures without labels, to learn from what --teacher says of it; once for each.",
+        panel=DATA,
+        shown=True,
+        form="VIDEO",
+    )
+    teacher: Path | None = setting(
+        None, "Weights of the network that labels what has no labels.", panel=DATA, shown=True, form="WEIGHTS"
+    )
+    teacher_net: str | None = setting(
+        None, "What builds the teacher, for weights of one attached in Python.", panel=DATA, form="MODULE:FUNCTION"
+    )
+    teacher_every: float = setting(1.0, "Seconds between the frames of a video that the teacher labels.", panel=DATA)
+    teacher_sure: float = setting(
+        0.7, "Least probability, averaged over sizes and mirrored, at which its label is kept.", panel=DATA
+    )
     mix: Any = setting(None, "Shares of the data sets.", panel=DATA, form="NAME=WEIGHT,...")
     hold_out: str | None = setting(
         None,
@@ -42,6 +59,12 @@ class Data:
         panel=DATA,
         form="NAMES|FILE.toml",
     )
+
+    def __post_init__(self) -> None:
+        if bool(self.unlabelled) != bool(self.teacher):
+            raise ValueError("--unlabelled and --teacher go together: give the videos and the weights that label them")
+        if not self.teacher_every > 0 or not 0 <= self.teacher_sure < 1:
+            raise ValueError("the seconds between labelled frames are above 0, the least probability is in [0, 1)")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from lmaseg.datasets.camera import camera_path, parallax, random_views
-from lmaseg.datasets.photometry import Photometry
+from lmaseg.datasets.photometry import Photometry, spoil_frames
 
 IGNORED = 255
 """Marks pixels without a class in all label maps that training handles."""
@@ -42,6 +42,7 @@ class ClipAugmenter:
         rotation: largest roll, in degrees.
         colour: strength of `Photometry`.
         motion: speed of the virtual camera over stills.
+        spoil: share of the frames of clips that are dark, unsharp or partly covered, each on its own.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class ClipAugmenter:
         rotation: float = 4.0,
         colour: float = 1.0,
         motion: float = 1.0,
+        spoil: float = 0.0,
     ) -> None:
         self.crop, self.scale, self.rotation, self.motion = crop, scale, rotation, motion
-        self.photometry = Photometry(colour)
+        self.photometry, self.spoil = Photometry(colour), spoil
 
     def __call__(self, images: Tensor, labels: Tensor, still: Tensor, generator: Generator) -> Views:
         """Draw one view of each clip.
@@ -74,7 +76,10 @@ class ClipAugmenter:
         if frames > 1:
             known = still.to(grid.device, non_blocking=True)[:, None, None, None]
             forth = seen_through(last, grid[:, -2]).where(known, OUTSIDE)
-        return Views(self.photometry(views / 255, still, generator), sample_labels(labels, grid[:, -1]), forth)
+        images = self.photometry(views / 255, still, generator)
+        if self.spoil and frames > 1:
+            images = spoil_frames(images, self.spoil, generator)
+        return Views(images, sample_labels(labels, grid[:, -1]), forth)
 
     def _grid(
         self, clips: int, frames: int, size: torch.Size, still: Tensor, generator: Generator, device: torch.device

@@ -79,7 +79,8 @@ def parallax(
 ) -> Tensor:
     """Smooth uneven shifts that grow into the past, as depth makes them: (B, T, h, w, 2) to add to a grid."""
     coarse = normal(2 * PARALLAX, len(speed), 2, *BUMPS, generator=generator) * speed[:, None, None, None]
-    smooth = F.interpolate(coarse.to(device), crop, mode="bicubic", align_corners=True)  # (B, 2, h, w)
+    coarse = coarse.to(device, non_blocking=True)
+    smooth = F.interpolate(coarse, crop, mode="bicubic", align_corners=True)  # (B, 2, h, w)
     ago = torch.arange(frames - 1, -1, -1.0, device=device)
     return ago[:, None, None, None] * smooth.permute(0, 2, 3, 1).unsqueeze(1)
 

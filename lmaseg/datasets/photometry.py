@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from lmaseg.datasets.camera import normal, uniform
 
 KERNEL = 7  # pixels; side of the blur kernels
+LIGHT = 0.12  # what is left of it in a dark frame
+DEFOCUS = 9  # pixels that an unsharp frame shows as one
 BLURRED = 0.3  # share of the clips, half of them by motion
 
 
@@ -73,6 +75,33 @@ class Photometry:
         own = Generator(clips.device).manual_seed(seed)
         noise = torch.randn(clips.shape, generator=own, device=clips.device)
         return clips + noise * level.to(clips.device, non_blocking=True)
+
+
+def spoil_frames(clips: Tensor, share: float, generator: Generator) -> Tensor:
+    """(B, T, 3, H, W) RGB in [0, 1] with single frames dark, out of focus or covered by a patch.
+
+    Args:
+        share: of the frames, each drawn by itself.
+        generator: on the CPU.
+    """
+    count, frames, _, height, width = clips.shape
+    chosen = torch.rand(count, frames, generator=generator) < share
+    way = torch.randint(3, (count, frames), generator=generator)
+    corner = torch.rand(count, frames, 2, generator=generator)
+    colour = uniform(0.1, 0.5, count, frames, 3, generator=generator).to(clips.device, non_blocking=True)
+    clips = clips.clone()
+    for clip, frame in chosen.nonzero().tolist():
+        view = clips[clip, frame]
+        if way[clip, frame] == 0:
+            view *= LIGHT
+        elif way[clip, frame] == 1:
+            coarse = F.avg_pool2d(view[None], DEFOCUS, ceil_mode=True, count_include_pad=False)
+            view.copy_(F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)[0])
+        else:
+            down, across = corner[clip, frame].tolist()
+            top, left = int(down * height / 2), int(across * width / 2)
+            view[:, top : top + height // 2, left : left + width // 2] = colour[clip, frame, :, None, None]
+    return clips
 
 
 def blur_kernels(count: int, strength: float, generator: Generator) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -53,6 +54,7 @@ class Learner:
             rotation=options.rotation,
             colour=options.colour,
             motion=options.motion,
+            spoil=options.spoil,
         )
         self._sampler = Sampler(
             mixture,
@@ -185,8 +187,14 @@ class Learner:
 
 def normalised(clips: Tensor, preprocess: Preprocess) -> Tensor:
     """(B, T, 3, H, W) RGB in [0, 1] -> what the encoder reads."""
-    mean, std = (clips.new_tensor(values).view(3, 1, 1) for values in (preprocess.mean, preprocess.std))
+    mean, std = (_per_channel(values, clips.device) for values in (preprocess.mean, preprocess.std))
     return (clips * (255 * preprocess.scale) - mean) / std
+
+
+@cache
+def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """(3, 1, 1), made once: a GPU is waited for while ordinary memory is copied to it."""
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def _optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions, device: torch.device) -> torch.optim.AdamW:

@@ -18,13 +18,14 @@ from torch import distributed
 from lmaseg import checkpoint
 from lmaseg.errors import CheckpointError, LmasegError
 from lmaseg.models import LocalMemoryNet
+from lmaseg.paths import writing
 from lmaseg.train.history import History
 from lmaseg.train.learner import Learner
 from lmaseg.train.mixture import Mixture
 from lmaseg.train.options import TrainOptions
 from lmaseg.train.state import check_same_run, load_state, save_state
 
-BEST, FINAL = "best.safetensors", "final.safetensors"
+BEST, LATEST, FINAL = "best.safetensors", "latest.safetensors", "final.safetensors"
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ def train(
     """Train a network, yielding progress every few steps and after every validation.
 
     Writes into `folder`: `final.safetensors` and, with `validate`, `best.safetensors` (the moving average, as
-    checkpoints), `history.csv`, and `state.pt`, from which an interrupted run resumes. Under torchrun every process
-    calls this and the first one writes. Sets the seeds of torch's global generators.
+    checkpoints), `history.csv`, and `state.pt`, from which an interrupted run resumes; beside that, until the run ends,
+    `latest.safetensors`, the moving average so far. Under torchrun every process calls this and the first one writes.
+    Sets the seeds of torch's global generators.
 
     Args:
         net: on its device; where the stage starts from, and trained in place.
@@ -123,7 +125,8 @@ class _Run:
 
     def begin(self, resume: bool) -> None:
         """Make the folder ready, and take up the state found in it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         state = load_state(self._folder)
         if state and not resume:
             raise CheckpointError(f"{self._folder} holds a run already: add --resume, or choose an empty folder")
@@ -158,6 +161,8 @@ class _Run:
                     self._save_state_if_due()
         self._save_weights(FINAL)
         self._save_state()
+        if not learner.rank:
+            (self._folder / LATEST).unlink(missing_ok=True)
         yield self._progress(math.nan, finished=True)
 
     def _history(self, stack: ExitStack) -> History | None:
@@ -241,3 +246,5 @@ class _Run:
             return
         state = {"options": self._options.decisive(), "data": self._data, "best": self._best, "scores": self._scores}
         save_state(self._folder, state | {"learner": self._learner.state()})
+        if self._learner.step < self._learner.steps:
+            self._save_weights(LATEST)

@@ -125,6 +125,12 @@ class TrainOptions:
     motion: float = setting(
         1.0, "Speed of the virtual camera that makes clips of stills; 0 holds it still.", panel=AUGMENTATION
     )
+    spoil: float = setting(
+        0.05,
+        "Share of the frames of clips that are dark, unsharp or partly covered, so that the memory learns to make up "
+        "for bad frames and to distrust them. The base stage has none.",
+        panel=AUGMENTATION,
+    )
     distant: float = setting(
         0.1,
         "Share of the stills whose past are the frames before them in their folder instead, however far apart in time: "
@@ -164,7 +170,7 @@ class TrainOptions:
         for name in FROM_ZERO:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is a number from 0, not {getattr(self, name)}")
-        for name in ("distant", "dropout"):
+        for name in ("distant", "dropout", "spoil"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], not at {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:

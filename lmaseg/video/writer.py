@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
-from lmaseg.paths import REMEDY, part_path
+from lmaseg.paths import REMEDY, check_places, part_path
 from lmaseg.video.canvas import Canvas
 from lmaseg.video.copier import StreamCopier
 from lmaseg.video.encoders import (
@@ -31,7 +31,6 @@ from lmaseg.video.encoders import (
     with_sound_dts,
 )
 from lmaseg.video.media import reason
-from lmaseg.video.target import check_target
 from lmaseg.video.unfinished import packets_of, taken_over_path
 
 KEY_FRAME_SECONDS = 4  # at most between two: where players can jump to and a killed run can go on from
@@ -96,7 +95,11 @@ class VideoWriter:
         self.part_path = part_path(self.path)
         self.skipped_streams: list[str] = []
         self._lost: list[str] = []
-        check_target(self.path, copy_from, overwrite)
+        if self.path.is_dir():
+            raise VideoError(f"{self.path} is a folder: give the name of a video file")
+        if copy_from is not None and self.path.exists() and self.path.resolve() == Path(copy_from).resolve():
+            raise VideoError(f"{self.path} is the source itself: write to another name")
+        check_places([self.path], overwrite=overwrite)
         if width < 1 or height < 1:
             raise VideoError(f"a video of {width}x{height} pixels has nothing to show: give frames of at least 1x1")
         self._muxer = muxer_for(self.path)

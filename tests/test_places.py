@@ -1,0 +1,167 @@
+"""Outputs where nothing can be written, and names that the system does not take: a sentence, before the work."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import write_video
+from PIL import Image
+from test_cli import run_cli
+
+from lmaseg.errors import VideoError
+from lmaseg.paths import check_place, part_path
+from lmaseg.unfinished import note_path
+
+if sys.platform != "linux":
+    pytest.skip("rights and mounts are those of Linux here", allow_module_level=True)
+
+NOBODY = 65534
+SMALL = ("--size", "32")
+
+
+@pytest.fixture
+def common():
+    """A folder that every user may enter and write."""
+    folder = Path(tempfile.mkdtemp(prefix="lmaseg-"))
+    folder.chmod(0o777)
+    yield folder
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o777)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def as_nobody():
+    """With the rights of a user who has none, as root may write anywhere."""
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(NOBODY)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def mounted(common):
+    """A file system that cannot be written, by root either."""
+    folder = common / "mounted"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def data(common):
+    """A clip, and two labelled pictures."""
+    clip = write_video(common / "clip.mp4", range(3))
+    for kind in ("images", "labels"):
+        (common / kind).mkdir()
+        for name in "ab":
+            Image.fromarray(np.zeros((64, 96), np.uint8)).save(common / kind / f"{name}.png")
+    for path in [clip, *common.rglob("*.png")]:
+        path.chmod(0o644)
+    return clip
+
+
+def commands(data, folder):
+    """A command line of each command that writes something into a folder."""
+    labelled = "--folder", data.parent / "images", data.parent / "labels"
+    return {
+        "run": ("run", data, "-o", folder / "x.mp4", *SMALL),
+        "run, maps": ("run", data, "-o", folder / "x", *SMALL),
+        "run, lines": ("run", data, "-o", data.parent / "y", "--json", folder / "x", *SMALL),
+        "run, several": ("run", data, data.parent / "images", "-o", folder / "x", *SMALL),
+        "compare": ("compare", data, "-o", folder / "x.mp4", *SMALL),
+        "batch": ("batch", data, "-o", folder / "x", *SMALL),
+        "eval, scores": ("eval", *labelled, "--json", folder / "x.json"),
+        "eval, plot": ("eval", *labelled, "--plot", folder / "x.png"),
+        "eval, predictions": ("eval", *labelled, "--predictions", folder / "x"),
+        "train": ("train", *labelled, "-o", folder / "x"),
+        "train, deeper": ("train", *labelled, "-o", folder / "x" / "y"),
+        "export": ("export", "-o", folder / "x.onnx"),
+        "convert": ("convert", data, "-o", folder / "x.safetensors"),
+    }
+
+
+def check_refusals(data, folder, capsys):
+    for name, arguments in commands(data, folder).items():
+        code = run_cli(*arguments)
+        said = " ".join(capsys.readouterr().err.split())
+        assert code == 1, f"{name}: {said}"
+        assert said.startswith("error: cannot write "), f"{name}: {said}"
+        assert said.count("error") == 1, f"{name}: {said}"
+
+
+@pytest.mark.parametrize("rights", [0o555, 0])
+def test_a_folder_without_the_right_to_write_or_to_enter(common, data, rights, capsys):
+    for name, arguments in commands(data, common / "none").items():  # loads what nobody could not
+        if "train" not in name:  # it would make the folder
+            run_cli(*arguments)
+    capsys.readouterr()
+    folder = common / "locked"
+    folder.mkdir()
+    shutil.copy(data, folder / "clip.mp4")
+    folder.chmod(rights)
+    with as_nobody():
+        check_refusals(data, folder, capsys)
+    if rights:
+        return
+    with as_nobody():
+        assert run_cli("run", folder / "clip.mp4", "-o", common / "x.mp4", *SMALL) == 1
+    assert "clip.mp4 cannot be looked at (Permission denied)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_file_system_that_cannot_be_written(mounted, data, capsys):
+    check_refusals(data, mounted, capsys)
+
+
+def test_names_up_to_the_longest_are_written(common, data):
+    for name in ("n" * 248 + ".mp4", "é" * 124 + ".mp4", "m" * 255):
+        assert run_cli("run", data, "-o", common / name, *SMALL) == 0
+        assert (common / name).exists()
+    assert not [path for path in common.iterdir() if "~" in path.name]
+
+
+def test_names_beyond_are_refused_in_a_sentence(common, data, capsys):
+    long = "n" * 400
+    for arguments in (
+        *(arguments for name, arguments in commands(data, common / long).items() if "deeper" not in name),
+        ("run", f"{long}.mp4", "-o", common / "z.mp4", *SMALL),
+        ("run", data, "-o", common / f"{long}.mp4x", *SMALL),
+        ("run", data, "-o", common / f"o{'n' * 248}.mp4x", *SMALL),
+        ("eval", "--folder", long, long),
+        ("run", data, "-o", common / "z.mp4", "--weights", long),
+        ("info", long),
+    ):
+        assert run_cli(*arguments) in (1, 2)
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith("error: ")
+        assert "should not" not in said, said
+
+
+def test_parts_of_long_names_are_told_apart():
+    names = [Path("n" * 247 + end + ".mp4") for end in "ab"]
+    for place in (part_path, note_path):
+        places = [place(name) for name in names]
+        assert places[0] != places[1]
+        assert all(len(os.fsencode(path.name)) <= 255 for path in places)
+    assert part_path(Path("a/short.mp4")) == Path("a/short.part.mp4")
+
+
+def test_a_place_is_not_touched(tmp_path):
+    check_place(tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(VideoError, match="does not exist: make it first"):
+        check_place(tmp_path / "none" / "x")
