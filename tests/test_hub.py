@@ -278,3 +278,33 @@ def test_without_the_extra(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "transformers", None)
     said = said_of(f"hf:{saved_model('segformer')}", capsys, tmp_path)
     assert "needs transformers: pip install 'lmaseg[hf]'" in said
+
+
+@pytest.mark.slow
+def test_a_memory_is_trained_and_scored_as_the_guide_says(tmp_path, capsys):
+    """`lmaseg train --stage memory --net hf:FOLDER`, then eval with the checkpoint alone."""
+    from PIL import Image
+
+    images, labels, out = tmp_path / "images", tmp_path / "labels", tmp_path / "run"
+    images.mkdir()
+    labels.mkdir()
+    with VideoReader(SAMPLE) as reader:
+        for index, (picture, _) in enumerate(zip(reader, range(12), strict=False)):
+            name = f"{index:06d}.png"
+            Image.fromarray(picture.image).resize((160, 96)).save(images / name)
+            truth = Image.open(SAMPLE.parent / "street_labels" / name)
+            truth.resize((160, 96), Image.Resampling.NEAREST).save(labels / name)
+    net = f"hf:{saved_model('segformer')}"
+    given = ("--folder", images, labels)
+    assert run_cli("train", "--stage", "memory", "--net", net, *given, "-o", out, "--steps", "2") == 0
+    trained = lmaseg.load(out / "final.safetensors")
+    assert trained.spec.backbone == net
+    fresh = lmaseg.load(net=net)
+    changed = [
+        name for name, tensor in fresh.state_dict().items() if not torch.equal(tensor, trained.state_dict()[name])
+    ]
+    assert changed
+    assert not [name for name in changed if name.startswith(("encoder", "decoder"))]
+    assert run_cli("eval", *given, "--weights", out / "final.safetensors", "--compare-memory") == 0
+    assert run_cli("eval", *given, "--net", net, "--compare-memory") == 0
+    assert "own past" in capsys.readouterr().err
