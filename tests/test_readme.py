@@ -204,9 +204,10 @@ def examples(page):
 
 
 @pytest.mark.parametrize("page", list(filter(examples, PAGES)), ids=named)
-def test_the_examples_in_python_run(page, stand_ins, monkeypatch):
+def test_the_examples_in_python_run(page, stand_ins, tmp_path, monkeypatch):
     """One after the other, each with what those before it defined."""
-    monkeypatch.chdir(stand_ins)
+    shutil.copytree(stand_ins, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     if any("transformers" in block for block in examples(page)):
         pytest.importorskip("transformers", reason="an example takes a network from transformers")
     space = {}

@@ -26,7 +26,8 @@ Weights = Annotated[
     Path | None,
     typer.Argument(
         metavar="WEIGHTS",
-        help="A checkpoint, or the name of the weights that come with lmaseg; default: what lmaseg finds here.",
+        help="A checkpoint, or the name of the weights that come with lmaseg; default: "
+        "describe this machine and installation.",
     ),
 ]
 Classes = Annotated[
@@ -41,7 +42,7 @@ Rows = list[tuple[str, str]]
 
 
 def info(weights: Weights = None, classes: Classes = None, as_json: AsJson = False) -> None:
-    """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint says of itself.
+    """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint contains.
 
     Given the name of the weights that come with lmaseg, print their model card as well.
     """
@@ -86,9 +87,9 @@ def _show_classes(labels: "LabelSet", as_json: bool) -> None:
 
 
 def _show_checkpoint(weights: Path, as_json: bool) -> None:
-    from lmaseg.checkpoint import BUNDLED, read_header
+    from lmaseg.checkpoint import BUNDLED, read_header, weights_file
 
-    path = BUNDLED if str(weights) == BUNDLED.stem and not weights.exists() else weights
+    path = weights_file(weights)
     header = read_header(path)
     if as_json:
         print(json.dumps({"path": str(path), **asdict(header)}, indent=2))
