@@ -1,17 +1,21 @@
 """Any single-frame network as a video network: `attach` puts the memory between its two halves."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lmaseg.labels import LabelSet, spread_colors
+from lmaseg.errors import LmasegWarning
+from lmaseg.labels import LabelSet, own_label_set
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build_memory, start_keys, with_memory
-from lmaseg.models.cut import OnFrom, UpTo
+from lmaseg.models.cut import OnFrom, UpTo, last_layer
 from lmaseg.models.halves import (
     Carrier,
     FirstHalf,
@@ -23,6 +27,8 @@ from lmaseg.models.halves import (
 )
 
 PROBE = (128, 192)  # pixels: large enough for every usual stride, small enough to be quick
+Noise = Callable[[Sequence[int]], Tensor]  # from (height, width) to a frame
+LARGEST_MULTIPLE = 64  # pixels: no usual network needs sides that more divides
 
 
 def attach(
@@ -46,15 +52,17 @@ def attach(
 ) -> LocalMemoryNet:
     """A video network around the modules given, which it shares; its memory works untrained, and better trained.
 
-    Either `attach(encoder, decoder)`: the decoder is called with whatever the encoder returns. Or
-    `attach(network, at="layer.name")`: the network runs up to the end of that layer, then on from there. Every layer
-    computes once; what the network does before the cut outside of layers is done twice.
+    `attach(network)` cuts the network just before the layer that makes its class channels; what its decoder takes past
+    that layer goes on doing so. `attach(network, at="layer.name")` cuts it at the end of that layer. Every layer
+    computes once; what the network does before the cut outside of layers is done twice. `attach(encoder, decoder)`
+    calls the decoder with whatever the encoder returns.
 
     Dry runs in evaluation mode find channels, stride and classes. With an empty memory, the logits are those of the
-    network, bit for bit; if they are not as large as the frame, they are then resized to it bilinearly.
+    network, bit for bit; if they are not as large as the frame, they are resized to it bilinearly.
 
     Args:
-        network: (B, 3, H, W) -> features or, to be cut, logits; must take any size that the stride at the cut divides.
+        network: (B, 3, H, W) -> features or, to be cut, logits; must take any size whose sides are multiples of the
+            stride at the cut, or of a power of two times it, up to 64.
         decoder: the encoder's output -> logits (B, classes, ., .), or a mapping with them under "logits" or "out".
         at: dotted name of the layer to cut after, as in `network.named_modules()`.
         feature: index or key of the memory's tensor where the encoder returns several; the others pass it by.
@@ -63,7 +71,7 @@ def attach(
         preprocess: what frames must be like for the network; None means RGB in [0, 1], at 512x1024.
         memory_frames, window, key_channels, value_channels, fusion: the memory, as in `ModelSpec`; None takes the
             widths that are usual for the fusion. The memory holds `value_channels` numbers per cell and past frame:
-            those of `blend` are the features.
+            those of `blend` are the features. 0 memory frames make a single-frame network.
         frames: a few (N, 3, H, W) frames, preprocessed, of what the network will see: the keys of `blend` then begin
             as the principal components of their features, and steady a little better. None begins at random, always
             in the same way.
@@ -78,31 +86,27 @@ def attach(
     (torch.Size([1, 16, 8, 16]), torch.Size([1, 16, 8, 16]))
 
     Raises:
-        ValueError: what does not fit: no such layer, or not called exactly once; a feature map that is not 4-d; a
-            stride that is not constant; other figures than expected.
+        ValueError: what does not fit: no such layer, or not called exactly once, or several that make classes; a
+            feature map that is not 4-d; a stride that is not constant; other figures than expected.
     """
-    first, second = _halves(network, decoder, at, feature)
-    with _evaluating(first, second):
-        found = _probe(first, second, stride)
+    weight = next(chain(network.parameters(), decoder.parameters() if decoder else ()), torch.empty(0))
+    noise = partial(_noise, weight)
+    with _evaluating(network, *([decoder] if decoder else [])):
+        first, second = _halves(network, decoder, at, feature, noise)
+        found = _probe(first, second, stride, noise)
     expected = {"channels": channels, "stride": stride, "classes": len(labels) if labels else classes}
     for name, figure in expected.items():
         if figure not in (None, getattr(found, name)):
             raise ValueError(f"the network has {name}={getattr(found, name)}, not {figure}")
-    spec = with_memory(
-        ModelSpec(builder, found.classes), found.channels, memory_frames=memory_frames, window=window, fusion=fusion
-    )
-    spec = replace(
-        spec,
-        key_channels=spec.key_channels if key_channels is None else key_channels,
-        value_channels=spec.value_channels if value_channels is None else value_channels,
-    )
-    projections, fuse = build_memory(spec, first)
-    weight = next(network.parameters(), torch.empty(0))
+    spec = ModelSpec(builder, found.classes)
+    if memory_frames:
+        spec = with_memory(spec, found.channels, memory_frames=memory_frames, window=window, fusion=fusion)
+        widths = {"key_channels": key_channels, "value_channels": value_channels}
+        spec = replace(spec, **{name: width for name, width in widths.items() if width is not None})  # type: ignore[arg-type]
     net = LocalMemoryNet(
         first,
         second,
-        projections.to(weight),
-        fuse.to(weight),
+        *(part.to(weight) for part in build_memory(spec, first)),
         spec=spec,
         labels=labels or numbered_labels(found.classes),
         preprocess=preprocess or Preprocess(),
@@ -118,26 +122,52 @@ def numbered_labels(classes: int) -> LabelSet:
     Raises:
         ValueError: more classes than fit into a label map, beside the id for unlabelled pixels.
     """
-    if classes > 255:
-        raise ValueError(f"a label map holds at most 255 classes, not {classes}")
-    return LabelSet(
-        name=f"{classes} classes",
-        names=tuple(f"class {i}" for i in range(classes)),
-        colors=tuple(spread_colors(classes)),
-        train_ids=(255,) * classes,
-    )
+    return own_label_set(f"{classes} classes", [{"name": f"class {i}"} for i in range(classes)])
+
+
+def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
+    """As `attach(network, ...)`, but a network that cannot be cut is left whole, without a memory, and warned of.
+
+    Raises:
+        ValueError: it cannot be used on frames of any size at all.
+    """
+    try:
+        return attach(network, **options)
+    except ValueError as error:
+        whole = attach(nn.Identity(), network, **options | {"memory_frames": 0})
+        whole.encoder.channels = 0  # type: ignore[assignment]
+        warnings.warn(
+            f"the network has no memory, every frame is segmented alone: {error}", LmasegWarning, stacklevel=2
+        )
+        return whole
+
+
+def with_spec(net: LocalMemoryNet, spec: ModelSpec) -> LocalMemoryNet:
+    """The same network, whose memory is made anew if it is not that of the spec."""
+    if net.spec == replace(spec, backbone=net.spec.backbone):
+        net.spec = spec
+        return net
+    memory = build_memory(spec, net.encoder)
+    return LocalMemoryNet(
+        net.encoder, net.decoder, *memory, spec=spec, labels=net.labels, preprocess=net.preprocess
+    ).train(net.training)
 
 
 def _halves(
-    network: nn.Module, decoder: nn.Module | None, at: str | None, feature: int | str | None
+    network: nn.Module, decoder: nn.Module | None, at: str | None, feature: int | str | None, noise: Noise
 ) -> tuple[FirstHalf, SecondHalf]:
     if decoder is not None and at is None:
         encoder = WholeEncoder(network, feature)
         return encoder, WholeDecoder(encoder, decoder)
-    if decoder is None and at is not None and feature is None:
-        first = UpTo(network, _listed_name(network, at))
+    if decoder is None and feature is None:
+        if at is None:
+            first = UpTo(network, last_layer(network, noise(PROBE)), before=True)
+        else:
+            first = UpTo(network, _listed_name(network, at))
         return first, OnFrom(first)
-    raise ValueError('attach takes an encoder and a decoder, with feature= or not, or a network and at="layer.name"')
+    raise ValueError(
+        'attach takes a network, with at="layer.name" or not, or an encoder and a decoder, with feature= or not'
+    )
 
 
 def _listed_name(network: nn.Module, at: str) -> str:
@@ -156,36 +186,52 @@ class _Found(NamedTuple):
     classes: int
 
 
-def _probe(first: FirstHalf, second: SecondHalf, stride: int | None) -> _Found:
-    """Dry runs; leaves channels and stride in the first half."""
-    if stride is None:
-        cells = _features(first, PROBE).tensor.shape[-2:]
-        stride = max(1, round(PROBE[0] / max(1, cells[0])))
-    sides = [
-        (-(-side // stride) | 1) * stride for side in PROBE
-    ]  # odd multiples: only the stride is sure to divide them
+def _probe(first: FirstHalf, second: SecondHalf, stride: int | None, noise: Noise) -> _Found:
+    """Dry runs; leaves channels, stride and multiple in the first half."""
+    features = _features(first, noise(PROBE)).tensor
+    first.channels = features.shape[1]
+    first.stride = first.multiple = stride or max(1, round(PROBE[0] / max(1, features.shape[-2])))
+    while True:
+        try:
+            return _Found(first.channels, first.stride, _classes(first, second, noise))
+        except _NotAtThisSizeError:
+            if first.multiple * 2 > LARGEST_MULTIPLE:
+                raise
+            first.multiple *= 2
+
+
+class _NotAtThisSizeError(ValueError):
+    """A size that is a multiple of more may fit yet."""
+
+
+def _classes(first: FirstHalf, second: SecondHalf, noise: Noise) -> int:
+    """How many the network has, if it is what it must be on a frame whose sides are odd multiples."""
+    multiple = first.multiple
+    sides = [(-(-side // multiple) | 1) * multiple for side in PROBE]
+    frame = noise(sides)
     try:
-        carrier = _features(first, sides)
-        first.channels, first.stride = carrier.tensor.shape[1], stride
-        logits = second(carrier)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the network fails on a frame of {_size(sides)} pixels, sides that its stride {stride} divides: "
-            f"attach the memory where its features are coarsest ({error})"
+        carrier = _features(first, frame)
+        logits = logits_of(second.output(carrier))
+    except (RuntimeError, AssertionError) as error:
+        raise _NotAtThisSizeError(
+            f"the network fails on a frame of {_size(sides)} pixels: it must take all sizes that are multiples of "
+            f"{multiple} ({error})"
         ) from error
     cells = carrier.tensor.shape[-2:]
-    if [count * stride for count in cells] != sides:
-        raise ValueError(
-            f"the stride of the features is not constant, or not {stride}: "
+    if [count * first.stride for count in cells] != sides:
+        raise _NotAtThisSizeError(
+            f"the stride of the features is not constant, or not {first.stride}: "
             f"a frame of {_size(sides)} pixels has {_size(cells)} of them"
         )
     if isinstance(first, UpTo):
-        _require_same(first, second, carrier, _noise(first, sides))
-    return _Found(first.channels, stride, logits.shape[1])
+        _require_same(first, carrier, logits, frame)
+    scale, rest = divmod(sides[0], logits.shape[-2])
+    second.logit_stride = scale if not rest and [side * scale for side in logits.shape[-2:]] == sides else 1
+    return logits.shape[1]
 
 
-def _features(first: FirstHalf, sides: Sequence[int]) -> Carrier:
-    carrier: Carrier = first(_noise(first, sides))
+def _features(first: FirstHalf, frame: Tensor) -> Carrier:
+    carrier: Carrier = first(frame)
     features = carrier.tensor
     if not isinstance(features, Tensor):
         raise ValueError(f"the features are {described(features)}: say with feature= which one is the memory's")
@@ -194,24 +240,24 @@ def _features(first: FirstHalf, sides: Sequence[int]) -> Carrier:
     return carrier
 
 
-def _require_same(first: UpTo, second: SecondHalf, carrier: Carrier, frame: Tensor) -> None:
+def _require_same(first: UpTo, carrier: Carrier, logits: Tensor, frame: Tensor) -> None:
     """The network in two must compute what it does in one piece, calling the layer at the cut once."""
     calls = []
     with first.network.get_submodule(first.at).register_forward_hook(lambda *_: calls.append(first.at)):
         whole = logits_of(first.network(frame))
     if len(calls) != 1:
         raise ValueError(f"the network calls its layer {first.at!r} {len(calls)} times: cut after one that runs once")
-    if not torch.equal(logits_of(second.output(carrier)), whole):
+    if not torch.equal(logits, whole):
+        place = "before" if first.before else "after"
         raise ValueError(
-            f"cut after {first.at!r} the network computes something else, as if it changed a layer's output in place "
+            f"cut {place} {first.at!r} the network computes something else, as if it changed a layer's output in place "
             "there: cut elsewhere"
         )
 
 
-def _noise(module: nn.Module, sides: Sequence[int]) -> Tensor:
-    """(1, 3, *sides), always the same, in the type and place of the module's weights."""
-    noise = torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0))
-    return noise.to(next(module.parameters(), noise))
+def _noise(weight: Tensor, sides: Sequence[int]) -> Tensor:
+    """(1, 3, *sides), always the same, in the type and place of a network's weights."""
+    return torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0)).to(weight)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,16 @@ from torch import Tensor, nn
 from lmaseg.errors import BackendError, CheckpointError
 from lmaseg.labels import CAMVID, LabelSet
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
+from lmaseg.models.spec import HUB_PREFIX
 from lmaseg.paths import part_path
 
 FORMAT = "lmaseg-1"
-Builder = Callable[[], LocalMemoryNet]
+Builder = Callable[[], nn.Module]
+FOREIGN = {".pth", ".pt", ".ckpt", ".tar", ".bin", ".pkl"}  # suffixes of weights that torch.save wrote
+ELSEWHERE = (
+    "lmaseg convert takes what is published at github.com/mattpfr/lmanet, github.com/Eromera/erfnet_pytorch and "
+    "github.com/hszhao/semseg, and hf:NAME as the net takes networks of huggingface.co with their own weights"
+)
 BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
 
 
@@ -37,21 +43,26 @@ class Header:
 def load(
     path: str | os.PathLike[str] | None = None, device: str = "cpu", net: str | Builder | None = None
 ) -> LocalMemoryNet:
-    """The network of a checkpoint, in evaluation mode and float32.
+    """A network in evaluation mode and float32: that of a checkpoint, or somebody else's around which a memory goes.
 
     Args:
-        path: a file that `save` wrote; None means the weights bundled with the package.
+        path: a file that `save` wrote, or the name of one that comes with lmaseg. None means the weights of `net`, with
+            an untrained memory; without `net` those bundled.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        net: for an attached network (`lmaseg.attach`), what builds it, or its import string
-            "package.module:function". The file may name it too, but no file has code imported by itself.
+        net: for any but lmaseg's own networks: "hf:NAME" of the Hugging Face hub or "hf:FOLDER" (see `hub_network`), or
+            what builds the network, or its import string "package.module:function". It returns a single-frame network
+            or what `lmaseg.attach` made of one. A checkpoint may name the function, too, but no file has code imported
+            by itself.
 
     Raises:
         CheckpointError: no such file, not an lmaseg checkpoint, tensors that do not fit its own description, or an
-            attached network without what builds it.
-        BackendError: a device that is not there.
+            attached network without what builds it, or that cannot be used.
+        BackendError: a device that is not there, or what the Hugging Face hub needs.
     """
     target = choose_device(device)
-    file = Path(path) if path is not None else BUNDLED
+    if path is None and net is not None:
+        return build_network(net).eval().to(target)
+    file = BUNDLED if path is None else weights_file(path)
     network = _unfilled(read_header(file), net, file)
     with _open(file) as archive:
         tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
@@ -154,17 +165,66 @@ def _unfilled(header: Header, builder: str | Builder | None, file: Path) -> Loca
             return build(header.spec, header.labels, header.preprocess)
         except ValueError as error:
             raise CheckpointError(f"{file}: {error}; it may need a newer lmaseg") from error
+    if not builder and backbone.startswith(HUB_PREFIX):  # data, no code
+        builder = backbone
     if not builder:
         name = backbone or "PACKAGE.MODULE:FUNCTION"
         raise CheckpointError(
             f"{file} holds weights of an attached network: name the function that builds it, --net {name}"
         )
-    net = (_imported(builder) if isinstance(builder, str) else builder)()
-    built = replace(net.spec, backbone=backbone) if isinstance(net, LocalMemoryNet) else net
-    if built != header.spec:
-        raise CheckpointError(f"{file} is for {header.spec}, but the function given builds {built}: give the right one")
-    net.spec, net.labels, net.preprocess = header.spec, header.labels, header.preprocess
+    net = build_network(builder)
+    if net.spec.classes != header.spec.classes:
+        raise CheckpointError(
+            f"{file} is for {header.spec.classes} classes, but the function given builds a network of "
+            f"{net.spec.classes}: give the right one"
+        )
+    from lmaseg.attachment import with_spec
+
+    net = with_spec(net, header.spec)
+    net.labels, net.preprocess = header.labels, header.preprocess
     return net
+
+
+def build_network(net: str | Builder) -> LocalMemoryNet:
+    """A network with its own weights and an untrained memory; `net` as in `load`.
+
+    Raises:
+        CheckpointError: there is no such network, or it cannot be used.
+        BackendError: the Hugging Face hub needs what is not installed.
+    """
+    if isinstance(net, str) and net.startswith(HUB_PREFIX):
+        from lmaseg.hub import hub_network
+
+        return hub_network(net.removeprefix(HUB_PREFIX))
+    made = (_imported(net) if isinstance(net, str) else net)()
+    if isinstance(made, LocalMemoryNet):
+        return made
+    if not isinstance(made, nn.Module):
+        raise CheckpointError(f"{net} returns {made!r}: it must return a torch.nn.Module")
+    from lmaseg.attachment import attach_or_leave  # takes a while, which lmaseg's own networks need not wait for
+
+    try:
+        return attach_or_leave(made, builder=net if isinstance(net, str) else "")
+    except ValueError as error:
+        raise CheckpointError(f"the network of {net} cannot be used: {error}") from error
+
+
+def weights_file(name: str | os.PathLike[str]) -> Path:
+    """The file of weights named by its path, or by its own name if it comes with lmaseg.
+
+    Raises:
+        CheckpointError: there is none, or it is of another kind; says where weights can be had.
+    """
+    path, own = Path(name), {file.stem: file for file in sorted(BUNDLED.parent.glob("*.safetensors"))}
+    if path.suffix in FOREIGN and path.is_file():
+        raise CheckpointError(
+            f"lmaseg did not write {path}: lmaseg convert {path} -o net.safetensors takes what it can"
+        )
+    if path.suffix or path.exists():
+        return path
+    if str(name) not in own:
+        raise CheckpointError(f"there are no weights called {name}: lmaseg has {', '.join(own)}; {ELSEWHERE}")
+    return own[str(name)]
 
 
 def _imported(name: str) -> Builder:
@@ -173,7 +233,10 @@ def _imported(name: str) -> Builder:
     try:
         builder: Builder = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise CheckpointError(f"cannot import {name!r} ({error}): write package.module:function") from error
+        raise CheckpointError(
+            f"cannot import {name!r} ({error}): write package.module:function, or hf:NAME for a network of the Hugging "
+            "Face hub"
+        ) from error
     return builder
 
 

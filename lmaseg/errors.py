@@ -27,3 +27,7 @@ class DatasetError(LmasegError):
 
 class BackendError(LmasegError):
     """A device or a computing backend that is not available here."""
+
+
+class LmasegWarning(UserWarning):
+    """Something works, but not all of it; the message is one sentence that says what does not and why."""

@@ -45,11 +45,11 @@ def export(
 
     Args:
         path: .onnx or .pt2, which chooses the format. Either carries the metadata of a checkpoint.
-        size: (height, width) of frames in pixels, both fitting the stride; None exports for all that do.
+        size: (height, width) of frames in pixels, both fitting the network; None exports for all that do.
         about: free text by topic, as in a checkpoint.
 
     Raises:
-        ValueError: another suffix, or a size that does not fit the stride.
+        ValueError: another suffix, or a size that does not fit the network.
         BackendError: the exporter is not installed, cannot trace this network, or cannot write the file.
     """
     if path.suffix not in WRITERS:
@@ -71,7 +71,7 @@ def trace(net: LocalMemoryNet, size: tuple[int, int] | None = None) -> ExportedP
     """The step as a `torch.export` program, on the CPU in float32.
 
     Raises:
-        ValueError: a size that does not fit the stride.
+        ValueError: a size that does not fit the network.
         BackendError: torch cannot trace this network.
     """
     net = fold(net).float().cpu()
@@ -86,7 +86,7 @@ def trace(net: LocalMemoryNet, size: tuple[int, int] | None = None) -> ExportedP
 
 
 class Step(nn.Module):
-    """`LocalMemoryNet.forward` in operators that trace, for frames that fit the stride."""
+    """`LocalMemoryNet.forward` in operators that trace, for frames that fit."""
 
     def __init__(self, net: LocalMemoryNet) -> None:
         super().__init__()
@@ -123,14 +123,16 @@ def _example(
     net: LocalMemoryNet, size: tuple[int, int] | None
 ) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
     """Inputs to trace with, and which of their dimensions vary."""
-    stride, remainder = net.stride, int(getattr(net.encoder, "remainder", 0))
+    multiple, remainder = net.multiple, int(getattr(net.encoder, "remainder", 0))
     extra = 1 if remainder else 0  # cells for the remainder
-    if size and any(side % stride != remainder or side < stride for side in size):
+    if size and any(side % multiple != remainder or side < multiple for side in size):
         rest = f" plus {remainder}" if remainder else ""
-        raise ValueError(f"a frame of {size[0]}x{size[1]} pixels does not fit: take multiples of {stride}{rest}")
-    fewest = max(portable.TILE + 1, -(-SMALLEST // stride), getattr(net.encoder, "fewest_cells", 1)) + extra
-    height, width = size or tuple((cells - extra) * stride + remainder for cells in (fewest + 2, fewest + 5))
-    rows, columns = height // stride + extra, width // stride + extra
+        raise ValueError(f"a frame of {size[0]}x{size[1]} pixels does not fit: take multiples of {multiple}{rest}")
+    cells = multiple // net.stride  # as a side grows by a multiple
+    fewest_cells = max(portable.TILE + 1, getattr(net.encoder, "fewest_cells", 1))
+    fewest = max(-(-fewest_cells // cells), -(-SMALLEST // multiple)) + extra
+    height, width = size or tuple((count - extra) * multiple + remainder for count in (fewest + 2, fewest + 5))
+    rows, columns = height // net.stride + extra, width // net.stride + extra
     spec = net.spec
     inputs = (
         torch.rand(2, 3, height, width),
@@ -141,8 +143,8 @@ def _example(
     frame, past = {0: batch}, {0: batch, 1: Dim("memory", min=0, max=max(2, spec.memory_frames))}
     if size is None:
         sides = Dim("rows", min=fewest), Dim("columns", min=fewest)
-        past |= dict(enumerate(sides, start=3))
-        frame |= {axis: stride * side + (remainder - extra * stride) for axis, side in enumerate(sides, start=2)}
+        past |= {axis: cells * side for axis, side in enumerate(sides, start=3)}
+        frame |= {axis: multiple * side + (remainder - extra * multiple) for axis, side in enumerate(sides, start=2)}
     shapes = (frame, past, dict(past))
     return (inputs, shapes) if spec.has_memory else (inputs[:1], shapes[:1])
 

@@ -23,7 +23,7 @@ class Segmenter:
 
     Args:
         net: a network in evaluation mode, on its device.
-        size: working height, or (height, width), in pixels; rounded to the network's stride. None scales the
+        size: working height, or (height, width), in pixels; rounded to what the network takes. None scales the
             source's shorter side to the height the weights were trained at. The aspect ratio is kept unless both
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
@@ -75,13 +75,13 @@ class Segmenter:
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
-        stride = self.net.stride
+        multiple = self.net.multiple
         if isinstance(self._size, tuple):
             wanted: tuple[float, float] = self._size
         else:
             scale = self._size / height if self._size else self.net.preprocess.size[0] / min(height, width)
             wanted = (height * scale, width * scale)
-        rounded = [max(stride, round(min(side, LONGEST) / stride) * stride) for side in wanted]
+        rounded = [max(multiple, round(min(side, LONGEST) / multiple) * multiple) for side in wanted]
         return rounded[0], rounded[1]
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
@@ -280,12 +280,12 @@ def fastest_dtype(weight: Tensor) -> torch.dtype:
 
 
 def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized bilinearly with antialiasing and normalised, channels last."""
+    """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized with antialiasing and normalised, channels last."""
     image = pixels.permute(0, 3, 1, 2)  # a view: channels last in memory
     if image.shape[-2:] != size:
         if image.device.type != "cpu":
             image = image.float()  # only CPUs resize bytes
-        image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        image = F.interpolate(image, size, mode=settings.resample, align_corners=False, antialias=True).clamp(0, 255)
     mean, std = (_per_channel(v, dtype, image.device) for v in (settings.mean, settings.std))
     return (image.to(dtype) * settings.scale - mean) / std
 

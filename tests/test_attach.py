@@ -13,6 +13,7 @@ from lmaseg import CAMVID, checkpoint
 from lmaseg.errors import CheckpointError
 from lmaseg.labels import CITYSCAPES
 from lmaseg.models import FUSIONS, Preprocess, fold
+from lmaseg.models.halves import logits_of
 
 
 class Small(nn.Module):
@@ -210,12 +211,57 @@ class InPlace(Small):
         )
 
 
+class SideBySide(Small):
+    """Both its scales are classified, and then added."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Conv2d(8, 5, 1)
+
+    def forward(self, frames):
+        return super().forward(frames) + F.interpolate(self.other(self.stem(frames)), scale_factor=2)
+
+
 class Deep(Small):
     """Its body needs sides that 4 divides, its stem only 2."""
 
     def forward(self, frames):
         low = self.stem(frames)
         return self.head(torch.cat([F.interpolate(self.body(low), scale_factor=2), low], 1))
+
+
+def test_a_network_coarser_elsewhere_than_at_the_cut_gets_frames_that_fit(frames):
+    net = lmaseg.attach(Deep().eval(), at="stem", preprocess=Preprocess(size=(64, 96)))
+    assert (net.stride, net.multiple) == (2, 4)
+    with torch.inference_mode():
+        logits, key, _ = net(frames[..., :62, :90])
+    assert (logits.shape[-2:], key.shape[-2:]) == ((62, 90), (32, 46))
+    assert lmaseg.Segmenter(net).working_size(62, 90) == (64, 92)
+
+
+class Auxiliary(Small):
+    """A second classifier that only training needs, and a mixing of classes behind the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.auxiliary = nn.Conv2d(8, 5, 1)
+        self.smooth = nn.Conv2d(5, 5, 3, padding=1)
+
+    def forward(self, frames):
+        logits = self.smooth(super().forward(frames))
+        return {"out": logits, "aux": self.auxiliary(self.stem(frames))}
+
+
+@pytest.mark.parametrize(("network", "at"), [(Small, "head"), (Auxiliary, "head"), (Deep, "head")])
+def test_the_cut_is_found_before_the_layer_that_makes_the_classes(network, at, frames):
+    torch.manual_seed(0)
+    network = network().eval()
+    net = lmaseg.attach(network)
+    assert (net.encoder.at, net.encoder.channels, net.stride, net.spec.classes) == (at, 20, 2, 5)
+    with torch.inference_mode():
+        logits, key, value = net(frames)
+        assert torch.equal(logits, F.interpolate(logits_of(network(frames)), frames.shape[-2:], mode="bilinear"))
+        assert not torch.equal(net(frames, key.unsqueeze(1), value.unsqueeze(1))[0], logits)
 
 
 def halves(first, second=None, **options):
@@ -239,15 +285,15 @@ def cut(network, at, **options):
         (halves(nn.AvgPool2d(2), labels=CITYSCAPES), "the network has classes=5, not 19"),
         (halves(nn.AvgPool2d(2), Flat()), r"returns a tensor \(1, 3, .*\): it must be logits"),
         (halves(nn.AvgPool2d(2), nn.Conv2d(4, 5, 1)), "the network fails on a frame of"),
-        (halves(nn.AvgPool2d(2), nn.Conv2d(3, 300, 1)), "at most 255 classes, not 300"),
+        (halves(nn.AvgPool2d(2), nn.Conv2d(3, 300, 1)), "1 to 255 classes, not 300"),
         (halves(nn.AvgPool2d(2), fusion="sum"), "unknown fusion 'sum'"),
         (cut(Small(), "boddy"), "no layer 'boddy': there are, among others, body"),
         (cut(Unused(), "spare"), "does not call its layer 'spare'"),
         (cut(Twice(), "body"), "calls its layer 'body' 2 times"),
         (cut(InPlace(), "body"), "cut after 'body' the network computes something else"),
-        (cut(Deep(), "stem"), "attach the memory where its features are coarsest"),
-        (cut(Small(), "body", feature=1), "attach takes an encoder and a decoder"),
-        (lambda: lmaseg.attach(Small()), "attach takes an encoder and a decoder"),
+        (cut(Small(), "body", feature=1), "attach takes a network, with at="),
+        (lambda: lmaseg.attach(nn.ReLU()), "no layer of the network is seen to make its 3 classes"),
+        (lambda: lmaseg.attach(SideBySide()), r"several layers side by side make the classes, head, other: say at="),
     ],
 )
 def test_what_does_not_fit_is_said(attempt, message):
@@ -286,8 +332,17 @@ def package(tmp_path, monkeypatch):
                 encoder, decoder = nn.Conv2d(3, 6, 8, stride=8), nn.ConvTranspose2d(6, 11, 8, stride=8)
                 return lmaseg.attach(encoder, decoder, labels=lmaseg.CAMVID, window=window, builder="their_net:build")
 
-            def other():
+            def wider():
                 return build(5)
+
+            def plain():
+                return nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.ConvTranspose2d(6, 11, 8, stride=8))
+
+            def other():
+                return nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.ConvTranspose2d(6, 12, 8, stride=8))
+
+            def flat():
+                return nn.Flatten()
 
             def nothing():
                 return None
@@ -330,8 +385,9 @@ def test_a_checkpoint_imports_nothing_by_itself(package):
         ("their_net:nowhere", "cannot import 'their_net:nowhere'"),
         ("nobody.net:build", "cannot import 'nobody.net:build'"),
         ("their_net", "write package.module:function"),
-        ("their_net:other", "window=3.*builds ModelSpec.*window=5"),
-        ("their_net:nothing", "builds None"),
+        ("their_net:other", "is for 11 classes, but the function given builds a network of 12"),
+        ("their_net:nothing", "returns None: it must return a torch.nn.Module"),
+        ("their_net:flat", "the network of their_net:flat cannot be used: the network returns a tensor"),
     ],
 )
 def test_a_builder_that_does_not_fit_is_refused(package, net, message):
@@ -340,6 +396,25 @@ def test_a_builder_that_does_not_fit_is_refused(package, net, message):
         lmaseg.load(file, net=net)
 
 
+def test_a_checkpoint_brings_its_memory_along(package, frames):
+    net, file = saved(package)
+    again = lmaseg.load(file, net="their_net:wider")
+    assert again.spec == net.spec
+    with torch.inference_mode():
+        past = [part.unsqueeze(1) for part in net(frames)[1:]]
+        assert torch.equal(again(frames, *past)[0], net(frames, *past)[0])
+
+
+def test_a_function_may_return_the_network_itself(package, frames):
+    net = lmaseg.load(net="their_net:plain")
+    assert (net.encoder.at, net.stride, net.spec.backbone, net.training) == ("1", 8, "their_net:plain", False)
+    checkpoint.save(net, package / "plain.safetensors", about={})
+    again = lmaseg.load(package / "plain.safetensors", net="their_net:plain")
+    with torch.inference_mode():
+        past = [part.unsqueeze(1) for part in net(frames)[1:]]
+        assert torch.equal(again(frames, *past)[0], net(frames, *past)[0])
+
+
 def test_lmasegs_own_networks_take_no_builder():
     with pytest.raises(CheckpointError, match="lmaseg's own erfnet: leave --net out"):
-        lmaseg.load(net="their_net:build")
+        lmaseg.load(checkpoint.BUNDLED, net="their_net:build")

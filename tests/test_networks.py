@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from hub_models import saved_model
 from network_tester import NetworkTests
 from torch import nn
 from torch.nn import functional as F
 
-import lmaseg
 from lmaseg import CAMVID, CITYSCAPES
+from lmaseg.hub import hub_network
 from lmaseg.models import BACKBONES, ModelSpec, Preprocess, build, lean, with_memory
 from lmaseg.models.halves import Carrier, FirstHalf
 
@@ -81,17 +82,35 @@ class TestBackboneWithSkips(NetworkTests):
         return build(with_memory(ModelSpec("skipping", 11), 12), CAMVID, Preprocess())
 
 
-class TestSegformer(NetworkTests):
+class HubNetworkTests(NetworkTests):
+    """Networks of transformers, cut where `attach` finds it."""
+
     attached = True
+    architecture = ""
 
     def make(self):
-        transformers = pytest.importorskip("transformers", reason="SegFormer comes from transformers")
-        config = transformers.SegformerConfig(
-            depths=[1, 1, 1, 1],
-            hidden_sizes=[8, 16, 24, 32],
-            num_attention_heads=[1, 2, 2, 4],
-            decoder_hidden_size=32,
-            num_labels=11,
-        )
-        network = transformers.SegformerForSemanticSegmentation(config)
-        return lmaseg.attach(network, at="decode_head.activation", labels=CAMVID, memory_frames=2, builder="nets:make")
+        return hub_network(str(saved_model(self.architecture)))
+
+
+class TestSegformer(HubNetworkTests):
+    architecture = "segformer"
+
+
+class TestUpernet(HubNetworkTests):
+    architecture = "upernet"
+
+
+class TestDpt(HubNetworkTests):
+    architecture, idle = "dpt", ("layers.0.residual_layer1", "dpt.layernorm")
+
+
+class TestBeit(HubNetworkTests):
+    architecture, idle = "beit", ("beit.layers.3",)  # its code counts from one, and leaves the last layer out
+
+
+class TestMobilevit(HubNetworkTests):
+    architecture = "mobilevit"
+
+
+class TestMobilenetV2(HubNetworkTests):
+    architecture, idle = "mobilenet_v2", ("conv_1x1",)

@@ -25,14 +25,21 @@ PACE = 60 / 150  # CPU seconds a frame at most
 
 
 def decoded(path, count):
-    """(pts of the first frames as FFmpeg gives them, size of the first one, its rotation)."""
+    """(times of the first frames as FFmpeg gives them, size of the first one, its rotation).
+
+    Times are pts, of H.264 in AVI dts, which the last few frames lack.
+    """
     frames = []
     with av.open(path) as container:
         stream = container.streams.best("video")
+        clock = "dts" if container.format.name == "avi" and stream.codec_context.name == "h264" else "pts"
         packets = (packet for packet in container.demux(stream) if packet.size)
         for packet in itertools.chain(packets, [None]):
             with contextlib.suppress(av.FFmpegError):
-                frames += [(frame.pts, (frame.width, frame.height), frame.rotation) for frame in stream.decode(packet)]
+                frames += [
+                    (getattr(frame, clock), (frame.width, frame.height), frame.rotation)
+                    for frame in stream.decode(packet)
+                ]
             if len(frames) >= count:
                 break
     _, size, rotation = frames[0]
@@ -67,7 +74,7 @@ def test_every_real_file_comes_out_whole_or_is_refused_in_a_sentence(path, share
         assert (reader.width, reader.height) == (width + width % 2, height + height % 2)
     assert told["frames"] == len(frames) > 0
     original, size, rotation = decoded(path, len(frames))
-    assert sum(pts != before for (pts, _), before in zip(frames, original, strict=True)) == told["repaired"]
+    assert sum(before not in (None, pts) for (pts, _), before in zip(frames, original, strict=True)) == told["repaired"]
     assert (width, height) == (size[::-1] if abs(rotation) == 90 else size)
     assert decoded(output, 1)[2] == 0
     assert taken < PACE * max(150, len(frames))

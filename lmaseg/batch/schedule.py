@@ -20,6 +20,7 @@ from lmaseg.batch.plan import Mode, Plan, PlanTask
 from lmaseg.batch.state import Assignment, BatchProgress, Counts, SourceState
 from lmaseg.checkpoint import BUNDLED
 from lmaseg.job import Job, digest
+from lmaseg.models.spec import HUB_PREFIX
 
 RETRIES = 3
 PATIENCE = 0.2  # seconds to wait for a worker before the display is told
@@ -58,7 +59,7 @@ class Batch:
         self._chunks_of, self._manifest, self._executor = partial(chunks_folder, folder), manifest, executor
         self._seconds, self._retries = seconds, retries
         self.states = [SourceState(name, job, history.get(name, SourceHistory())) for name, job in jobs.items()]
-        self._weights = file_digest(next(iter(jobs.values())).weights or BUNDLED) if jobs else ""
+        self._weights = weights_digest(next(iter(jobs.values()))) if jobs else ""
         self.full = False
         self._queues: tuple[deque[Assignment], ...] = (deque(), deque(), deque())  # by urgency
         self._running: dict[str, Assignment] = {}
@@ -266,6 +267,14 @@ class Batch:
 def chunks_folder(folder: Path, name: str) -> Path:
     """Where the chunks of one source are kept until they are joined."""
     return folder / CHUNKS / name
+
+
+def weights_digest(job: Job) -> str:
+    """What tells the weights of a job from others; of a network without a checkpoint, the files of its folder do."""
+    if job.weights or not job.net:
+        return file_digest(job.weights or BUNDLED)
+    folder = Path(job.net.removeprefix(HUB_PREFIX))
+    return digest([[path.name, file_digest(path)] for path in sorted(folder.glob("*")) if path.is_file()])
 
 
 def file_digest(path: Path) -> str:

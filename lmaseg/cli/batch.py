@@ -131,12 +131,16 @@ def batch(
 
     from lmaseg.batch.chunk import SUFFIX
     from lmaseg.batch.sources import absolute, find_sources
+    from lmaseg.checkpoint import weights_file
     from lmaseg.cluster import Resources
+    from lmaseg.models.spec import HUB_PREFIX
 
     folder = Path(absolute(output))
     template = job("")
     if template.weights:
-        template = replace(template, weights=Path(absolute(template.weights)))
+        template = replace(template, weights=Path(absolute(weights_file(template.weights))))
+    if template.net and Path(named := template.net.removeprefix(HUB_PREFIX)).is_dir():
+        template = replace(template, net=f"{HUB_PREFIX}{absolute(named)}")
     _check(template)
     jobs = {
         source.name: replace(

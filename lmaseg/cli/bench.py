@@ -110,7 +110,7 @@ def bench(
             raise typer.BadParameter(str(error)) from error
     _show(report)
     if json_file:
-        content = {"weights": str(weights or "bundled"), "video": str(video or "drawn"), **asdict(report)}
+        content = {"weights": str(weights or net or "bundled"), "video": str(video or "drawn"), **asdict(report)}
         write_text(json_file, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 

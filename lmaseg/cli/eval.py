@@ -17,7 +17,7 @@ from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, console, say
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Size, Weights, named_classes
+from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture, write_text
 from lmaseg.job import Job
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
-lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   spoilt frames
+lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   on bad frames
 lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
 lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
@@ -123,6 +123,7 @@ def evaluate(
     classes: Classes = None,
     split: Split = "val",
     weights: Weights = None,
+    net: Net = None,
     device: Device = "auto",
     size: Size = None,
     memory: Memory = None,
@@ -152,7 +153,9 @@ def evaluate(
     from lmaseg.evaluate import process_group
 
     with process_group(device) as own_device:
-        segmenter = make_segmenter(Job("", weights=weights, device=own_device, size=size, memory=memory, batch=batch))
+        segmenter = make_segmenter(
+            Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
+        )
         labels = named_classes(classes) or segmenter.net.labels
         clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
         run = partial(
@@ -173,7 +176,7 @@ def evaluate(
         console.print(score_table(name, columns))
         _warn_of_one_class(next(iter(columns.values())))
         settings: dict[str, Any] = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
-        settings |= {"weights": str(weights or "bundled"), "size": size, "spoil": spoil, "seed": seed}
+        settings |= {"weights": str(weights or net or "bundled"), "size": size, "spoil": spoil, "seed": seed}
         _write_outputs(columns, settings, json_file, plot)
 
 

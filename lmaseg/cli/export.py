@@ -43,11 +43,12 @@ def export(
     may_replace([output], overwrite)
 
     from lmaseg import export as library
-    from lmaseg.checkpoint import BUNDLED, read_header
+    from lmaseg.checkpoint import BUNDLED, read_header, weights_file
 
     network = load_network(weights, "cpu", net)
+    about = {"network": net} if net and not weights else read_header(weights_file(weights or BUNDLED)).about
     try:
-        library.export(network, output, size=size, about=read_header(weights or BUNDLED).about)
+        library.export(network, output, size=size, about=about)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     frames = f"frames of {size[0]}x{size[1]}" if size else "frames of any size its stride fits"

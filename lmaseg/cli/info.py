@@ -87,9 +87,9 @@ def _show_classes(labels: "LabelSet", as_json: bool) -> None:
 
 
 def _show_checkpoint(weights: Path, as_json: bool) -> None:
-    from lmaseg.checkpoint import BUNDLED, read_header
+    from lmaseg.checkpoint import BUNDLED, read_header, weights_file
 
-    path = BUNDLED if str(weights) == BUNDLED.stem and not weights.exists() else weights
+    path = weights_file(weights)
     header = read_header(path)
     if as_json:
         print(json.dumps({"path": str(path), **asdict(header)}, indent=2))

@@ -3,12 +3,16 @@
 import os
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from lmaseg.cli.console import STARTED, detail, warn
+from lmaseg.errors import LmasegWarning
 
 if TYPE_CHECKING:
     from lmaseg.job import Job
@@ -17,13 +21,23 @@ if TYPE_CHECKING:
 
 
 def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMemoryNet":
-    """The network of a checkpoint; what builds an attached one may lie in the current folder."""
+    """The network of `--weights` and `--net`; what builds one may lie in the current folder."""
     from lmaseg.checkpoint import load
 
     if net:
         find_modules_here()
     warn_of_overlooked_kernels()
-    return load(weights, device, net)
+    with passing_on_warnings():
+        return load(weights, device, net)
+
+
+@contextmanager
+def passing_on_warnings() -> Iterator[None]:
+    """What the library warns of is said as any other warning."""
+    with warnings.catch_warnings(record=True, action="always", category=LmasegWarning) as caught:
+        yield
+    for warning in caught:
+        warn(str(warning.message))
 
 
 def warn_of_overlooked_kernels() -> None:
@@ -54,20 +68,21 @@ def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
     if job.net:
         find_modules_here()
     try:
-        segmenter = segmentation.make_segmenter(job)
+        with passing_on_warnings():
+            segmenter = segmentation.make_segmenter(job)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     warn_of_overlooked_kernels()
     if describe:
-        _describe(segmenter, job.weights)
+        _describe(segmenter, str(job.weights or job.net or "bundled weights"))
     return segmenter
 
 
-def _describe(segmenter: "Segmenter", weights: Path | None) -> None:
+def _describe(segmenter: "Segmenter", source: str) -> None:
     """Details of what computes where."""
     spec = segmenter.net.spec
     memory = f"memory of {segmenter.memory.frames} frames, window {spec.window}" if spec.has_memory else "no memory"
-    detail(f"{weights or 'bundled weights'}: {spec.backbone or 'attached network'}, {spec.classes} classes, {memory}")
+    detail(f"{source}: {spec.backbone or 'attached network'}, {spec.classes} classes, {memory}")
     describe_device(f"{segmenter.device} in {str(segmenter.dtype).removeprefix('torch.')}")
     detail(f"loaded {time.perf_counter() - STARTED:.1f} s after the start")
 

@@ -55,11 +55,15 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-WEIGHTS: Any = typer.Option(help="A checkpoint; default: the weights that come with lmaseg.", rich_help_panel=NETWORK)
+WEIGHTS: Any = typer.Option(
+    metavar="FILE|NAME",
+    help="A checkpoint, or a name lmaseg info lists; default: those of --net, else the bundled ones.",
+    rich_help_panel=NETWORK,
+)
 NET: Any = typer.Option(
     "--net",
-    metavar="MODULE:FUNCTION",
-    help="The function that builds the network, for weights of a network attached in Python.",
+    metavar="hf:NAME|MODULE:FUNCTION",
+    help="Another network: of the Hugging Face hub, of a folder (hf:DIR), or what a function of yours returns.",
     rich_help_panel=NETWORK,
 )
 DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)

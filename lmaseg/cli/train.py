@@ -11,7 +11,7 @@ import typer
 
 from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
-from lmaseg.cli.network import describe_device
+from lmaseg.cli.network import describe_device, load_network
 from lmaseg.cli.options import Device
 from lmaseg.cli.settings import with_settings
 from lmaseg.cli.train_data import (
@@ -110,22 +110,22 @@ def _network(start: Start, data: Data, seed: int, device: str) -> "LocalMemoryNe
     """The checkpoint to start from, or a fresh network, with the changes asked for; on its device."""
     import torch
 
-    from lmaseg.checkpoint import choose_device, load
+    from lmaseg.checkpoint import choose_device
     from lmaseg.models import adapted_network
     from lmaseg.train import fresh_network, with_classes
 
-    if start.init and start.backbone:
-        raise typer.BadParameter("--init starts from a checkpoint, --backbone from a fresh network: give one of them")
+    if start.backbone and (start.init or start.net):
+        raise typer.BadParameter("--backbone starts from a fresh network: give it without --init and --net")
     torch.manual_seed(seed)
     labels = _labels(start, data)
     size = start.size or usual_size(data)
     if start.backbone and labels:
         net = fresh_network(labels, size=size or UNKNOWN_SIZE, backbone=start.backbone).to(choose_device(device))
     else:
-        net = load(start.init, device)
+        net = load_network(start.init, device, start.net)
         net = with_classes(net, labels) if labels else net
     if size is None and data.folder:
-        size = own_size(data.folder, net.labels, HIGHEST, net.stride)
+        size = own_size(data.folder, net.labels, HIGHEST, net.multiple)
     return adapted_network(net, size=size, window=start.window, memory_frames=start.memory, fusion=start.fusion)
 
 
@@ -136,7 +136,7 @@ def _labels(start: Start, data: Data) -> "LabelSet | None":
 
     if start.classes:
         return label_set(start.classes)
-    if start.init:
+    if start.init or start.net:
         return None
     if bool(data.camvid) != bool(data.cityscapes):
         return CAMVID if data.camvid else CITYSCAPES

@@ -74,6 +74,13 @@ class Start:
     init: Path | None = setting(
         None, "Start from this checkpoint; by default the weights that come with lmaseg.", panel=START, shown=True
     )
+    net: str | None = setting(
+        None,
+        "Another network: of the Hugging Face hub, of a folder (hf:DIR), or what a function of yours returns.",
+        panel=START,
+        shown=True,
+        form="hf:NAME|MODULE:FUNCTION",
+    )
     backbone: str | None = setting(
         None, "Start from a fresh network with this backbone instead.", panel=START, shown=True, form="NAME"
     )

@@ -88,10 +88,17 @@ class FirstHalf(nn.Module):
 
     channels: int
     stride: int
+    multiple: int
+    """The sides of frames must be multiples of this: the stride, or of that if the network is coarser elsewhere."""
 
 
 class SecondHalf(nn.Module):
-    """Base of second halves, Carrier of (B, channels, h, w) -> logits (B, classes, h*stride, w*stride)."""
+    """Base of second halves, Carrier of (B, channels, h, w) -> logits (B, classes, h*stride, w*stride).
+
+    Each side is divided by `logit_stride`, for networks that leave so many pixels to one logit.
+    """
+
+    logit_stride = 1
 
     def __init__(self, first: FirstHalf) -> None:
         super().__init__()
@@ -105,10 +112,10 @@ class SecondHalf(nn.Module):
         raise NotImplementedError
 
     def finished(self, output: Any, features: Tensor) -> Tensor:
-        """The logits of what the network returned, at `stride` times the size of its features."""
+        """The logits of what the network returned, resized if their size is not that of every frame."""
         logits = logits_of(output)
-        stride = self._first[0].stride
-        size = features.shape[-2] * stride, features.shape[-1] * stride
+        scale = self._first[0].stride / self.logit_stride
+        size = round(features.shape[-2] * scale), round(features.shape[-1] * scale)
         if logits.shape[-2:] == size:
             return logits
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)

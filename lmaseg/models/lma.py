@@ -54,14 +54,19 @@ class LocalMemoryNet(nn.Module):
         return int(self.encoder.stride)  # type: ignore[arg-type]
 
     @property
+    def multiple(self) -> int:
+        """What the sides of frames are padded to multiples of: the stride, or of that if the encoder says so."""
+        return int(getattr(self.encoder, "multiple", self.stride))
+
+    @property
     def logit_stride(self) -> int:
         """Pixels per logit of what `decode` returns; `forward` interpolates them to the size of the frame."""
         return int(getattr(self.decoder, "logit_stride", 1))
 
     def encode(self, frames: Tensor) -> Encoded:
-        """Features and projections of (B, 3, H, W) preprocessed frames; sizes off the stride are padded by edges."""
+        """Features and projections of (B, 3, H, W) preprocessed frames; sizes that do not fit are padded by edges."""
         remainder = int(getattr(self.encoder, "remainder", 0))
-        bottom, right = ((remainder - side) % self.stride for side in frames.shape[-2:])
+        bottom, right = ((remainder - side) % self.multiple for side in frames.shape[-2:])
         if bottom or right:
             frames = F.pad(frames, (0, right, 0, bottom), mode="replicate")
         encoded: Encoded = self.projections(self.encoder(frames))

@@ -112,9 +112,11 @@ def adapted_network(
     `blend` unless another fusion is asked for. What stays is shared with the network given.
 
     Raises:
-        ValueError: a fusion that is not known, or an even window.
+        ValueError: a fusion that is not known, an even window, or a network that `attach_or_leave` left whole.
     """
     spec, channels = net.spec, int(net.encoder.channels)  # type: ignore[arg-type]
+    if channels == 0:
+        raise ValueError("this network was found no place in for a memory: give it none, or attach one at a layer")
     if not spec.has_memory or fusion not in (None, spec.fusion):
         spec = with_memory(spec, channels, fusion=fusion or "blend")
         if net.spec.has_memory:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+HUB_PREFIX = "hf:"
+"""Of the name of a network of the Hugging Face hub, or of a folder in its form, where other networks may be named."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -14,7 +17,7 @@ class ModelSpec:
     """
 
     backbone: str
-    """A key of `lmaseg.models.BACKBONES`, or the import string of what builds an attached network, or empty."""
+    """A key of `lmaseg.models.BACKBONES`; of an attached network what builds it, as an import string, or "hf:NAME"."""
     classes: int
     """Number of output channels."""
     memory_frames: int = 0
@@ -51,3 +54,5 @@ class Preprocess:
     scale: float = 1 / 255
     size: tuple[int, int] = (512, 1024)
     """Working size (height, width) in pixels."""
+    resample: str = "bilinear"
+    """How frames get that size: "bilinear" or "bicubic"."""

@@ -34,8 +34,8 @@ class Learner:
     """
 
     def __init__(self, net: LocalMemoryNet, mixture: Mixture, options: TrainOptions) -> None:
-        crop = options.crop or fitting_crop(mixture.size, net.stride)
-        check_crop(crop, net.stride)
+        crop = options.crop or fitting_crop(mixture.size, net.multiple)
+        check_crop(crop, net.multiple)
         ready = distributed.is_available() and distributed.is_initialized()
         self.rank, self.world = (distributed.get_rank(), distributed.get_world_size()) if ready else (0, 1)
         self._options, self._mixture, self._preprocess = options, mixture, net.preprocess

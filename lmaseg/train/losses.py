@@ -72,7 +72,7 @@ def unsteadiness(last: Tensor, before: Tensor, labels: Tensor, forth: Tensor) ->
     would be steadied by never being seen at all.
 
     Args:
-        last, before: (B, classes, h, w) logits of the last frame and of the one before.
+        last, before: (B, classes, H, W) logits of the last frame and of the one before, at the labels' size or coarser.
         labels: (B, h, w) int64 class ids of the frame before, `IGNORED` where the last one does not show the place.
         forth: (B, h, w, 2) as in `lmaseg.datasets.augment.Views`.
 
@@ -80,6 +80,8 @@ def unsteadiness(last: Tensor, before: Tensor, labels: Tensor, forth: Tensor) ->
         A scalar in [0, 2], 0 if nothing is labelled.
     """
     one = F.grid_sample(last.float().softmax(1), forth, padding_mode="border", align_corners=False)
+    if before.shape[-2:] != labels.shape[-2:]:
+        before = F.interpolate(before, labels.shape[-2:], mode="bilinear", align_corners=False)
     other = before.float().softmax(1)
     truth = labels.clamp(max=one.shape[1] - 1)[:, None]
     first_is_better = one.gather(1, truth) > other.gather(1, truth)  # (B, 1, h, w)
