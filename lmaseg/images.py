@@ -244,7 +244,7 @@ def _listed(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError as error:
-        raise VideoError(f"{folder} cannot be listed ({error.strerror}): see that it can be read") from error
+        raise VideoError(f"{folder} cannot be listed ({error.strerror}): check its permissions") from error
 
 
 def _matching(pattern: str) -> Iterator[Path]:

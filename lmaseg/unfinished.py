@@ -45,7 +45,7 @@ def identify(source: str) -> Identity:
     except FileNotFoundError:
         raise VideoError(f"{source} does not exist: check the name") from None
     except OSError as error:
-        raise VideoError(f"{source} cannot be read ({error.strerror}): see that it can") from error
+        raise VideoError(f"{source} cannot be read ({error.strerror}): check its permissions") from error
 
 
 def note_path(output: Path) -> Path:

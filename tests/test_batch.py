@@ -506,7 +506,7 @@ class TestCommand:
         ("arguments", "message", "code"),
         [
             (["in.mp4"], "name the folder for the outputs", 2),
-            (["in.mp4", "-o", "out", "--chunk", "0"], "a chunk must last longer than nothing", 2),
+            (["in.mp4", "-o", "out", "--chunk", "0"], "a chunk must be longer than 0 seconds", 2),
             (["in.mp4", "-o", "out", "--codec", "ffv1"], "cannot hold ffv1", 1),
             (["in.mp4", "-o", "out", "--size", "8"], "is not between", 2),
             (["in.mp4", "-o", "out", "--classes", "unicorn"], "know no class unicorn", 2),

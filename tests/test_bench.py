@@ -130,12 +130,15 @@ def test_a_video_is_timed_as_far_as_it_goes(net, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [video]
 
 
-def test_a_network_without_a_memory_is_timed_alone(net):
+def test_a_network_without_a_memory_is_timed_alone_or_with_one_that_is_asked_for(net):
     single = with_window(net, net.spec.window)
     single.spec = ModelSpec(net.spec.backbone, net.spec.classes)
     report = bench(single, size=(32, 48), seconds=0, full=False)
     assert [way.name for way in report.ways] == ["memory off"]
     assert report.memory_cost is None
+    with_one = bench(single, size=(32, 48), seconds=0, memory=2, window=3)
+    assert [way.memory for way in with_one.ways] == [0, 2]
+    assert with_one.settings.window == 3
 
 
 def test_a_window_is_odd(net):

@@ -50,6 +50,21 @@ def test_help_has_panels_and_examples_that_fit_80_columns(name, capsys, monkeypa
     assert name == "info" or sum(line.startswith("╭─") for line in lines) >= 2
 
 
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_shows_no_types_of_flags_and_arguments(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    run_cli(*name.split(), "--help")
+    shown = capsys.readouterr().out
+    assert re.search("--help +-h +Show this message and exit", shown)
+    assert not re.search(r"<(bool|path|str|list\[str\])>", shown)
+
+
+@pytest.mark.parametrize(("name", "usage"), [("run", "SOURCE..."), ("batch", "[SOURCE...]"), ("compare", "SOURCE")])
+def test_usage_names_the_sources(name, usage, capsys):
+    run_cli(name, "--help")
+    assert f"lmaseg {name} [OPTIONS] {usage}\n" in re.sub(" +\n", "\n", capsys.readouterr().out)
+
+
 def test_examples_are_commands_the_parser_takes(tmp_path, monkeypatch, capsys):
     """Each is run with --print-config, which does nothing but check and print."""
     import shlex

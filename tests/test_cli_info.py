@@ -69,7 +69,7 @@ def test_the_model_card_by_name_and_by_path(capsys):
 
 def test_a_name_that_is_nothing(capsys):
     assert run_cli("info", "erfnet-lma") == 1
-    assert "there are no weights at erfnet-lma" in capsys.readouterr().err
+    assert "there are no weights called erfnet-lma" in capsys.readouterr().err
 
 
 def test_the_classes_that_a_text_or_a_file_names(tmp_path, capsys):

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "torchrun": "tests/test_evaluate.py runs several processes",
     "--workers 4": "Ray is started by the tests that are marked cluster",
     "--address auto": "there is no cluster; tests/test_cluster.py starts one on this machine",
+    "hf:": "the network is fetched from the hub; tests/test_hub.py reads networks from folders",
     "--status": "there is no job; tests/test_batch.py asks for one's",
 }
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
@@ -204,9 +205,10 @@ def examples(page):
 
 
 @pytest.mark.parametrize("page", list(filter(examples, PAGES)), ids=named)
-def test_the_examples_in_python_run(page, stand_ins, monkeypatch):
+def test_the_examples_in_python_run(page, stand_ins, tmp_path, monkeypatch):
     """One after the other, each with what those before it defined."""
-    monkeypatch.chdir(stand_ins)
+    shutil.copytree(stand_ins, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     if any("transformers" in block for block in examples(page)):
         pytest.importorskip("transformers", reason="an example takes a network from transformers")
     space = {}

@@ -65,7 +65,7 @@ class Join:
             return Joined(0, 0.0, fault=str(error))
         except OSError as error:
             raise BatchError(
-                f"the outputs of {self.job.source} cannot be put in place ({error}): see that they can"
+                f"the outputs of {self.job.source} cannot be put in place ({error}): check the permissions there"
             ) from error
         return Joined(frames, round(time.monotonic() - began, 3), tuple(skipped))
 

@@ -74,7 +74,7 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
                 if isinstance(record, dict):
                     yield record
     except OSError as error:
-        raise BatchError(f"{path} cannot be read ({error.strerror}): see that it can") from error
+        raise BatchError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
 
 
 @dataclass

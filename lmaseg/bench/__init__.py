@@ -52,10 +52,11 @@ def bench(
         ValueError: what `Segmenter` raises, or an even window.
         VideoError: a video that cannot be read.
     """
-    if window is not None and net.spec.has_memory:
-        net = with_window(net, window)
     seconds = (60.0 if full else 20.0) if seconds is None else seconds
     segmenter = Segmenter(net, size, memory, dtype, batch)
+    net = segmenter.net  # has a memory now if one was asked for
+    if window is not None and net.spec.has_memory:
+        net = with_window(net, window)
     frames = first_frames(video, *segmenter.working_size(*net.preprocess.size))
     source_size = frames[0].shape[:2]
     size = segmenter.working_size(*source_size)

@@ -13,11 +13,13 @@ from lmaseg.cli.common import epilog, with_common_options
 from lmaseg.cli.config import Command
 from lmaseg.cli.console import complain, complain_unexpected, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED
+from lmaseg.cli.plain_help import PlainCommand, PlainGroup
 from lmaseg.errors import LmasegError
 
 DONE, FAILED, WRONG_COMMAND = 0, 1, 2
 
 app = typer.Typer(
+    cls=PlainGroup,
     help="Label every pixel of every frame of a video.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,7 +39,7 @@ COMMANDS: dict[str, tuple[str, Command, str]] = {
     "info": (NETWORKS, info.info, info.EXAMPLES),
 }
 for _name, (_panel, _command, _examples) in COMMANDS.items():
-    app.command(_name, rich_help_panel=_panel, epilog=epilog(_name, _examples))(
+    app.command(_name, cls=PlainCommand, rich_help_panel=_panel, epilog=epilog(_name, _examples))(
         with_common_options(_command, _name, list(COMMANDS))
     )
 

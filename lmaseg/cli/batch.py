@@ -38,47 +38,63 @@ lmaseg batch --status out/                            how far it is
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SOURCE",
-        help="Videos, quoted patterns of them, folders or quoted patterns of images.",
+        metavar="SOURCE...",
+        help="Videos, folders of images, or quoted patterns of either.",
         show_default=False,
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The folder for all outputs; every worker must see it.")
+    Path | None, typer.Option("--output", "-o", help="The folder for all outputs; every worker must have access to it.")
 ]
 Listing = Annotated[
     Path | None,
-    typer.Option("--list", help="Sources in a text file, one a line, or in a CSV with columns source and name."),
+    typer.Option(
+        "--list",
+        help="A list of sources: a text file with one per line, or a CSV file with the columns source and name.",
+    ),
 ]
-Labels = Annotated[bool, typer.Option("--labels", help="Also write DIR/NAME/000000.png ..., a label map per frame.")]
+Labels = Annotated[
+    bool, typer.Option("--labels", help="Also write a label map of each frame: DIR/NAME/000000.png and so on.")
+]
 LabelsOnly = Annotated[bool, typer.Option("--labels-only", help="Write label maps and no videos.")]
 Status = Annotated[
-    Path | None, typer.Option("--status", metavar="DIR", help="Print how far the job in this folder is, and leave.")
+    Path | None,
+    typer.Option("--status", metavar="DIR", help="Print how much of the job in this folder is done, and exit."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace outputs that are not of this job.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", "-y", help="Replace files in the output folder that another job wrote.")
+]
 Seconds = Annotated[
     Any, typer.Option("--chunk", parser=parse_time, metavar="TIME", help="Length of a chunk.", rich_help_panel=WORK)
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, help="1 works in this process, more on Ray; default: 1, or all a cluster has.", rich_help_panel=WORK
+        min=1,
+        help="How many workers: 1 works in this process, more use Ray; default: 1, or all that a cluster has.",
+        rich_help_panel=WORK,
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="A Ray cluster to join: auto, or HOST:PORT; default: this machine.", rich_help_panel=WORK),
+    typer.Option(help="The Ray cluster to use: auto, or HOST:PORT; default: this machine.", rich_help_panel=WORK),
 ]
 Gpus = Annotated[
     float | None,
     typer.Option(
-        "--gpus-per-worker", min=0, help="May be a share; default: 1 where there are GPUs.", rich_help_panel=WORK
+        "--gpus-per-worker",
+        min=0,
+        help="GPUs of each worker, also a fraction of one; default: 1 where there are GPUs.",
+        rich_help_panel=WORK,
     ),
 ]
 Cpus = Annotated[
     int | None,
     typer.Option(
-        "--cpus-per-worker", min=1, help="Default: this machine's shared out; 1 in a cluster.", rich_help_panel=WORK
+        "--cpus-per-worker",
+        min=1,
+        help="Processor cores of each worker; default: an equal share of this machine's, 1 in a cluster.",
+        rich_help_panel=WORK,
     ),
 ]
 
@@ -103,7 +119,7 @@ def batch(
 ) -> None:
     """Segment many videos in chunks, on any number of workers: lmaseg batch 'videos/*.mp4' -o out.
 
-    Given again, the same command does what is missing or has changed.
+    The same command given again does only what is missing or has changed.
     """
     if status is not None:
         _print_status(status)
@@ -111,7 +127,7 @@ def batch(
     if output is None:
         raise typer.BadParameter("name the folder for the outputs: -o DIR")
     if seconds <= 0:
-        raise typer.BadParameter("a chunk must last longer than nothing: give --chunk 60, for instance")
+        raise typer.BadParameter("a chunk must be longer than 0 seconds: give --chunk 60, for instance")
 
     from lmaseg.batch.chunk import SUFFIX
     from lmaseg.batch.sources import absolute, find_sources
@@ -178,7 +194,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
         f"{duration(progress.seconds)} -> {folder}"
     )
     if stopped:
-        say("interrupted: give the same command again to go on")
+        say("interrupted: give the same command again to continue")
         raise typer.Exit(INTERRUPTED)
     failures = {state.name: state.error for state in job.states if state.error is not None}
     if failures:

@@ -36,27 +36,31 @@ class Dtype(StrEnum):
 
 Window = Annotated[
     int | None,
-    typer.Option(min=1, help="Odd side of the attention's window, in feature cells.", rich_help_panel=NETWORK),
+    typer.Option(min=1, help="Side of the attention window in feature cells, an odd number.", rich_help_panel=NETWORK),
 ]
 DtypeName = Annotated[
     Dtype | None,
-    typer.Option("--dtype", help="Type the network computes in; default: the fastest here.", rich_help_panel=NETWORK),
+    typer.Option(
+        "--dtype", help="Data type of the network; default: the fastest on this machine.", rich_help_panel=NETWORK
+    ),
 ]
 Video = Annotated[
     Path | None,
-    typer.Option(help="Time on its first frames; default: a moving pattern.", rich_help_panel=INPUT),
+    typer.Option(help="A video whose first frames are used; default: a moving pattern.", rich_help_panel=INPUT),
 ]
 Full = Annotated[
     bool,
     typer.Option(
         "--full",
-        help="Time the parts, other memories and sizes, and the authors' way written plainly, too.",
+        help="Also time each part, other memories and sizes, and the network as its authors wrote it.",
         rich_help_panel=INPUT,
     ),
 ]
 Seconds = Annotated[
     float | None,
-    typer.Option(min=0, help="To spend in all, about; default: 20, with --full 60.", rich_help_panel=INPUT),
+    typer.Option(
+        min=0, help="About how many seconds to take in all; default: 20, with --full 60.", rich_help_panel=INPUT
+    ),
 ]
 Json = Annotated[
     Path | None,
@@ -79,7 +83,7 @@ def bench(
     json_file: Json = None,
     overwrite: Overwrite = None,
 ) -> None:
-    """Tell how fast a network is here, with the memory off and on."""
+    """Measure how fast a network is on this machine, with the memory off and on."""
     if window is not None and window % 2 == 0:
         raise typer.BadParameter(f"a window has an odd number of cells, not {window}: {window + 1} would do")
     may_replace([json_file] if json_file else [], overwrite)

@@ -20,7 +20,7 @@ def epilog(name: str, examples: str) -> str:
     """What stands below a command's options: its examples, a line each, indented as Markdown wants code."""
     lines = [f"    {line}" for line in examples.strip().splitlines()]
     return "\n".join(
-        ["Examples:", "", *lines, "", f"Options can stand in a file, too: lmaseg {name} --config FILE.toml."]
+        ["Examples:", "", *lines, "", f"Options can also be read from a file: lmaseg {name} --config FILE.toml."]
     )
 
 
@@ -93,7 +93,7 @@ def _common_parameters(fill_in: Command, need_nothing: Command) -> list[inspect.
                     metavar="FILE.toml",
                     is_eager=True,
                     callback=fill_in,
-                    help="Take options from this file; those given here win.",
+                    help="Read options from this file; those on the command line override it.",
                 ),
             ],
             None,
@@ -105,16 +105,16 @@ def _common_parameters(fill_in: Command, need_nothing: Command) -> list[inspect.
                     "--print-config",
                     is_eager=True,
                     callback=need_nothing,
-                    help="Print the settings as such a file, and do nothing.",
+                    help="Print the settings as a file for --config, and exit.",
                 ),
             ],
             False,
         ),
         "verbose": (
-            Annotated[bool, typer.Option("--verbose", "-v", help="Say more: device, kernels, times.")],
+            Annotated[bool, typer.Option("--verbose", "-v", help="Print more: device, kernels, times.")],
             False,
         ),
-        "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")], False),
+        "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")], False),
     }
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

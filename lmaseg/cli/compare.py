@@ -31,7 +31,7 @@ def compare(job: Annotated[JobMaker, Options], duration: Duration = None, overwr
     wanted = job(compare=True)
     wanted = replace(wanted, end=end_time(wanted.start, duration, wanted.end))
     if wanted.memory == 0:
-        raise typer.BadParameter("this compares no memory with some: leave out --memory 0")
+        raise typer.BadParameter("there must be a memory to compare with: leave out --memory 0")
     may_replace(wanted.outputs, overwrite)
     check_apart(wanted.outputs, [wanted.source])
     report = run_job(wanted, make_segmenter(wanted), overwrite=overwrite)

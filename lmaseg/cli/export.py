@@ -24,7 +24,7 @@ FrameSize = Annotated[
         "--size",
         parser=parse_size,
         metavar="HxW",
-        help="Take frames of this size only; default: any size.",
+        help="The only size of frames that the export takes; default: any size.",
         rich_help_panel=NETWORK,
     ),
 ]

@@ -26,7 +26,8 @@ Weights = Annotated[
     Path | None,
     typer.Argument(
         metavar="WEIGHTS",
-        help="A checkpoint, or the name of the weights that come with lmaseg; default: what lmaseg finds here.",
+        help="A checkpoint, or the name of the weights that come with lmaseg; default: "
+        "describe this machine and installation.",
     ),
 ]
 Classes = Annotated[
@@ -41,7 +42,7 @@ Rows = list[tuple[str, str]]
 
 
 def info(weights: Weights = None, classes: Classes = None, as_json: AsJson = False) -> None:
-    """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint says of itself.
+    """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint contains.
 
     Given the name of the weights that come with lmaseg, print their model card as well.
     """

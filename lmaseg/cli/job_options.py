@@ -34,75 +34,90 @@ OPTIONS: dict[str, Any] = {
     ),
     "video": typer.Option("--output", "-o", help="The video to write: .mp4 .mkv .mov .webm."),
     "maps": typer.Option(
-        "--labels", help="Also write one indexed PNG label map per frame into this folder.", rich_help_panel=OUTPUT
+        "--labels",
+        help="Also write the label map of each frame, an indexed PNG, into this folder.",
+        rich_help_panel=OUTPUT,
     ),
     "confidence": typer.Option(
-        help="Also write one 16-bit PNG per frame into this folder: how probable the classes are.",
+        help="Also write how probable each pixel's class is, a 16-bit PNG per frame, into this folder.",
         rich_help_panel=OUTPUT,
     ),
     "ids": typer.Option(
-        help="Ids in label maps: the weights' classes, or Cityscapes train or label ids.", rich_help_panel=OUTPUT
+        help="Which ids label maps hold: those of the weights' classes, or Cityscapes train or label ids.",
+        rich_help_panel=OUTPUT,
     ),
     "lines": typer.Option(
-        "--json", help="Write time and class shares of each frame, a JSON line each.", rich_help_panel=OUTPUT
+        "--json",
+        help="Write a line of JSON for each frame: its time and the share of each class.",
+        rich_help_panel=OUTPUT,
     ),
     "report": typer.Option(
-        help="Write figures, settings and class shares over time to this JSON.", rich_help_panel=OUTPUT
+        help="Write a summary as JSON: figures, settings and class shares over time.", rich_help_panel=OUTPUT
     ),
     "coco": typer.Option(
         metavar="FILE.json",
-        help="Write the classes of each frame as COCO annotations, with run lengths.",
+        help="Write the classes of each frame as run-length encoded COCO annotations.",
         rich_help_panel=OUTPUT,
     ),
     "zones": typer.Option(
         metavar="FILE.json",
-        help="Add the class shares in these named polygons to --json and --report.",
+        help="Named polygons; the class shares inside them are added to --json and --report.",
         rich_help_panel=OUTPUT,
     ),
     "plot": typer.Option(metavar="FILE.png", help="Draw the class shares over time.", rich_help_panel=OUTPUT),
     "codec": typer.Option(
-        help="Video codec: h264 hevc av1 vp9 ffv1; default: as the suffix wants.", rich_help_panel=OUTPUT
+        help="Video codec: h264 hevc av1 vp9 ffv1; default: depends on the suffix.", rich_help_panel=OUTPUT
     ),
     "crf": typer.Option(
-        min=0, max=63, help="Constant rate factor: lower is better and larger.", rich_help_panel=OUTPUT
+        min=0,
+        max=63,
+        help="Constant rate factor: a lower one gives better quality and a larger file.",
+        rich_help_panel=OUTPUT,
     ),
     "view": typer.Option(help="What the video shows.", rich_help_panel=PICTURE),
-    "opacity": typer.Option(min=0, max=1, help="Of the class colours over the picture.", rich_help_panel=PICTURE),
+    "opacity": typer.Option(
+        min=0, max=1, help="Opacity of the class colours over the picture.", rich_help_panel=PICTURE
+    ),
     "classes": typer.Option(
         parser=parse_names, metavar="NAME,...", help="Draw only these classes.", rich_help_panel=PICTURE
     ),
     "palette": typer.Option(
-        help="Colours: brighter, with outlines, or the official ones of label maps.", rich_help_panel=PICTURE
+        help="Colours of the video: screen is brighter and has outlines, official is as in label maps.",
+        rich_help_panel=PICTURE,
     ),
     "legend": typer.Option(
         metavar="CORNER",
-        help="Name the classes that are there: top-left, top-right, bottom-left or bottom-right.",
+        help="Name the classes in the picture, in this corner: top-left, top-right, bottom-left or bottom-right.",
         rich_help_panel=PICTURE,
     ),
     "min_confidence": typer.Option(
         min=0,
         max=1,
         metavar="P",
-        help="Leave pixels unlabelled whose class is less probable: not drawn, 255 in label maps.",
+        help="Pixels whose class is less probable than P stay unlabelled: not drawn, and 255 in label maps.",
         rich_help_panel=PICTURE,
     ),
     "still": typer.Option(
         min=0,
         max=255,
-        help="Levels of 255 by which a pixel may change and still count as still.",
+        help="By how many of 255 levels a pixel may change and still count as unchanged.",
         rich_help_panel=PICTURE,
     ),
     "start": typer.Option(
         "-ss", parser=parse_time, metavar="TIME", help="Start here: 90.5 or 0:01:30.5.", rich_help_panel=INPUT
     ),
     "end": typer.Option(
-        "-to", parser=parse_time, metavar="TIME", help="Stop here, counted in the source.", rich_help_panel=INPUT
+        "-to",
+        parser=parse_time,
+        metavar="TIME",
+        help="Stop here, counted from the start of the source.",
+        rich_help_panel=INPUT,
     ),
-    "stride": typer.Option(min=1, help="Take every Nth frame; times are kept.", rich_help_panel=INPUT),
-    "deinterlace": typer.Option(help="Filter frames marked as interlaced.", rich_help_panel=INPUT),
-    "strict": typer.Option("--strict", help="End at the first damaged packet.", rich_help_panel=INPUT),
-    "live": typer.Option("--live", help="Drop frames rather than lag behind.", rich_help_panel=INPUT),
-    "reset_at_cuts": typer.Option(help="Forget the past where the video cuts to another shot.", rich_help_panel=INPUT),
+    "stride": typer.Option(min=1, help="Take every Nth frame; the frames keep their times.", rich_help_panel=INPUT),
+    "deinterlace": typer.Option(help="Deinterlace frames that are marked as interlaced.", rich_help_panel=INPUT),
+    "strict": typer.Option("--strict", help="End the run at the first damaged packet.", rich_help_panel=INPUT),
+    "live": typer.Option("--live", help="Drop frames rather than fall behind the source.", rich_help_panel=INPUT),
+    "reset_at_cuts": typer.Option(help="Empty the memory where the video cuts to another shot.", rich_help_panel=INPUT),
     "weights": WEIGHTS,
     "net": NET,
     "device": DEVICE,
@@ -116,7 +131,9 @@ NETWORK = ("weights", "net", "device", "size", "memory", "batch", "reset_at_cuts
 
 Duration = Annotated[
     Any,
-    typer.Option("-t", parser=parse_time, metavar="TIME", help="Take this much of the source.", rich_help_panel=INPUT),
+    typer.Option(
+        "-t", parser=parse_time, metavar="TIME", help="How much of the source to take.", rich_help_panel=INPUT
+    ),
 ]
 
 

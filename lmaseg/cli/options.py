@@ -68,15 +68,17 @@ NET: Any = typer.Option(
 )
 DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)
 MEMORY: Any = typer.Option(
-    min=0, help="Past frames to attend to; 0: none; default: as the weights want.", rich_help_panel=NETWORK
+    min=0,
+    help="Past frames the network looks back at; 0: none; default: as the weights were trained.",
+    rich_help_panel=NETWORK,
 )
 BATCH: Any = typer.Option(
-    min=1, max=256, help="Frames labelled at once: more keep a GPU busier.", rich_help_panel=NETWORK
+    min=1, max=256, help="Frames labelled at once; more make better use of a GPU.", rich_help_panel=NETWORK
 )
 SIZE: Any = typer.Option(
     parser=parse_size,
     metavar="HEIGHT|HxW",
-    help="Working size of the network; default: the shorter side as the weights were trained at.",
+    help="Working size of the network; default: the shorter side is scaled to the size the weights were trained at.",
     rich_help_panel=NETWORK,
 )
 Weights = Annotated[Path | None, WEIGHTS]
@@ -89,7 +91,7 @@ Classes = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES|FILE.toml",
-        help="cityscapes, camvid, NAME,NAME,... or a TOML file: what the ids in the label maps of --folder mean; "
+        help="What the ids in the label maps of --folder mean: cityscapes, camvid, NAME,NAME,... or a TOML file; "
         "default: the weights' classes.",
         rich_help_panel=INPUT,
     ),

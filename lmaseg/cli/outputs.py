@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Overwrite = Annotated[
-    bool | None, typer.Option("--overwrite/--no-overwrite", "-y/-n", help="Replace outputs that exist; default: ask.")
+    bool | None,
+    typer.Option("--overwrite/--no-overwrite", "-y/-n", help="Replace outputs that exist, or refuse; default: ask."),
 ]
 
 

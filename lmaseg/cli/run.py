@@ -42,7 +42,7 @@ lmaseg run --print-config > run.toml                  options as a file
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE",
+        metavar="SOURCE...",
         help="Videos, folders of images, quoted globs such as 'frames/*.png', addresses (rtsp://, https://), a camera "
         "(camera:0), or - for standard input.",
     ),
@@ -59,16 +59,20 @@ Output = Annotated[
 PipeFormat = Annotated[
     Pipe,
     typer.Option(
-        "--pipe", help="Label maps on standard output: bare bytes, or a lossless grey video.", rich_help_panel=OUTPUT
+        "--pipe",
+        help="The form of label maps on standard output: bare bytes, or a lossless grey video.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Preview = Annotated[
     bool,
-    typer.Option("--preview", help="Show the overlay in the terminal, where there is one.", rich_help_panel=OUTPUT),
+    typer.Option("--preview", help="Also show the overlay in the terminal.", rich_help_panel=OUTPUT),
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Go on with what a run of the same command left unfinished.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--resume", help="Continue what an interrupted run of the same command left unfinished.", rich_help_panel=OUTPUT
+    ),
 ]
 Options = JobOptions(
     (
