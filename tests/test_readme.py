@@ -34,6 +34,7 @@ ELSEWHERE = {
     "torchrun": "tests/test_evaluate.py runs several processes",
     "--workers 4": "Ray is started by the tests that are marked cluster",
     "--address auto": "there is no cluster; tests/test_cluster.py starts one on this machine",
+    "hf:": "the network is fetched from the hub; tests/test_hub.py reads networks from folders",
     "--status": "there is no job; tests/test_batch.py asks for one's",
 }
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds

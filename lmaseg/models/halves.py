@@ -114,8 +114,9 @@ class SecondHalf(nn.Module):
     def finished(self, output: Any, features: Tensor) -> Tensor:
         """The logits of what the network returned, resized if their size is not that of every frame."""
         logits = logits_of(output)
-        scale = self._first[0].stride / self.logit_stride
-        size = round(features.shape[-2] * scale), round(features.shape[-1] * scale)
+        rows, columns = features.shape[-2:]
+        stride, logit_stride = self._first[0].stride, self.logit_stride
+        size = rows * stride // logit_stride, columns * stride // logit_stride
         if logits.shape[-2:] == size:
             return logits
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
