@@ -92,13 +92,13 @@ def test_the_onnx_file_says_what_it_is(net, exported):
     loaded = session(exported)
     assert {value.name: value.shape for value in loaded.get_inputs()} == {
         "frame": ["batch", 3, "height", "width"],
-        "keys": ["batch", "memory", 12, "rows", "columns"],
-        "values": ["batch", "memory", 12, "rows", "columns"],
+        "keys": ["batch", "memory", net.spec.key_channels, "rows", "columns"],
+        "values": ["batch", "memory", net.spec.value_channels, "rows", "columns"],
     }
     assert {value.name: value.shape for value in loaded.get_outputs()} == {
         "logits": ["batch", 11, "height", "width"],
-        "key": ["batch", 12, "rows", "columns"],
-        "value": ["batch", 12, "rows", "columns"],
+        "key": ["batch", net.spec.key_channels, "rows", "columns"],
+        "value": ["batch", net.spec.value_channels, "rows", "columns"],
     }
     said = loaded.get_modelmeta().custom_metadata_map
     assert json.loads(said["spec"])["memory_frames"] == 3

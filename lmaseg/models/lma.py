@@ -107,5 +107,6 @@ class LocalMemoryNet(nn.Module):
     def at_pixels(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """What `decode` returned as (B, classes, *size) logits of the frame, the padding cut off."""
         if self.logit_stride > 1:
-            logits = F.interpolate(logits, scale_factor=self.logit_stride, mode="bilinear", align_corners=False)
+            sides = [side * self.logit_stride for side in logits.shape[-2:]]  # a scale's rounding cannot be exported
+            logits = F.interpolate(logits, sides, mode="bilinear", align_corners=False)
         return logits[..., : size[0], : size[1]]
