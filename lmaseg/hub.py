@@ -206,7 +206,7 @@ def _require_weights(net: LocalMemoryNet, missing: Iterable[str], name: str) -> 
     lacking = [key for key in state if any(key.endswith(f"model.{each}") for each in missing)]
     for key in lacking:
         state[key].fill_(float("nan") if state[key].is_floating_point() else 0)
-    with torch.inference_mode():
+    with torch.no_grad():
         complete = bool(net(torch.zeros(1, 3, *PROBE))[0].isfinite().all())
     if not complete:
         raise CheckpointError(

@@ -11,7 +11,11 @@ from lmaseg.models import LocalMemoryNet
 
 
 class NetworkTests:
-    """What every video network does, whatever it is made of."""
+    """What every video network does, whatever it is made of.
+
+    Without gradients, but not in inference mode: some networks keep tensors that they make on the way, and those of
+    inference mode are of no use to training.
+    """
 
     frame_size = (64, 96)
     """A (height, width) that fits the network's stride."""
@@ -36,14 +40,14 @@ class NetworkTests:
 
     def past(self, net: LocalMemoryNet, count: int, batch=1, size=None) -> tuple[Tensor, Tensor]:
         """(B, T, ., h, w) keys and values of `count` different frames."""
-        with torch.inference_mode():
+        with torch.no_grad():
             made = [net(self.frames(batch, size).roll(8 * i, -1))[1:] for i in range(max(1, count))]
         keys, values = (torch.stack(parts, 1)[:, :count] for parts in zip(*made, strict=True))
         return keys, values
 
     def test_any_number_of_past_frames(self, net):
         frame = self.frames()
-        with torch.inference_mode():
+        with torch.no_grad():
             alone, key, value = net(frame)
             for count in range(net.spec.memory_frames + 1):
                 logits, *own = net(frame, *self.past(net, count))
@@ -67,7 +71,7 @@ class NetworkTests:
     def test_odd_sizes(self, net):
         height, width = self.frame_size[0] - 3, self.frame_size[1] - 13
         frame = self.frames(size=(height, width))
-        with torch.inference_mode():
+        with torch.no_grad():
             logits, key, _ = net(frame, *self.past(net, 1, size=(height, width)))
         assert logits.shape[-2:] == (height, width)
         multiples = [-(-(side - getattr(net.encoder, "remainder", 0)) // net.multiple) for side in (height, width)]
@@ -76,7 +80,7 @@ class NetworkTests:
 
     def test_frames_of_a_batch_do_not_see_each_other(self, net):
         frames, (keys, values) = self.frames(2), self.past(net, 2, batch=2)
-        with torch.inference_mode():
+        with torch.no_grad():
             both = net(frames, keys, values)[0]
             second = net(frames[1:], keys[1:], values[1:])[0]
         assert_close(second, both[1:])
@@ -84,7 +88,7 @@ class NetworkTests:
     def test_encoding_together_and_decoding_apart(self, net):
         """As `Segmenter` does with a batch of frames."""
         frames, (keys, values) = self.frames(3), self.past(net, 1)
-        with torch.inference_mode():
+        with torch.no_grad():
             encoded = net.encode(frames)
             apart = net.decode(type(encoded)(*(part[1:2] for part in encoded)), keys, values)
             alone = net(frames[1:2], keys, values)[0]
@@ -97,13 +101,13 @@ class NetworkTests:
         file.unlink()  # the largest are hundreds of MB
         assert (again.spec, again.labels, again.preprocess) == (net.spec, net.labels, net.preprocess)
         frame, past = self.frames(), self.past(net, 2)
-        with torch.inference_mode():
+        with torch.no_grad():
             assert torch.equal(again(frame, *past)[0], net(frame, *past)[0])
 
     def test_inference_leaves_the_weights_alone(self, net):
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         modes = [module.training for module in net.modules()]
-        with torch.inference_mode():
+        with torch.no_grad():
             net(self.frames(), *self.past(net, 2))
         after = net.state_dict()
         assert after.keys() == before.keys()
@@ -137,7 +141,7 @@ class NetworkTests:
     def check_program(self, net, program, size):
         for count, batch in ((0, 1), (1, 3), (net.spec.memory_frames, 1)):
             inputs = self.frames(batch, size), *self.past(net, count, batch, size)
-            with torch.inference_mode():
+            with torch.no_grad():
                 for ours, eager in zip(program(*inputs), net(*inputs), strict=True):
                     assert_close(ours, eager)
 

@@ -36,7 +36,7 @@ def their_labels(folder, frame, **size):
     size = {"size": size} if size else {"do_resize": False}
     pixels = processor(frame, return_tensors="pt", do_center_crop=False, **size)["pixel_values"]
     options = {"interpolate_pos_encoding": True} if model.config.model_type == "beit" else {}
-    with torch.inference_mode():
+    with torch.no_grad():
         output = model(pixels, **options)
     return processor.post_process_semantic_segmentation(output, target_sizes=[frame.shape[:2]])[0].numpy()
 
