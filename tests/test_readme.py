@@ -109,9 +109,10 @@ def test_every_guide_is_linked_to_from_the_readme():
     assert set(PAGES) - {README} <= linked
 
 
-def pictures(folder, names, images=True):
+def pictures(folder, names, images=True, classes=(0, 1, 3)):
+    """Pictures of noise, or label maps of three classes one above the other: CamVid's sky, building and road."""
     folder.mkdir(parents=True)
-    ids = np.repeat(np.array([0, 1, 3], np.uint8), 16)[:, None].repeat(64, 1)  # (48, 64): sky, building, road
+    ids = np.repeat(np.array(classes, np.uint8), 16)[:, None].repeat(64, 1)  # (48, 64)
     for i, name in enumerate(names):
         shown = np.random.default_rng(i).integers(0, 255, (48, 64, 3), np.uint8) if images else ids
         Image.fromarray(shown).save(folder / f"{name}.png")
@@ -139,7 +140,7 @@ def stand_ins(tmp_path_factory):
     stem = "aa_000000_{:06d}"
     pictures(root / "DIR/leftImg8bit/val/aa", [f"{stem}_leftImg8bit".format(19)])
     pictures(root / "DIR/leftImg8bit_sequence/val/aa", [f"{stem}_leftImg8bit".format(i) for i in range(30)])
-    pictures(root / "DIR/gtFine/val/aa", [f"{stem}_gtFine_labelIds".format(19)], images=False)
+    pictures(root / "DIR/gtFine/val/aa", [f"{stem}_gtFine_labelIds".format(19)], images=False, classes=(23, 11, 7))
     torch.save(erfnet_weights(), root / "erfnet_lma.pth")
     for name in ("net", "runs/base/final", "runs/memory/final", "runs/mine/final"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
