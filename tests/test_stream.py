@@ -52,6 +52,7 @@ def test_absurd_sizes_are_refused(net, size):
 
 
 def test_a_network_without_a_memory_runs_without_one_or_with_an_untrained_one():
+    torch.manual_seed(0)
     single = build(ModelSpec("erfnet", 11), CAMVID, Preprocess(size=(64, 96))).eval()
     alone, remembering, again = Segmenter(single), Segmenter(single, memory=2), Segmenter(single, memory=2)
     assert (alone.memory.frames, remembering.memory.frames) == (0, 2)
