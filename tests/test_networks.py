@@ -97,7 +97,7 @@ class TestSegformer(HubNetworkTests):
 
 
 class TestUpernet(HubNetworkTests):
-    architecture = "upernet"
+    architecture, any_size = "upernet", False
 
 
 class TestDpt(HubNetworkTests):
@@ -105,12 +105,13 @@ class TestDpt(HubNetworkTests):
 
 
 class TestBeit(HubNetworkTests):
-    architecture, idle = "beit", ("beit.layers.3",)  # its code counts from one, and leaves the last layer out
+    architecture, any_size = "beit", False
+    idle = ("beit.layers.3",)  # its code counts from one, and leaves the last layer out
 
 
 class TestMobilevit(HubNetworkTests):
-    architecture = "mobilevit"
+    architecture, any_size = "mobilevit", False
 
 
 class TestMobilenetV2(HubNetworkTests):
-    architecture, idle = "mobilenet_v2", ("conv_1x1",)
+    architecture, any_size, idle = "mobilenet_v2", False, ("conv_1x1",)
