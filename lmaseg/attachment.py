@@ -2,8 +2,7 @@
 
 import difflib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -25,6 +24,7 @@ from lmaseg.models.halves import (
     described,
     logits_of,
 )
+from lmaseg.models.remembering import evaluating
 
 PROBE = (128, 192)  # pixels: large enough for every usual stride, small enough to be quick
 Noise = Callable[[Sequence[int]], Tensor]  # from (height, width) to a frame
@@ -91,7 +91,7 @@ def attach(
     """
     weight = next(chain(network.parameters(), decoder.parameters() if decoder else ()), torch.empty(0))
     noise = partial(_noise, weight)
-    with _evaluating(network, *([decoder] if decoder else [])):
+    with evaluating(network, *([decoder] if decoder else [])):
         first, second = _halves(network, decoder, at, feature, noise)
         found = _probe(first, second, stride, noise)
     expected = {"channels": channels, "stride": stride, "classes": len(labels) if labels else classes}
@@ -258,20 +258,6 @@ def _require_same(first: UpTo, carrier: Carrier, logits: Tensor, frame: Tensor) 
 def _noise(weight: Tensor, sides: Sequence[int]) -> Tensor:
     """(1, 3, *sides), always the same, in the type and place of a network's weights."""
     return torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0)).to(weight)
-
-
-@contextmanager
-def _evaluating(*halves: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each layer returns to its own mode."""
-    modes = {module: module.training for half in halves for module in half.modules()}
-    for half in halves:
-        half.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _size(sides: Sequence[int]) -> str:

@@ -75,14 +75,7 @@ class Segmenter:
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) a source of that size is segmented at."""
-        multiple = self.net.multiple
-        if isinstance(self._size, tuple):
-            wanted: tuple[float, float] = self._size
-        else:
-            scale = self._size / height if self._size else self.net.preprocess.size[0] / min(height, width)
-            wanted = (height * scale, width * scale)
-        rounded = [max(multiple, round(min(side, LONGEST) / multiple) * multiple) for side in wanted]
-        return rounded[0], rounded[1]
+        return working_size(self.net, height, width, self._size)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Class ids (H, W) uint8 of a frame (H, W, 3) uint8 RGB; ValueError for anything else."""
@@ -236,6 +229,19 @@ class _Graph:
         self._pixels.copy_(pixels, non_blocking=True)
         self._graph.replay()
         return self._decided
+
+
+def working_size(
+    net: LocalMemoryNet, height: int, width: int, size: int | tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """The (height, width) at which a network segments a source of that size; `size` is as in `Segmenter`."""
+    if isinstance(size, tuple):
+        wanted: tuple[float, float] = size
+    else:
+        scale = size / height if size else net.preprocess.size[0] / min(height, width)
+        wanted = (height * scale, width * scale)
+    rows, columns = (max(net.multiple, round(min(side, LONGEST) / net.multiple) * net.multiple) for side in wanted)
+    return rows, columns
 
 
 def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], batch: int) -> None:

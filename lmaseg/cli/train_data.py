@@ -148,15 +148,12 @@ def make_mixture(net: "LocalMemoryNet", data: Data, clips: ClipsByName, past: in
             on_frame=lambda done, to_do, name=name: on_frame(name, done, to_do),  # type: ignore[misc]
         )
     mixture = Mixture(stores, data.mix)
-    if missing := [name for name, share in zip(net.labels.names, _shares(mixture, net), strict=True) if not share]:
+    shares = mixture.frequencies(net.spec.classes).tolist()
+    if missing := [name for name, share in zip(net.labels.names, shares, strict=True) if not share]:
         off = missing == [net.labels.names[0]]
         hint = "; do the ids in the label maps begin at 1? The first class has id 0" if off else ""
         say(f"no pixel to train on is labelled {', '.join(missing)}{hint}")
     return mixture
-
-
-def _shares(mixture: "Mixture", net: "LocalMemoryNet") -> list[float]:
-    return mixture.frequencies(net.spec.classes).tolist()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lmaseg.cli.options import NET
 from lmaseg.train.options import setting
 
 DATA, START = "Data", "Start"
@@ -76,10 +77,10 @@ class Start:
     )
     net: str | None = setting(
         None,
-        "Another network: of the Hugging Face hub, of a folder (hf:DIR), or what a function of yours returns.",
+        NET.help,
         panel=START,
         shown=True,
-        form="hf:NAME|MODULE:FUNCTION",
+        form=NET.metavar,
     )
     backbone: str | None = setting(
         None, "Start from a fresh network with this backbone instead.", panel=START, shown=True, form="NAME"

@@ -109,7 +109,7 @@ class LikenessProjections(nn.Module):
 
     A key is a 1x1 projection of the features, scaled to length 1, so that the product of two keys is their cosine. A
     query is the key times a learned factor: the larger it is, the fewer neighbours share in what is read. Fresh
-    projections turn the features at random, always in the same way; `lmaseg.models.adapting.start_keys` knows better.
+    projections turn the features at random, always in the same way; `lmaseg.models.start_keys` knows better.
     """
 
     SHARPNESS = 40.0  # measured on two trained networks: below it thin things wash out, above it less is steadied

@@ -1,6 +1,7 @@
 """The memory of a network: which kinds there are, how one is built, exchanged, and given a start."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -142,6 +143,20 @@ def _alike(part: nn.Module, other: nn.Module) -> bool:
     return type(inner(part)) is type(inner(other)) and shapes[0] == shapes[1]
 
 
+@contextmanager
+def evaluating(*parts: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; each layer returns to its own mode."""
+    modes = {module: module.training for part in parts for module in part.modules()}
+    for part in parts:
+        part.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def start_keys(net: LocalMemoryNet, frames: Tensor) -> None:
     """Make the keys of a `blend` the principal components of the features of some frames: they tell places apart best.
@@ -157,15 +172,12 @@ def start_keys(net: LocalMemoryNet, frames: Tensor) -> None:
     channels = projections.key.in_channels
     total, products = torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, channels, dtype=torch.float64)
     cells = 0
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    for frame in frames:
-        features = tensor_of(net.encode(frame[None]).features)[0].flatten(1).double().cpu()  # (F, h * w)
-        total += features.sum(1)
-        products += features @ features.T
-        cells += features.shape[1]
-    for module, mode in modes.items():
-        module.training = mode
+    with evaluating(net):
+        for frame in frames:
+            features = tensor_of(net.encode(frame[None]).features)[0].flatten(1).double().cpu()  # (F, h * w)
+            total += features.sum(1)
+            products += features @ features.T
+            cells += features.shape[1]
     mean = total / cells
     covariance = products / cells - mean.outer(mean)
     directions = torch.linalg.eigh(covariance).eigenvectors.flip(1).T[: projections.key.out_channels]

@@ -18,9 +18,9 @@ from lmaseg.errors import DatasetError
 from lmaseg.images import ImageReader, name_of, open_source
 from lmaseg.labels import NO_CLASS, LabelSet
 from lmaseg.models import LocalMemoryNet
-from lmaseg.paths import part_path
+from lmaseg.paths import appearing
 from lmaseg.scores import translate_classes
-from lmaseg.stream import Segmenter
+from lmaseg.stream import working_size
 from lmaseg.train.learner import normalised
 from lmaseg.video.frame import Frame
 
@@ -82,8 +82,8 @@ def label_sources(
             if not path.exists():
                 ids = sure_labels(net, frame.image, labels, teaching.sure)
                 picture = folder / "images" / f"{path.stem}.jpg"
-                Image.fromarray(frame.image).save(part_path(picture), quality=QUALITY)
-                part_path(picture).replace(picture)
+                with appearing(picture) as part:
+                    Image.fromarray(frame.image).save(part, quality=QUALITY)
                 write_ids(path, ids)
             on_frame(name, done)
         finished.append(str(source))
@@ -106,7 +106,7 @@ def sure_labels(net: LocalMemoryNet, image: Picture, labels: LabelSet, sure: flo
     height, width = image.shape[:2]
     device = next(net.parameters()).device
     frame = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None] / 255
-    middle = Segmenter(net, memory=0).working_size(height, width)
+    middle = working_size(net, height, width)
     total = torch.zeros((), device=device)
     for scale in SCALES:
         size = [max(net.stride, round(side * scale / net.stride) * net.stride) for side in middle]
@@ -167,6 +167,5 @@ def _finished(folder: Path, teaching: Teaching) -> list[str]:
 
 
 def _note(folder: Path, teaching: Teaching, finished: Sequence[str]) -> None:
-    part = part_path(folder / MANIFEST)
-    part.write_text(json.dumps({"teaching": asdict(teaching), "finished": list(finished)}, indent=2))
-    part.replace(folder / MANIFEST)
+    with appearing(folder / MANIFEST) as part:
+        part.write_text(json.dumps({"teaching": asdict(teaching), "finished": list(finished)}, indent=2))
