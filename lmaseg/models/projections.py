@@ -25,30 +25,6 @@ class Encoded(NamedTuple):
     value: Tensor  # (B, D, h, w): what later frames receive
 
 
-class Projections(nn.Module):
-    """Keys and values of a frame in its two roles, being remembered and asking: 3x3 convolutions of the features."""
-
-    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
-        super().__init__()
-        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-        self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
-        self.query_key = copy.deepcopy(self.memory_key)  # alike places match from the first step of training on
-        self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Encoded:
-        return Encoded(
-            features,
-            self.query_key(features),
-            self.query_value(features),
-            self.memory_key(features),
-            self.memory_value(features),
-        )
-
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value], Encoded)
-
-
 class _MergedProjections(nn.Module):
     """The convolutions of projections as one, for inference; `encoded` puts features and their outputs together."""
 
@@ -62,30 +38,11 @@ class _MergedProjections(nn.Module):
         return self._encoded(features, *self.conv(features).split(self._channels, dim=1))
 
 
-class FeatureProjections(nn.Module):
-    """`Projections` without one for the query's value: the fusion reads the features themselves."""
-
-    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
-        super().__init__()
-        self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
-        self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
-        self.query_key = copy.deepcopy(self.memory_key)  # alike places match from the first step of training on
-
-    def forward(self, features: Tensor) -> Encoded:
-        query, key, value = self.query_key(features), self.memory_key(features), self.memory_value(features)
-        return _querying_features(features, query, key, value)
-
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.memory_key, self.memory_value], _querying_features)
-
-
-def _querying_features(features: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Encoded:
-    return Encoded(features, query, features, key, value)
-
-
 class KeyProjections(nn.Module):
-    """`Projections` whose values are the features themselves."""
+    """Keys of a frame in its two roles, being remembered and asking: 3x3 convolutions of the features.
+
+    Values are the features themselves.
+    """
 
     def __init__(self, channels: int, key_channels: int) -> None:
         super().__init__()
@@ -102,6 +59,47 @@ class KeyProjections(nn.Module):
 
 def _remembering_features(features: Tensor, query: Tensor, key: Tensor) -> Encoded:
     return Encoded(features, query, features, key, features)
+
+
+class FeatureProjections(KeyProjections):
+    """`KeyProjections` with narrower values to remember; the fusion reads the features themselves beside them."""
+
+    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
+        super().__init__(channels, key_channels)
+        self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Encoded:
+        query, key, value = self.query_key(features), self.memory_key(features), self.memory_value(features)
+        return _querying_features(features, query, key, value)
+
+    def folded(self) -> nn.Module:
+        """The same as one convolution."""
+        return _MergedProjections([self.query_key, self.memory_key, self.memory_value], _querying_features)
+
+
+def _querying_features(features: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Encoded:
+    return Encoded(features, query, features, key, value)
+
+
+class Projections(FeatureProjections):
+    """Keys and values of a frame in both roles: what the authors' fusions take."""
+
+    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
+        super().__init__(channels, key_channels, value_channels)
+        self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Encoded:
+        return Encoded(
+            features,
+            self.query_key(features),
+            self.query_value(features),
+            self.memory_key(features),
+            self.memory_value(features),
+        )
+
+    def folded(self) -> nn.Module:
+        """The same as one convolution."""
+        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value], Encoded)
 
 
 class LikenessProjections(nn.Module):
