@@ -26,7 +26,7 @@ ELSEWHERE = (
     "lmaseg convert takes what is published at github.com/mattpfr/lmanet, github.com/Eromera/erfnet_pytorch and "
     "github.com/hszhao/semseg, and hf:NAME as the net takes networks of huggingface.co with their own weights"
 )
-BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
+BUNDLED = Path(__file__).parent / "weights" / "lma-street.safetensors"
 
 
 @dataclass(frozen=True)

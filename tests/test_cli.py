@@ -202,7 +202,7 @@ def test_version_and_help(capsys):
 
 
 def test_info_prints_what_a_checkpoint_is(capsys):
-    assert run_cli("info", "erfnet-lma-camvid") == 0
+    assert run_cli("info", "lma-street") == 0
     said = " ".join(capsys.readouterr().out.split())
     for expected in ("erfnet", "4 frames", "camvid", "bicyclist", "360x480", "training data", "Recipe"):
         assert expected in said

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 lmaseg info                                           for a bug report
 lmaseg info net.safetensors                           what a checkpoint is
-lmaseg info erfnet-lma-camvid                         the model card
+lmaseg info lma-street                                the model card
 """
 
 Weights = Annotated[

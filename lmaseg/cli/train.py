@@ -44,8 +44,8 @@ lmaseg train --stage memory --init runs/base/best.safetensors \\
 lmaseg train --print-config                           all settings
 """
 
-HIGHEST = 360  # pixels of one's own frames, unless --size says otherwise
-UNKNOWN_SIZE = 360, 480  # until the frames are read
+HIGHEST = 480  # pixels of one's own frames, unless --size says otherwise
+UNKNOWN_SIZE = 480, 640  # until the frames are read
 
 
 @with_settings
@@ -124,7 +124,7 @@ def _network(start: Start, data: Data, seed: int, device: str) -> "LocalMemoryNe
     else:
         net = load_network(start.init, device, start.net)
         net = with_classes(net, labels) if labels else net
-    if size is None and data.folder:
+    if size is None and data.folder and not (start.init or start.net):
         size = own_size(data.folder, net.labels, HIGHEST, net.multiple)
     return adapted_network(net, size=size, window=start.window, memory_frames=start.memory, fusion=start.fusion)
 

@@ -1,10 +1,11 @@
-"""A lean backbone for CPUs: dense 3x3 convolutions at strides 2 to 16, context at 16, a skip from stride 4.
+"""A lean backbone for CPUs: dense 3x3 convolutions at strides 2 to 16, context at 16, features of all strides at 4.
 
 The parts are published ideas put together anew: plain residual blocks, the later ones dilated (Gao, "Rethink Dilated
 Convolution for Real-time Semantic Segmentation", 2021), pooled context at the coarsest stride (Hong et al., "Deep
 Dual-resolution Networks", 2021), and a small head that reads one finer feature map (Howard et al., "Searching for
 MobileNetV3", 2019, section 6.4). Grouped and depthwise convolutions are avoided: on a CPU they take longer than their
-arithmetic says. The memory works at stride 8, where the fine and the coarse features have met.
+arithmetic says. The memory works on the features that the last layer reads, at stride 4: were it to stand at stride 8
+with finer features going round it, those would flicker as before (measured: half of what it steadies was lost).
 """
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmaseg.models.folding import absorb
-from lmaseg.models.halves import Carrier, FirstHalf
 
 STEM, FINE, MIDDLE, COARSE = 16, 48, 96, 128  # channels at strides 2, 4, 8 and 16
 DILATIONS = (1, 2, 4, 2, 4)  # of the second convolution of each block at stride 16
@@ -73,15 +73,27 @@ class Context(nn.Module):
         return self.join(torch.cat(parts, dim=1))
 
 
-class Encoder(FirstHalf):
-    """(B, 3, H, W) frames, H and W divisible by 8 -> a carrier of (B, 96, H/8, W/8) features.
+class Meet(nn.Module):
+    """Fine features, (B, ., h, w), and coarse ones, brought to their size, as `channels` features of both."""
 
-    With it go the (B, 48, H/4, W/4) features of stride 4, for the decoder.
-    """
+    def __init__(self, fine: int, coarse: int, channels: int) -> None:
+        super().__init__()
+        self.from_fine = ConvNorm(fine, channels, 1, relu=False)
+        self.from_coarse = ConvNorm(coarse, channels, 1, relu=False)
+        self.join = ConvNorm(channels, channels)
 
-    channels = MIDDLE
-    stride = 8
-    fewest_cells = POOLS[-1][1] * 2 + 1
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        coarse = resized(self.from_coarse(coarse), fine.shape[-2:])
+        return self.join(F.relu(self.from_fine(fine) + coarse))
+
+
+class Encoder(nn.Module):
+    """(B, 3, H, W) frames, H and W divisible by 8 -> (B, 48, H/4, W/4) features."""
+
+    channels = FINE
+    stride = 4
+    multiple = 8
+    fewest_cells = POOLS[-1][1] * 4 + 1
     """Rows and columns from which on one exported program fits all sizes: the coarsest context has two of each."""
 
     def __init__(self) -> None:
@@ -91,20 +103,18 @@ class Encoder(FirstHalf):
         self.middle = nn.Sequential(ConvNorm(FINE, MIDDLE, stride=2), Residual(MIDDLE))
         self.coarse = nn.Sequential(ConvNorm(MIDDLE, COARSE, stride=2), *(Residual(COARSE, d) for d in DILATIONS))
         self.context = Context(COARSE)
-        self.from_coarse = ConvNorm(COARSE, MIDDLE, 1, relu=False)
-        self.from_middle = ConvNorm(MIDDLE, MIDDLE, 1, relu=False)
-        self.meet = ConvNorm(MIDDLE, MIDDLE)
+        self.meet_middle = Meet(MIDDLE, COARSE, MIDDLE)
+        self.meet_fine = Meet(FINE, MIDDLE, FINE)
 
-    def forward(self, frames: Tensor) -> Carrier:
+    def forward(self, frames: Tensor) -> Tensor:
         fine = self.fine(self.stem(frames))
         middle = self.middle(fine)
-        coarse = self.from_coarse(self.context(self.coarse(middle)))
-        features = self.meet(F.relu(self.from_middle(middle) + resized(coarse, middle.shape[-2:])))
-        return Carrier(features, fine)
+        middle = self.meet_middle(middle, self.context(self.coarse(middle)))
+        return self.meet_fine(fine, middle)
 
 
 class Decoder(nn.Module):
-    """A carrier of (B, 96, h, w) features and (B, 48, 2h, 2w) finer ones -> (B, classes, 2h, 2w) logits.
+    """(B, 48, h, w) features -> (B, classes, h, w) logits.
 
     One logit for 4x4 pixels: interpolating logits straight to the size of the picture is cheaper than computing more.
     """
@@ -113,16 +123,11 @@ class Decoder(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.from_features = ConvNorm(MIDDLE, FINE, 1, relu=False)
-        self.from_fine = ConvNorm(FINE, FINE, 1, relu=False)
-        self.meet = ConvNorm(FINE, FINE)
         self.dropout = nn.Dropout2d(0.1)
         self.output = nn.Conv2d(FINE, classes, 1)
 
-    def forward(self, carrier: Carrier) -> Tensor:
-        fine = carrier.rest
-        coarse = resized(self.from_features(carrier.tensor), fine.shape[-2:])
-        return self.output(self.dropout(self.meet(F.relu(self.from_fine(fine) + coarse))))
+    def forward(self, features: Tensor) -> Tensor:
+        return self.output(self.dropout(features))
 
 
 def resized(x: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -203,7 +203,7 @@ def _optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions, device
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.peak_rate, fused=device.type == "cuda")
+    return torch.optim.AdamW(groups, lr=options.peak_rate, fused=device.type in ("cpu", "cuda"))
 
 
 def check_crop(crop: tuple[int, int], stride: int) -> None:
