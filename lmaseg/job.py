@@ -44,7 +44,8 @@ class Job:
     """A video, a folder or a glob pattern of images, an address, camera:0, or - for standard input."""
 
     video: Path | None = None
-    """A video to draw into: .mp4, .mkv, .mov or .webm. It keeps the source's times and sound."""
+    """A video to draw into: .mp4, .mkv, .mov, .webm, .avi or .gif. It keeps the source's times and sound. Of one image:
+    an image, such as .png."""
     maps: Path | None = None
     """A folder for an indexed PNG label map of each frame."""
     confidence: Path | None = None

@@ -12,7 +12,7 @@ from lmaseg.errors import VideoError
 from lmaseg.images import find_images, is_image_source
 from lmaseg.job import OUTPUTS, Job, json_like
 from lmaseg.lock import Lock
-from lmaseg.paths import beside, part_path
+from lmaseg.paths import behind_link, beside, part_path
 from lmaseg.video.unfinished import resume_points
 
 HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
@@ -50,6 +50,7 @@ def identify(source: str) -> Identity:
 
 def note_path(output: Path) -> Path:
     """NAME.EXT.unfinished beside an output: there while the output is being written, and as long as it has a part."""
+    output = behind_link(output)
     return beside(output, output.name, ".unfinished")
 
 

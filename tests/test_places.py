@@ -165,3 +165,35 @@ def test_a_place_is_not_touched(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(VideoError, match="does not exist: make it first"):
         check_place(tmp_path / "none" / "x")
+
+
+def linked(commands):
+    """The commands of a table that can end well, one for each way to write."""
+    left_out = ("run, several", "eval, plot", "train", "train, deeper", "export", "convert")
+    return {name: arguments for name, arguments in commands.items() if name not in left_out}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_output_that_is_a_link_is_written_through_it(data, tmp_path, there):
+    for number, arguments in enumerate(linked(commands(data, tmp_path)).values()):
+        link = next(word for word in arguments if isinstance(word, Path) and word.parent == tmp_path)
+        target = tmp_path / "elsewhere" / f"{number}{link.suffix}"
+        target.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        is_folder = not link.suffix and "--json" not in arguments
+        if there:
+            target.mkdir() if is_folder else target.touch()
+        assert run_cli(*arguments, "-y", *SMALL) == 0, arguments
+        assert link.is_symlink()
+        assert any(target.iterdir()) if is_folder else target.stat().st_size, arguments
+        assert not [path.name for path in target.parent.iterdir() if not path.stem.isdigit()]
+
+
+def test_an_output_that_is_a_pipe_is_refused(data, tmp_path, capsys):
+    for name in ("x", "x.mp4", "x.json", "x.png", "x.onnx", "x.safetensors"):
+        os.mkfifo(tmp_path / name)
+    for name, arguments in commands(data, tmp_path).items():
+        code = run_cli(*arguments, *(() if name.startswith("train") else ("-y",)))
+        said = " ".join(capsys.readouterr().err.split())
+        assert (code, "is a device or a pipe" in said) == (1, True), f"{name}: {said}"
