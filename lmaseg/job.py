@@ -137,6 +137,11 @@ class Job:
         paths = (getattr(self, name) for name in OUTPUTS)
         return [path for path in paths if path is not None and path != PIPE]
 
+    @property
+    def folders(self) -> list[Path]:
+        """Those of them that are folders."""
+        return [path for path in (self.maps, self.confidence) if path is not None]
+
     def decisive(self, weights: str) -> dict[str, Any]:
         """All that decides what the outputs hold, as JSON can hold it.
 

@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,8 +85,11 @@ def appearing(path: Path) -> Iterator[Path]:
         publish(path)
 
 
-def check_places(outputs: Iterable[Path], *, overwrite: bool) -> None:
+def check_places(outputs: Iterable[Path], *, overwrite: bool, folders: Collection[Path] = ()) -> None:
     """Refuse outputs where nothing can be written, and those that exist unless they may be replaced.
+
+    Args:
+        folders: those of the outputs that are folders; the others are files.
 
     Raises:
         VideoError: names them.
@@ -94,6 +97,9 @@ def check_places(outputs: Iterable[Path], *, overwrite: bool) -> None:
     outputs = list(outputs)
     for path in outputs:
         check_place(path)
+        kinds = ("file", "folder") if path in folders else ("folder", "file")
+        if path.exists() and path.is_dir() != (path in folders):
+            raise VideoError("{} is a {}: give the name of a {}".format(path, *kinds))
     existing = existing_of(outputs)
     if existing and not overwrite:
         names = " and ".join(str(path) for path in existing)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,13 +57,16 @@ def place_beside(source: str) -> Path:
     return path.with_name(f"{path.stem}_labelled{suffix}")
 
 
-def may_replace(outputs: list[Path], overwrite: bool | None) -> bool:
+def may_replace(outputs: list[Path], overwrite: bool | None, folders: Collection[Path] = ()) -> bool:
     """Whether outputs that exist may be replaced: as told, else as the person at the terminal answers.
+
+    Args:
+        folders: those of the outputs that are folders.
 
     Raises:
         VideoError: an output's folder does not exist, or the output does and may not be replaced.
     """
-    check_places(outputs, overwrite=True)
+    check_places(outputs, overwrite=True, folders=folders)
     existing = existing_of(outputs)
     if not existing or overwrite:
         return bool(overwrite)

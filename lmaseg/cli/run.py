@@ -144,7 +144,7 @@ def run_job(
     if resume and is_complete(job):
         say(f"{' and '.join(map(str, job.outputs))} is complete: nothing to resume")
         return None
-    replaced = may_replace(job.outputs, True if resume and is_unfinished(job) else overwrite)
+    replaced = may_replace(job.outputs, True if resume and is_unfinished(job) else overwrite, job.folders)
     opening = partial(segmentation.open_reader, job, warm_up=segmenter.memory.frames)
     with unless_interrupted(opening) as reader:
         detail("working at {}x{} (height x width)".format(*segmenter.working_size(reader.height, reader.width)))
