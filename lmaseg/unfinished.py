@@ -141,9 +141,8 @@ def is_complete(job: Job) -> bool:
 
 def frames_done(job: Job) -> int:
     """How many frames all parts of a job's outputs hold, so that a run can go on after them."""
-    counts = [
-        sum(1 for _ in part.glob("*.png")) - 1 for part in map(part_path, job.folders)
-    ]  # the last one may not be whole
+    parts = map(part_path, job.folders)
+    counts = [sum(1 for _ in part.glob("*.png")) - 1 for part in parts]  # the last one may not be whole
     counts += [_lines(part_path(file)) for file in (job.lines, record_of(job), job.coco) if file in job.outputs]
     if job.video:
         return max((point for point in resume_points(job.video) if all(point <= count for count in counts)), default=0)
