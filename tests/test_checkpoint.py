@@ -5,7 +5,7 @@ from safetensors.torch import load_file, save_file
 import lmaseg
 from lmaseg import checkpoint
 from lmaseg.errors import BackendError, CheckpointError
-from lmaseg.labels import CAMVID, CITYSCAPES
+from lmaseg.labels import CITYSCAPES
 from lmaseg.models import ModelSpec, Preprocess, build
 
 
@@ -50,8 +50,8 @@ def test_half_precision_on_disk_is_float32_in_memory(net, tmp_path):
 
 def test_bundled_weights_load():
     net = lmaseg.load()
-    assert net.labels == CAMVID
-    assert net.spec.memory_frames == 4
+    assert net.labels == CITYSCAPES
+    assert (net.spec.backbone, net.spec.fusion) == ("lean", "blend")
     assert checkpoint.BUNDLED.stat().st_size < 8e6
 
 

@@ -61,7 +61,7 @@ def test_options_reach_the_library(asked):
         "video": Path("v.mp4"),
         "full": True,
         "seconds": 1.5,
-        "classes": 11,
+        "classes": 19,
     }
 
 

@@ -123,9 +123,9 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "--device", "cpu", *SMALL) == 0
     details = said(capsys)
     for expected in (
-        "erfnet",
-        "11 classes",
-        "memory of 4 frames",
+        "lean",
+        "19 classes",
+        "memory of 2 frames",
         "cpu",
         "float",
         "thread",
@@ -140,7 +140,7 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
 
 def test_verbose_training_says_on_what_it_runs(tmp_path, capsys):
     data = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
-    arguments = ("-o", tmp_path / "run", "--folder", *data, "--size", "64x96", "--crop", "64x96", "--batch", "1")
+    arguments = ("-o", tmp_path / "run", "--folder", *data, "--size", "64x96", "--crop", "64x96", "--batch", "2")
     short = ("--steps", "1", "--past", "1", "--device", "cpu", "--save-minutes", "9")
     assert run_cli("train", *arguments, *short, "-v") == 0
     assert "on cpu; threads: " in said(capsys)

@@ -35,7 +35,7 @@ def test_the_same_as_json(capsys):
     assert found["system"]["usable cores"] <= os.cpu_count()
     assert found["encoders"]["ffv1"] == "ffv1"
     weights = found["weights"][BUNDLED.stem]
-    assert weights["classes"] == "11 (camvid)"
+    assert weights["classes"] == "19 (cityscapes)"
     assert "research" in weights["licence"]
     assert Path(weights["path"]) == BUNDLED
 
@@ -57,8 +57,8 @@ def test_the_device_that_auto_means():
 def test_a_checkpoint_as_json(capsys):
     assert run_cli("info", BUNDLED, "--json") == 0
     header = json.loads(capsys.readouterr().out)
-    assert header["spec"]["backbone"] == "erfnet"
-    assert header["labels"]["names"][0] == "sky"
+    assert header["spec"]["backbone"] == "lean"
+    assert header["labels"]["names"][0] == "road"
 
 
 def test_the_model_card_by_name_and_by_path(capsys):

@@ -17,7 +17,7 @@ from media import CLOCK, numbered, packets, psnr, write_video
 from PIL import Image
 from test_cli import run_cli
 
-from lmaseg import CAMVID, CITYSCAPES
+from lmaseg import CITYSCAPES
 from lmaseg.labels import CITYSCAPES_LABEL_IDS
 from lmaseg.pictures import SUFFIXES
 from lmaseg.render import VIEWS, for_screens
@@ -62,8 +62,8 @@ def test_palettes(clip, tmp_path, palette):
     outputs = "-o", tmp_path / "out.mkv", "--codec", "ffv1", "--labels", tmp_path / "maps"
     assert run_cli("run", clip, *outputs, "--view", "mask", *told, *SMALL) == 0
     colors = {tuple(color) for color in pictures(tmp_path / "out.mkv").reshape(-1, 3).tolist()}
-    assert colors <= set((for_screens(CAMVID) if palette == "screen" else CAMVID).colors)
-    assert Image.open(tmp_path / "maps" / "000000.png").getpalette()[:33] == list(CAMVID.palette[:33])
+    assert colors <= set((for_screens(CITYSCAPES) if palette == "screen" else CITYSCAPES).colors)
+    assert Image.open(tmp_path / "maps" / "000000.png").getpalette()[:57] == list(CITYSCAPES.palette[:57])
 
 
 def test_unsure_pixels_are_not_drawn_and_255_in_label_maps(clip, tmp_path):
@@ -78,7 +78,7 @@ def test_annotations_that_pycocotools_reads(clip, tmp_path):
     coco = pytest.importorskip("pycocotools.coco")
     assert run_cli("run", clip, "-o", tmp_path / "maps", "--coco", tmp_path / "coco.json", *SMALL) == 0
     read = coco.COCO(tmp_path / "coco.json")
-    assert [category["name"] for category in read.loadCats(read.getCatIds())] == list(CAMVID.names)
+    assert [category["name"] for category in read.loadCats(read.getCatIds())] == list(CITYSCAPES.names)
     images = {image["file_name"]: image for image in read.loadImgs(read.getImgIds())}
     for name, labels in maps(tmp_path / "maps").items():
         assert (images[name]["height"], images[name]["width"]) == labels.shape
@@ -103,7 +103,7 @@ def test_class_shares_in_zones(clip, tmp_path, capsys):
     outputs = "-o", tmp_path / "maps", "--json", lines, "--report", report
     assert run_cli("run", clip, *outputs, "--zones", zones, *SMALL) == 0
     found = maps(tmp_path / "maps")
-    wanted = [(labels[:, :10] == 1).mean() for labels in found.values()]
+    wanted = [(labels[:, :10] == 2).mean() for labels in found.values()]
     told = [json.loads(line)["zones"]["left"]["building"] for line in lines.read_text().splitlines()]
     assert told == pytest.approx(wanted, abs=1e-6)
     told = json.loads(report.read_text())["zones"]["left"]
@@ -119,8 +119,8 @@ def test_class_shares_in_zones(clip, tmp_path, capsys):
 
 
 def test_unknown_classes_are_named(clip, tmp_path, capsys):
-    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--classes", "car,truck", *SMALL) == 2
-    assert "the weights know no class truck: choose of sky, building" in " ".join(capsys.readouterr().err.split())
+    assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--classes", "car,boat", *SMALL) == 2
+    assert "the weights know no class boat: choose of road, sidewalk" in " ".join(capsys.readouterr().err.split())
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "--classes", "car, road", *SMALL) == 0
 
 
@@ -128,7 +128,7 @@ def test_label_ids_of_the_cityscapes_files(clip, tmp_path):
     for ids in ("class", "label"):
         assert run_cli("run", clip, "-o", tmp_path / ids, "--ids", ids, *SMALL) == 0
     for name, classes in maps(tmp_path / "class").items():
-        expected = np.asarray(CITYSCAPES_LABEL_IDS)[np.asarray(CAMVID.train_ids)[classes]]
+        expected = np.asarray(CITYSCAPES_LABEL_IDS)[classes]
         assert (maps(tmp_path / "label")[name] == expected).all()
     palette = Image.open(tmp_path / "label" / "000000.png").getpalette()
     assert tuple(palette[3 * 26 : 3 * 27]) == CITYSCAPES.colors[CITYSCAPES.names.index("car")]
@@ -141,7 +141,7 @@ def test_confidence_maps(clip, tmp_path):
     assert len(written) == 8
     for confidence in written.values():
         assert (confidence.dtype, confidence.shape) == (np.uint16, (48, 64))
-        assert 65535 / 11 < confidence.min() <= confidence.max() <= 65535  # the likeliest of 11 classes
+        assert 65535 / 19 < confidence.min() <= confidence.max() <= 65535  # the likeliest of 19 classes
 
 
 def test_a_line_of_json_per_frame(clip, tmp_path, capsys):

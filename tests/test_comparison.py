@@ -19,7 +19,9 @@ def net():
 
 
 def pictures(count=6, size=(48, 64)):
-    return np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+    """Patches of random colours, other ones in every frame."""
+    patches = np.random.default_rng(0).integers(0, 256, (count, size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
+    return patches.repeat(8, 1).repeat(8, 2)
 
 
 @pytest.mark.parametrize("batch", [1, 4])

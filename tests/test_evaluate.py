@@ -23,8 +23,9 @@ from lmaseg.datasets.folder import class_id_encoding, folder_clips
 from lmaseg.errors import DatasetError
 from lmaseg.evaluate import evaluate
 from lmaseg.labels import CAMVID, CITYSCAPES
-from lmaseg.models import LocalMemoryNet, adapted_network, build
+from lmaseg.models import LocalMemoryNet, build
 from lmaseg.scores import official_scores
+from lmaseg.train import with_classes
 
 SHARED_CAMVID = Path(__file__).parents[2] / "shared" / "camvid"
 HEIGHT, WIDTH = 48, 64
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def camvid_net() -> LocalMemoryNet:
-    return lmaseg.load()
+    return with_classes(lmaseg.load(), CAMVID).eval()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def cityscapes_net(camvid_net: LocalMemoryNet) -> LocalMemoryNet:
     """The bundled encoder and memory under 19 outputs of random weights, so that every class is predicted somewhere."""
     torch.manual_seed(1)
     net = build(replace(camvid_net.spec, classes=19), CITYSCAPES, camvid_net.preprocess)
-    trained = {k: v for k, v in camvid_net.state_dict().items() if not k.startswith("decoder.output_conv")}
+    trained = {k: v for k, v in camvid_net.state_dict().items() if not k.startswith("decoder.output")}
     net.load_state_dict(trained, strict=False)
     return net.eval()
 
@@ -185,9 +186,8 @@ class TestProtocols:
     def test_a_frame_in_the_place_of_its_own_past(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
         maps, exact = Recorder(), torch.float32
         options = {"memory": MEMORY, "size": 40, "batch": 3, "dtype": exact}
-        net = adapted_network(camvid_net, fusion="blend")
-        assert evaluate(net, clips[:1], own_past=True, on_prediction=maps, **options).settings["ownPast"]
-        still = lmaseg.Segmenter(net, size=40, memory=MEMORY, dtype=exact)
+        assert evaluate(camvid_net, clips[:1], own_past=True, on_prediction=maps, **options).settings["ownPast"]
+        still = lmaseg.Segmenter(camvid_net, size=40, memory=MEMORY, dtype=exact)
         for index in (0, 1, 4):
             name, image = clips[0].frames[index].name, clips[0].image(index)
             still.reset()
@@ -228,11 +228,10 @@ class TestEvaluation:
         assert seen == [(i, 16) for i in range(1, 17)]
 
     def test_the_own_past_differs_from_the_past(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
-        net = adapted_network(camvid_net, fusion="blend")  # the bundled memory hardly looks at the past
         for full_resolution in (True, False):
             own, on, off = (
                 evaluate(
-                    net,
+                    camvid_net,
                     clips[:1],
                     memory=memory,
                     size=40,
