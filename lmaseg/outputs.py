@@ -11,9 +11,9 @@ from lmaseg.comparison import ComparisonVideo
 from lmaseg.datasets.cityscapes import written_ids
 from lmaseg.images import ImageReader
 from lmaseg.job import PIPE, Job, class_ids
-from lmaseg.labels import LabelSet
+from lmaseg.labels import LabelSet, for_screens
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
-from lmaseg.render import VIEWS, View, for_screens
+from lmaseg.render import VIEWS, View
 from lmaseg.sinks import (
     ClassShares,
     ConfidenceMaps,

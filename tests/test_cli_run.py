@@ -16,8 +16,8 @@ from PIL import Image
 from test_cli import run_cli
 
 from lmaseg import CAMVID, CITYSCAPES
-from lmaseg.labels import CITYSCAPES_LABEL_IDS
-from lmaseg.render import VIEWS, for_screens
+from lmaseg.labels import CITYSCAPES_LABEL_IDS, for_screens
+from lmaseg.render import VIEWS
 from lmaseg.video import VideoReader
 
 SMALL = ("--size", "32")

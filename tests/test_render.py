@@ -6,7 +6,8 @@ import pytest
 from lmaseg import CAMVID, CITYSCAPES, LabelSet
 from lmaseg.cli.preview import oklab
 from lmaseg.job import Corner
-from lmaseg.render import KEPT, VIEWS, Legend, color_map, edges, for_screens, indexed, overlay
+from lmaseg.labels import for_screens
+from lmaseg.render import KEPT, VIEWS, Legend, color_map, edges, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
 IMAGE = np.array([[[0, 0, 0], [255, 255, 255]], [[10, 200, 30], [90, 90, 90]]], np.uint8)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmaseg.cli.batch_display import BatchDisplay, duration, failures_table, status_lines
-from lmaseg.cli.console import complain, console, say, warn
+from lmaseg.cli.batch_display import failures_table, figures, status_lines
+from lmaseg.cli.console import Display, clock, complain, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.job_options import LOOK, NETWORK, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
@@ -170,10 +170,10 @@ def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: "Res
         at_once = True
         try:
             schedule = Schedule(jobs, folder, manifest, known, executor, seconds=seconds)
-            with stop_on_interrupt() as stop, BatchDisplay() as display:
+            with stop_on_interrupt() as stop, Display() as display:
                 for progress in schedule.run(stop):
                     lock.beat()
-                    display.update(progress)
+                    display.update("chunks", progress.chunks_done, progress.chunks or None, figures(progress))
             at_once = stop.is_set()
         finally:
             executor.close(at_once=at_once)
@@ -191,7 +191,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
             warn(f"{state.name}: {warning}")
     say(
         f"{progress.sources_done} of {progress.sources} sources done ({found} before), {progress.frames} frames in "
-        f"{duration(progress.seconds)} -> {folder}"
+        f"{clock(progress.seconds)} -> {folder}"
     )
     if stopped:
         say("interrupted: give the same command again to continue")

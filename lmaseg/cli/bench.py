@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from lmaseg.cli.bench_figures import conclusions, detail_tables, heading, ways_table
-from lmaseg.cli.console import LiveLine, console, say
+from lmaseg.cli.console import Display, console, say
 from lmaseg.cli.network import load_network
 from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, Batch, Device, Memory, Net, Size, Weights
 from lmaseg.cli.outputs import Overwrite, may_replace, write_text
@@ -92,7 +91,7 @@ def bench(
 
     from lmaseg.bench import bench
 
-    with _Display() as display:
+    with Display(at_once=True) as display:
         try:
             report = bench(
                 load_network(weights, device, net),
@@ -104,7 +103,7 @@ def bench(
                 video=video,
                 full=full,
                 seconds=seconds,
-                on_progress=display.update,
+                on_progress=lambda group, share: display.update(f"timing {group}", share, 1.0),
             )
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
@@ -112,27 +111,6 @@ def bench(
     if json_file:
         content = {"weights": str(weights or net or "bundled"), "video": str(video or "drawn"), **asdict(report)}
         write_text(json_file, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-class _Display(LiveLine):
-    """What is being timed, and how much of everything is done."""
-
-    def __init__(self) -> None:
-        bar = Progress(
-            TextColumn("timing {task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            console=console,
-            transient=True,
-            disable=console.quiet or not console.is_terminal,
-        )
-        super().__init__(bar, at_once=True)
-        self._task = bar.add_task("", total=1.0)
-
-    def update(self, group: str, share: float) -> None:
-        """Show where the benchmark stands."""
-        self._bar.update(self._task, description=group, completed=share)
-        self._say_now_and_then(f"timing {group}: {share:.0%} of everything done")
 
 
 def _show(report: "Report") -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli.console import RunDisplay, console, say
+from lmaseg.cli.console import Display, console, frames_done, say
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
@@ -259,10 +259,11 @@ def _evaluate(
     from lmaseg.evaluate import evaluate
 
     started = perf_counter()
-    with RunDisplay(f"memory of {memory}" if memory else "no memory", shown=shown) as display:
+    what = f"memory of {memory}" if memory else "no memory"
+    with Display(shown=shown) as display:
 
         def show(done: int, to_do: int) -> None:
-            display.update(done, to_do, perf_counter() - started)
+            display.update(what, done, to_do, frames_done(done, to_do, perf_counter() - started))
 
         found = evaluate(net, clips, memory=memory, on_frame=show, **options)
     return found if temporal else replace(found, temporal=dict.fromkeys(found.temporal, math.nan))

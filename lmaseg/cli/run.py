@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmaseg.cli.console import STARTED, RunDisplay, complain, complain_unexpected, console, detail, say, warn
+from lmaseg.cli.console import (
+    STARTED,
+    Display,
+    complain,
+    complain_unexpected,
+    console,
+    detail,
+    frames_done,
+    say,
+    warn,
+)
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
 from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
@@ -145,7 +155,7 @@ def run_job(
     opening = partial(segmentation.open_reader, job, warm_up=segmenter.memory.frames)
     with unless_interrupted(opening) as reader:
         detail("working at {}x{} (height x width)".format(*segmenter.working_size(reader.height, reader.width)))
-        with stop_on_interrupt() as stop, RunDisplay(display_name(job.source), preview=preview) as display:
+        with stop_on_interrupt() as stop, Display(preview=preview) as display:
             report = segmentation.run_job(
                 job,
                 segmenter=segmenter,
@@ -153,14 +163,14 @@ def run_job(
                 overwrite=replaced,
                 resume=resume,
                 stop=stop,
-                watch=_shown_on(display),
+                watch=_shown_on(display, display_name(job.source)),
                 more=[preview] if preview else [],
             )
     _summarise(report)
     return report
 
 
-def _shown_on(display: RunDisplay) -> "Callable[[Progress], None]":
+def _shown_on(display: Display, name: str) -> "Callable[[Progress], None]":
     first = False
 
     def show(progress: "Progress") -> None:
@@ -168,7 +178,8 @@ def _shown_on(display: RunDisplay) -> "Callable[[Progress], None]":
         if progress.frames and not first:
             first = True
             detail(f"first frame done {time.perf_counter() - STARTED:.1f} s after the start")
-        display.update(progress.frames, progress.total, progress.seconds)
+        figures = frames_done(progress.frames, progress.total, progress.seconds)
+        display.update(name, progress.frames, progress.total, figures)
 
     return show
 

@@ -86,9 +86,9 @@ def _train(
             validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
             clips = training_clips(data, net.labels, past)
             if data.unlabelled:
-                clips["taught"] = teach(data, net, out, display.reading, stop)
+                clips["taught"] = teach(data, net, out, display.update, stop)
             clips, validation = split(data, clips, validation)
-            mixture = make_mixture(net, data, clips, past, display.reading)
+            mixture = make_mixture(net, data, clips, past, display.update)
             display.introduce(net.spec, mixture.describe())
             for progress in library.train(
                 net,
@@ -100,7 +100,7 @@ def _train(
                 about={"licence": "that of the training data", "recipe": _command()},
                 stop=stop,
             ):
-                display.update(progress)
+                display.show(progress)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
     return progress

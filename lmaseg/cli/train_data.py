@@ -57,7 +57,7 @@ def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop:
     teaching = Teaching(f"{data.teacher}, {name} network", net.labels.names, data.teacher_every, data.teacher_sure)
 
     def show(name: str, count: int) -> None:
-        on_frame(f"labels of {name}", count, count)
+        on_frame(f"reading labels of {name}", count, count)
 
     alone = not (distributed.is_available() and distributed.is_initialized())
     done = True
@@ -145,7 +145,7 @@ def make_mixture(net: "LocalMemoryNet", data: Data, clips: ClipsByName, past: in
             size=net.preprocess.size,
             past=past,
             device=next(net.parameters()).device,
-            on_frame=lambda done, to_do, name=name: on_frame(name, done, to_do),  # type: ignore[misc]
+            on_frame=lambda done, to_do, name=name: on_frame(f"reading {name}", done, to_do),  # type: ignore[misc]
         )
     mixture = Mixture(stores, data.mix)
     shares = mixture.frequencies(net.spec.classes).tolist()
