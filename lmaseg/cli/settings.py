@@ -3,10 +3,9 @@
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
-from enum import Enum, StrEnum
 from functools import wraps
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -28,7 +27,7 @@ def with_settings(command: Command) -> Command:
     @wraps(command)
     def run(**given: Any) -> Any:
         for name, kind in kinds.items():
-            values = {each.name: _plain(given.pop(each.name)) for each in fields(kind)}
+            values = {each.name: given.pop(each.name) for each in fields(kind)}
             try:
                 given[name] = kind(**values)
             except ValueError as error:
@@ -58,7 +57,7 @@ def _option(each: "Field[Any]", kind: Any) -> Any:
     said = each.metadata
     parser = {"HxW": _parse_pair, "NAME=WEIGHT,...": parse_weights}.get(said["form"])
     return Annotated[
-        Any if parser else _with_choices(kind),
+        Any if parser else kind,
         typer.Option(
             *([said["flag"]] if said["flag"] else []),
             parser=parser,
@@ -69,17 +68,6 @@ def _option(each: "Field[Any]", kind: Any) -> Any:
             show_default=each.default not in (None, False) and NoneType not in get_args(kind),
         ),
     ]
-
-
-def _with_choices(kind: Any) -> Any:
-    if get_origin(kind) is not Literal:
-        return kind
-    choices = {choice.upper(): choice for choice in get_args(kind)}
-    return StrEnum("Choice", choices)
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
 
 
 def _parse_pair(text: str) -> tuple[int, int]:
