@@ -1,9 +1,7 @@
 """The options of a command, from frozen dataclasses whose fields say what they are (`lmaseg.train.options.setting`)."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import wraps
+from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -11,46 +9,32 @@ import typer
 
 from lmaseg.cli.options import parse_size
 
-Command = Callable[..., Any]
 
+@dataclass(frozen=True)
+class Settings:
+    """The options of a parameter of a command that takes a dataclass: one for each of its fields."""
 
-def with_settings(command: Command) -> Command:
-    """A command with an option for every field of the dataclasses among its parameters, which it is given whole.
+    kind: Any
 
-    What a dataclass does not take is a wrong command line.
-    """
-    signature = inspect.signature(command, eval_str=True)
-    kinds: dict[str, Any] = {
-        name: each.annotation for name, each in signature.parameters.items() if is_dataclass(each.annotation)
-    }
-
-    @wraps(command)
-    def run(**given: Any) -> Any:
-        for name, kind in kinds.items():
-            values = {each.name: given.pop(each.name) for each in fields(kind)}
-            try:
-                given[name] = kind(**values)
-            except ValueError as error:
-                raise typer.BadParameter(str(error)) from error
-        return command(**given)
-
-    run.__signature__ = signature.replace(parameters=list(_flat(signature)))  # type: ignore[attr-defined]
-    return run
-
-
-def _flat(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
-    for parameter in signature.parameters.values():
-        if not is_dataclass(parameter.annotation):
-            yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            continue
-        kinds = get_type_hints(parameter.annotation)
-        for each in fields(parameter.annotation):
-            yield inspect.Parameter(
+    def parameters(self) -> list[inspect.Parameter]:
+        """The options, as parameters that typer understands."""
+        kinds = get_type_hints(self.kind)
+        return [
+            inspect.Parameter(
                 each.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=inspect.Parameter.empty if each.default is MISSING else each.default,
                 annotation=_option(each, kinds[each.name]),
             )
+            for each in fields(self.kind)
+        ]
+
+    def taken_from(self, given: dict[str, Any]) -> Any:
+        """The dataclass, of values that are taken out of those given; what it refuses is a wrong command line."""
+        try:
+            return self.kind(**{each.name: given.pop(each.name) for each in fields(self.kind)})
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
 
 
 def _option(each: "Field[Any]", kind: Any) -> Any:

@@ -13,7 +13,6 @@ from lmaseg.cli.console import say
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.network import describe_device, load_network
 from lmaseg.cli.options import Device
-from lmaseg.cli.settings import with_settings
 from lmaseg.cli.train_data import (
     make_mixture,
     make_validation,
@@ -48,7 +47,6 @@ HIGHEST = 360  # pixels of one's own frames, unless --size says otherwise
 UNKNOWN_SIZE = 360, 480  # until the frames are read
 
 
-@with_settings
 def train(
     out: Out, data: Data, start: Start, options: TrainOptions, resume: Resume = False, device: Device = "auto"
 ) -> None:
