@@ -14,19 +14,11 @@ from lmaseg.job import PIPE, Job, class_ids
 from lmaseg.labels import LabelSet, for_screens
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.render import VIEWS, View
-from lmaseg.sinks import (
-    ClassShares,
-    ConfidenceMaps,
-    FrameLines,
-    LabelMaps,
-    LabelVideo,
-    OverlayVideo,
-    RawLabels,
-    Sink,
-)
+from lmaseg.sinks import ClassShares, FrameLines, OverlayVideo, Sink
 from lmaseg.stream import Segmenter
 from lmaseg.unfinished import record_of
 from lmaseg.video import LabelVideoWriter, VideoReader, VideoWriter
+from lmaseg.video.labels import write_raw
 from lmaseg.zones import Zones, read_zones
 
 Reader = VideoReader | ImageReader
@@ -126,11 +118,11 @@ class Sinks:
         if job.maps:
             maps = LabelMapWriter(job.maps, shown_as, **options)
             self._writers.append(maps)
-            yield LabelMaps(maps, ids)
+            yield Sink(maps, lambda seen: maps.write(ids[seen.labels], seen.frame.name))
         if job.confidence:
             confidence = ConfidenceMapWriter(job.confidence, **options)
             self._writers.append(confidence)
-            yield ConfidenceMaps(confidence)
+            yield Sink(confidence, lambda seen: confidence.write(np.asarray(seen.confidence), seen.frame.name))
         if job.pipe:
             yield self._pipe(ids)
         if job.lines:
@@ -152,10 +144,8 @@ class Sinks:
         return self.comparison
 
     def _pipe(self, ids: np.ndarray) -> Sink:
-        reader = self._reader
+        reader, stream = self._reader, sys.stdout.buffer
         if self._job.pipe == "gray":
-            return RawLabels(sys.stdout.buffer, ids)
-        video = LabelVideoWriter(
-            sys.stdout.buffer, width=reader.width, height=reader.height, time_base=reader.time_base
-        )
-        return LabelVideo(video, ids)
+            return Sink(take=lambda seen: write_raw(stream, ids[seen.labels]))
+        video = LabelVideoWriter(stream, width=reader.width, height=reader.height, time_base=reader.time_base)
+        return Sink(video, lambda seen: video.write(ids[seen.labels], seen.frame.pts))

@@ -80,15 +80,16 @@ def segment_video(
     >>> import lmaseg
     >>> from fractions import Fraction
     >>> from lmaseg.maps import LabelMapWriter
-    >>> from lmaseg.sinks import LabelMaps
+    >>> from lmaseg.sinks import Sink
     >>> from lmaseg.video import VideoReader, VideoWriter
     >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
     ...     for pts in range(3):
     ...         writer.write(np.full((64, 96, 3), 80 * pts, np.uint8), pts)
-    >>> segmenter, as_they_are = lmaseg.Segmenter(lmaseg.load()), np.arange(256, dtype=np.uint8)
+    >>> segmenter = lmaseg.Segmenter(lmaseg.load())
     >>> with VideoReader("in.mp4") as reader:
-    ...     maps = LabelMaps(LabelMapWriter("maps", segmenter.net.labels), as_they_are)
-    ...     for progress in segment_video(reader, segmenter, [maps]):
+    ...     maps = LabelMapWriter("maps", segmenter.net.labels)
+    ...     sink = Sink(maps, lambda seen: maps.write(seen.labels, seen.frame.name))
+    ...     for progress in segment_video(reader, segmenter, [sink]):
     ...         seconds_left = progress.total and progress.seconds * (progress.total / max(1, progress.frames) - 1)
     >>> progress.frames, progress.finished
     (3, True)

@@ -22,11 +22,6 @@ def indexed(labels: np.ndarray, label_set: LabelSet) -> Image.Image:
     return picture
 
 
-def color_map(labels: np.ndarray, label_set: LabelSet) -> np.ndarray:
-    """(H, W) uint8 class ids -> (H, W, 3) uint8 RGB; ids without a class are black."""
-    return np.asarray(indexed(labels, label_set).convert("RGB"))
-
-
 def overlay(
     image: np.ndarray,
     labels: np.ndarray,

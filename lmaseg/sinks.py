@@ -1,20 +1,20 @@
-"""What becomes of labelled frames: overlaid video, label maps, shares of the classes, a pipe."""
+"""What becomes of labelled frames: overlaid video, lines of JSON, shares of the classes, and whatever a `Sink` is told."""
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
 import numpy as np
 from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.paths import part_path, writing
 from lmaseg.render import View
-from lmaseg.video import Frame, LabelVideoWriter, VideoWriter
+from lmaseg.video import Frame, VideoWriter
 from lmaseg.zones import Zones
 
 WHOLE = ""
@@ -39,10 +39,18 @@ class Sink:
     """Takes labelled frames in order, into an output that is open while the sink is entered.
 
     Left on an exception, the output keeps what it has under a `.part` name.
+
+    Args:
+        output: a context manager that is entered and left with the sink; None where nothing needs to be closed.
+        take: what to do with each labelled frame, unless a subclass says so by its `write`.
     """
 
-    def __init__(self, output: AbstractContextManager[object]) -> None:
-        self._output = output
+    def __init__(
+        self,
+        output: AbstractContextManager[object] | None = None,
+        take: Callable[[Labelled], object] = lambda seen: None,
+    ) -> None:
+        self._output, self._take = output or nullcontext(), take
 
     def __enter__(self) -> Self:
         self._output.__enter__()
@@ -55,7 +63,7 @@ class Sink:
 
     def write(self, seen: Labelled) -> None:
         """Take a labelled frame."""
-        raise NotImplementedError
+        self._take(seen)
 
     def skip(self, frame: Frame) -> None:
         """Pass over a frame that the output holds already, from a run that was cut short."""
@@ -74,58 +82,6 @@ class OverlayVideo(Sink):
 
     def skip(self, frame: Frame) -> None:
         self._writer.skip(frame.pts)
-
-
-class LabelMaps(Sink):
-    """A folder of indexed PNG label maps; `ids` (256,) uint8 leads from class id to the id to write."""
-
-    def __init__(self, writer: LabelMapWriter, ids: np.ndarray) -> None:
-        super().__init__(writer)
-        self._writer, self._ids = writer, ids
-
-    def write(self, seen: Labelled) -> None:
-        self._writer.write(self._ids[seen.labels], seen.frame.name)
-
-
-class ConfidenceMaps(Sink):
-    """A folder of 16-bit PNG maps of how sure the network was; for a segmenter that tells."""
-
-    def __init__(self, writer: ConfidenceMapWriter) -> None:
-        super().__init__(writer)
-        self._writer = writer
-
-    def write(self, seen: Labelled) -> None:
-        assert seen.confidence is not None
-        self._writer.write(seen.confidence, seen.frame.name)
-
-
-class LabelVideo(Sink):
-    """Label maps as a lossless video into a pipe; `ids` as in `LabelMaps`."""
-
-    def __init__(self, writer: LabelVideoWriter, ids: np.ndarray) -> None:
-        super().__init__(writer)
-        self._writer, self._ids = writer, ids
-
-    def write(self, seen: Labelled) -> None:
-        self._writer.write(self._ids[seen.labels], seen.frame.pts)
-
-
-class RawLabels(Sink):
-    """Label maps into a pipe one after the other, a byte per pixel, without any header; `ids` as in `LabelMaps`.
-
-    Raises VideoError when the pipe takes no more.
-    """
-
-    def __init__(self, stream: BinaryIO, ids: np.ndarray) -> None:
-        super().__init__(nullcontext())
-        self._stream, self._ids = stream, ids
-
-    def write(self, seen: Labelled) -> None:
-        try:
-            self._stream.write(self._ids[seen.labels].tobytes())
-            self._stream.flush()
-        except OSError as error:
-            raise VideoError(f"the pipe takes no more ({error.strerror}): see why its reader ended") from error
 
 
 class LineFile:
@@ -235,7 +191,7 @@ class ClassShares(Sink):
 
     def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None) -> None:
         self._record = None if record is None else LineFile(record, keep=keep, publish=False)
-        super().__init__(self._record or nullcontext())
+        super().__init__(self._record)
         self._classes, self._zones = classes, zones
         self.names = [WHOLE, *(zones.names if zones else ())]
         self._pixels: dict[int, np.ndarray] = {}  # by second, (parts, classes + 1)

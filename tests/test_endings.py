@@ -1,5 +1,6 @@
 """How a run ends that cannot go on: soon, in one sentence, with what there is kept and playable."""
 
+import functools
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from lmaseg.video import VideoWriter
 pytestmark = pytest.mark.timeout(120)
 
 SMALL = ("--size", "32", "--memory", "0")
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 FRAMES = 120
 
 
@@ -52,8 +54,17 @@ def when_there(path, act):
     return thread
 
 
-@pytest.mark.parametrize("wanted", ["video", "maps", "all"])
-@pytest.mark.parametrize("loss", ["removed", "moved"])
+@pytest.mark.parametrize(
+    ("loss", "wanted"),
+    [
+        ("removed", "video"),
+        ("moved", "all"),
+        slow("removed", "maps"),
+        slow("removed", "all"),
+        slow("moved", "video"),
+        slow("moved", "maps"),
+    ],
+)
 def test_an_output_folder_that_vanishes(source, tmp_path, capsys, monkeypatch, loss, wanted):
     folder, moved = tmp_path / "out", tmp_path / "moved"
     folder.mkdir()
@@ -118,7 +129,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+@pytest.mark.parametrize("name", ["out.mp4", slow("out.mkv")])
 def test_a_full_disk_leaves_a_part_that_plays_and_is_gone_on_from(source, small_disk, capsys, name):
     folder, give_room = small_disk
     command = ("run", source, "-o", folder / name, "--view", "side-by-side", "--crf", 12, *SMALL)
@@ -181,7 +192,9 @@ def test_an_encoder_that_fails_on_the_way(source, tmp_path, capsys, monkeypatch,
     assert not (tmp_path / "out.mp4").exists()
 
 
-@pytest.mark.parametrize("more", [["-o", "-"], ["-o", "-", "--pipe", "mkv"], ["-o", "maps", "--json", "-"]], ids=str)
+@pytest.mark.parametrize(
+    "more", [["-o", "-"], slow(["-o", "-", "--pipe", "mkv"]), slow(["-o", "maps", "--json", "-"])], ids=str
+)
 def test_a_pipe_whose_reader_left_is_one_sentence(source, tmp_path, more):
     reading, writing = os.pipe()
     os.close(reading)
@@ -230,6 +243,7 @@ def test_ctrl_c_twice_ends_at_once(stalled, tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_once_ends_when_the_stream_has_had_its_time(stalled, tmp_path):
     process = start(stalled.url, "-o", tmp_path / "out.mkv", "--labels", tmp_path / "maps")
     while not (tmp_path / "maps.part" / "000050.png").exists() and process.poll() is None:
@@ -243,7 +257,7 @@ def test_ctrl_c_once_ends_when_the_stream_has_had_its_time(stalled, tmp_path):
     assert len(times(tmp_path / "out.part.mkv")) == len(maps(tmp_path / "maps.part"))
 
 
-@pytest.mark.parametrize("kind", ["pipe", "address"])
+@pytest.mark.parametrize("kind", ["pipe", slow("address")])
 def test_ctrl_c_while_a_source_does_not_answer(tmp_path, kind):
     silent = socket.create_server(("127.0.0.1", 0))
     address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/street"

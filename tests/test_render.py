@@ -7,7 +7,7 @@ from lmaseg import CAMVID, CITYSCAPES, LabelSet
 from lmaseg.cli.preview import oklab
 from lmaseg.job import Corner
 from lmaseg.labels import for_screens
-from lmaseg.render import KEPT, VIEWS, Legend, color_map, edges, indexed, overlay
+from lmaseg.render import KEPT, VIEWS, Legend, edges, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
 IMAGE = np.array([[[0, 0, 0], [255, 255, 255]], [[10, 200, 30], [90, 90, 90]]], np.uint8)
@@ -20,15 +20,19 @@ def test_indexed_keeps_ids_and_shows_colours():
     assert picture.convert("RGB").getpixel((1, 0)) == CAMVID.colors[3]
 
 
-def test_color_map_shows_ids_without_a_class_in_black():
-    colors = color_map(LABELS, CAMVID)
+def colors_of(labels):
+    return np.asarray(indexed(labels, CAMVID).convert("RGB"))
+
+
+def test_ids_without_a_class_are_black():
+    colors = colors_of(LABELS)
     assert tuple(colors[1, 0]) == CAMVID.colors[10]
     assert tuple(colors[1, 1]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
 def test_overlay_blends(opacity):
-    expected = IMAGE * (1 - opacity) + color_map(LABELS, CAMVID) * opacity
+    expected = IMAGE * (1 - opacity) + colors_of(LABELS) * opacity
     expected[1, 1] = IMAGE[1, 1]  # 11 is no class
     assert np.abs(overlay(IMAGE, LABELS, CAMVID, opacity) - expected).max() <= 1
 

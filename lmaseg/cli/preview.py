@@ -1,7 +1,6 @@
 """The overlay in the terminal while a run goes on: two pixels to a character, above the progress line."""
 
 import time
-from contextlib import nullcontext
 from functools import cache
 
 import numpy as np
@@ -33,7 +32,7 @@ class Preview(Sink):
     """
 
     def __init__(self, label_set: LabelSet, *, opacity: float, classes: list[int] | None) -> None:
-        super().__init__(nullcontext())
+        super().__init__()
         self._label_set, self._opacity, self._classes = label_set, opacity, classes
         self._newest: Labelled | None = None
         self._drawn: Labelled | None = None
