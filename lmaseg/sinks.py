@@ -1,4 +1,4 @@
-"""What becomes of labelled frames: overlaid video, lines of JSON, shares of the classes, and whatever a `Sink` is told."""
+"""What becomes of labelled frames: overlaid video, lines of JSON, shares of the classes, whatever a function does."""
 
 import json
 from collections.abc import Callable

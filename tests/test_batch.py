@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from lmaseg.batch.chunk import Chunk, ChunkResult, Ends, disagreement, run_chunk
 from lmaseg.batch.executor import Failure, InProcess, Outcome, Worker
 from lmaseg.batch.folder import check_outputs
 from lmaseg.batch.join import Join, Joined
-from lmaseg.batch.manifest import NAME, Manifest, history, planned, records, result_as_record
+from lmaseg.batch.manifest import NAME, Manifest, history, planned, records
 from lmaseg.batch.package import Package, own_package
 from lmaseg.batch.plan import FROM_START, Mode, Plan, PlanTask
 from lmaseg.batch.schedule import Batch
@@ -382,7 +382,7 @@ class TestManifest:
         with Manifest(tmp_path) as manifest:
             manifest.append(source="v", **planned("key", plan))
             manifest.append(source="v", chunk=0, state="started", attempt=2)
-            manifest.append(source="v", chunk=0, state="done", result=result_as_record(result))
+            manifest.append(source="v", chunk=0, state="done", result=asdict(result))
         with (tmp_path / NAME).open("a") as stream:
             stream.write('{"source": "v", "sta')
         with Manifest(tmp_path) as manifest:

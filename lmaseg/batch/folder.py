@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmaseg._version import __version__
-from lmaseg.batch.manifest import SourceHistory, history
+from lmaseg.batch.manifest import SourceHistory
 from lmaseg.batch.schedule import Batch, chunks_folder
 from lmaseg.errors import BatchError
 from lmaseg.job import Job
@@ -48,15 +48,3 @@ def report_of(batch: Batch, *, complete: bool) -> dict[str, Any]:
         "failed": {state.job.source: state.error for state in batch.states if state.error is not None},
         "warnings": {state.job.source: state.warnings for state in batch.states if state.warnings},
     }
-
-
-def status_of(folder: Path) -> dict[str, SourceHistory]:
-    """What the manifest of a batch tells of each source, by name; the batch may be running on any machine.
-
-    Raises:
-        BatchError: there is no batch in the folder.
-    """
-    known = history(folder)
-    if not known:
-        raise BatchError(f"{folder} holds no batch that has begun: give the --output folder of one")
-    return known

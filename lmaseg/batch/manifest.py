@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from lmaseg.batch.chunk import ChunkResult
-from lmaseg.batch.plan import Plan, as_record, plan_from
+from lmaseg.batch.plan import Mode, Plan
 from lmaseg.errors import BatchError
+from lmaseg.unfinished import Identity
 
 NAME = "manifest.jsonl"
 
@@ -112,7 +113,7 @@ def history(folder: Path) -> dict[str, SourceHistory]:
 def _take_in(past: SourceHistory, record: dict[str, Any]) -> None:
     state, chunk = record["state"], record.get("chunk")
     if state == "planned":
-        fresh = SourceHistory(key=record["key"], plan=plan_from(record["plan"]))
+        fresh = SourceHistory(key=record["key"], plan=_plan_from(record["plan"]))
         past.__dict__.update(fresh.__dict__)
     elif isinstance(chunk, int):
         _take_in_chunk(past, chunk, state, record)
@@ -127,21 +128,20 @@ def _take_in_chunk(past: SourceHistory, chunk: int, state: str, record: dict[str
     if state == "started":
         past.attempts[chunk] = record["attempt"]
     elif state == "done":
-        past.results[chunk] = result_from(record["result"])
+        past.results[chunk] = _result_from(record["result"])
     else:
         past.errors[chunk] = record["error"]
 
 
 def planned(key: str, plan: Plan) -> dict[str, Any]:
     """What the manifest says of a source that was cut."""
-    return {"state": "planned", "key": key, "plan": as_record(plan)}
+    return {"state": "planned", "key": key, "plan": asdict(plan)}
 
 
-def result_from(told: dict[str, Any]) -> ChunkResult:
-    """The result that `asdict` gave, after JSON."""
+def _plan_from(told: dict[str, Any]) -> Plan:
+    return Plan(**{**told, "identity": Identity(**told["identity"]), "mode": Mode(told["mode"])})
+
+
+def _result_from(told: dict[str, Any]) -> ChunkResult:
     seen = {key: [(pts, crc) for pts, crc in told[key]] for key in ("before", "tail")}
     return ChunkResult(**{**told, **seen})
-
-
-def result_as_record(result: ChunkResult) -> dict[str, Any]:
-    return asdict(result)

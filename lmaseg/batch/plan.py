@@ -1,7 +1,7 @@
 """Cutting a source into chunks."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 from lmaseg.job import Job
@@ -76,17 +76,6 @@ class PlanTask:
         count = _count(duration, self.seconds, mode)
         seconds = duration / count if mode is Mode.START or count == MOST_CHUNKS else self.seconds
         return Plan(identity, mode, count, seconds, frames)
-
-
-def plan_from(record: dict[str, object]) -> Plan:
-    """The plan that `as_record` wrote."""
-    told = dict(record)
-    return Plan(Identity(**told.pop("identity")), Mode(told.pop("mode")), **told)  # type: ignore[arg-type]
-
-
-def as_record(plan: Plan) -> dict[str, object]:
-    """The plan as JSON can hold it."""
-    return asdict(plan)
 
 
 def _count(duration: float, seconds: float, mode: Mode) -> int:

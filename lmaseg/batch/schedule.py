@@ -15,9 +15,9 @@ from typing import Any
 from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
 from lmaseg.batch.executor import Executor, Failure, Outcome
 from lmaseg.batch.join import Join, Joined, Piece
-from lmaseg.batch.manifest import Manifest, SourceHistory, planned, result_as_record
+from lmaseg.batch.manifest import Manifest, SourceHistory, planned
 from lmaseg.batch.plan import Mode, Plan, PlanTask
-from lmaseg.batch.state import Assignment, BatchProgress, Counts, SourceState
+from lmaseg.batch.state import Assignment, BatchProgress, SourceState
 from lmaseg.checkpoint import BUNDLED
 from lmaseg.job import Job, digest
 from lmaseg.models.spec import HUB_PREFIX
@@ -64,7 +64,7 @@ class Batch:
         self._queues: tuple[deque[Assignment], ...] = (deque(), deque(), deque())  # by urgency
         self._running: dict[str, Assignment] = {}
         self._began = time.monotonic()
-        self._counts = Counts(len(self.states))
+        self._counts = BatchProgress(len(self.states))
         for state in self.states:
             self._look_at(state, Mode.SEEK)
 
@@ -84,7 +84,7 @@ class Batch:
 
     def progress(self) -> BatchProgress:
         seconds = time.monotonic() - self._began
-        return self._counts.progress(len(self._executor.alive()), seconds, self._executor.under_way())
+        return self._counts.now(len(self._executor.alive()), seconds, self._executor.under_way())
 
     def _deal(self) -> None:
         for worker in self._executor.idle():
@@ -131,7 +131,7 @@ class Batch:
             self._give_up(unit.state, failure.message)
 
     def _give_up(self, state: SourceState, why: str) -> None:
-        self._counts.failed += state.error is None
+        self._counts.sources_failed += state.error is None
         state.error = state.error or why
         self._counts.set_left(state, 0)
 
@@ -147,7 +147,7 @@ class Batch:
 
     def _cut(self, state: SourceState, plan: Plan) -> None:
         """Deal out what is missing of a source, now that it is known what it is."""
-        self._counts.looked_at += 1
+        self._counts.sources_looked_at += 1
         key, past = self._key(state, plan), state.past
         same = past.key == key and past.plan == plan
         if same and past.done and all(output.exists() for output in state.job.outputs):
@@ -168,7 +168,7 @@ class Batch:
 
     def _found_done(self, state: SourceState) -> None:
         state.done = state.found_done = True
-        self._counts.done += 1
+        self._counts.sources_done += 1
         if state.past.error:
             self._record(state, state="done", frames=state.past.frames)
         self._tidy(state)
@@ -182,7 +182,7 @@ class Batch:
     def _segmented(self, unit: Assignment, result: ChunkResult) -> None:
         state, chunk = unit.state, unit.task
         assert isinstance(chunk, Chunk)
-        self._note(unit, "done", attempt=chunk.attempt, result=result_as_record(result))
+        self._note(unit, "done", attempt=chunk.attempt, result=asdict(result))
         state.past.results[chunk.index] = result
         state.open_chunks -= 1
         self._counts.chunks_done += 1
@@ -212,7 +212,7 @@ class Batch:
             self._cut_anew(state, joined.fault)
             return
         state.done = True
-        self._counts.done += 1
+        self._counts.sources_done += 1
         self._counts.set_left(state, 0)
         state.warnings += [f"not copied: {line}" for line in joined.skipped_streams]
         state.past.frames = joined.frames
@@ -225,7 +225,7 @@ class Batch:
         """Read a source again in a way that trusts it less."""
         plan, key = state.past.plan, state.past.key
         assert plan is not None
-        self._counts.looked_at -= 1
+        self._counts.sources_looked_at -= 1
         self._counts.chunks -= plan.chunks
         self._counts.chunks_done -= len(state.past.results)
         for units in self._queues:

@@ -18,7 +18,7 @@ from lmaseg.cli.job_options import LOOK, NETWORK, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import parse_time
 from lmaseg.cli.outputs import make_folder, write_text
-from lmaseg.errors import VideoError
+from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
 from lmaseg.lock import Lock
 
@@ -194,9 +194,11 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
 
 
 def _print_status(folder: Path) -> None:
-    from lmaseg.batch.folder import status_of
+    from lmaseg.batch.manifest import history
 
-    pasts = status_of(folder)
+    pasts = history(folder)
+    if not pasts:
+        raise BatchError(f"{folder} holds no batch that has begun: give the --output folder of one")
     for line in status_lines(pasts):
         say(line)
     failures = {name: past.error for name, past in pasts.items() if past.error is not None}
