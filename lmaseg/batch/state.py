@@ -61,7 +61,7 @@ class Assignment:
 
 @dataclass
 class BatchProgress:
-    """Where a job stands, counted as it happens: going over all the sources for each look would cost more than the work.
+    """Where a job stands, counted as it happens: going over all sources for each look would cost more than the work.
 
     Sources are looked at, then done or failed. Chunks and frames left are those of the sources looked at.
     """
