@@ -10,11 +10,12 @@ from media import write_video
 from PIL import Image
 from rich.console import Console
 from test_cli import SMALL, run_cli
+from test_render import oklab
 
 from lmaseg import CAMVID
 from lmaseg.cli import preview as preview_module
 from lmaseg.cli.console import Display, console
-from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks, oklab
+from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks
 from lmaseg.labels import for_screens
 from lmaseg.render import overlay
 from lmaseg.shares_plot import HEIGHT as AREA_HEIGHT

@@ -4,13 +4,24 @@ import numpy as np
 import pytest
 
 from lmaseg import CAMVID, CITYSCAPES, LabelSet
-from lmaseg.cli.preview import oklab
 from lmaseg.job import Corner
 from lmaseg.labels import for_screens
 from lmaseg.render import KEPT, VIEWS, Legend, edges, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
 IMAGE = np.array([[[0, 0, 0], [255, 255, 255]], [[10, 200, 30], [90, 90, 90]]], np.uint8)
+
+
+def oklab(colors: np.ndarray) -> np.ndarray:
+    """(N, 3) 8-bit sRGB -> (N, 3) lightness, green to red and blue to yellow, in which distances are as eyes see them.
+
+    From https://bottosson.github.io/posts/oklab/, times 100.
+    """
+    levels = colors / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    to_cones = [[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], [0.08830, 0.28172, 0.62998]]
+    to_lab = [[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]]
+    return np.asarray(100 * np.cbrt(linear @ np.transpose(to_cones)) @ np.transpose(to_lab))
 
 
 def test_indexed_keeps_ids_and_shows_colours():
