@@ -67,20 +67,12 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
+        figures = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
         return {
             "lmaseg": __version__,
             "settings": self.job.as_json(),
-            "frames": self.frames,
-            "resumed_after": self.resumed_after,
-            "width": self.width,
-            "height": self.height,
-            "seconds": round(self.seconds, 3),
-            "model_seconds": round(self.model_seconds, 3),
-            "complete": self.complete,
+            **{name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()},
             "warnings": list(self.warnings),
-            "damaged": self.damaged,
-            "repaired": self.repaired,
-            "dropped": self.dropped,
             **Shares(self.shares, self.shares_over_time).as_json(),
             **({"zones": {name: shares.as_json() for name, shares in self.zones.items()}} if self.zones else {}),
         }

@@ -119,7 +119,7 @@ def _fixed_colors() -> Image.Image:
 def _hues_first(picture: np.ndarray) -> Image.Image:
     """(H, W, 3) uint8 RGB as brightness, halved, and two colour differences, in the place of red, green and blue.
 
-    A class is recognised by its hue, and the dark half of the cube is so coarse that nearest in all three would be grey.
+    A class is known by its hue, and the dark half of the cube is so coarse that nearest in all three would be grey.
     """
     converted = np.array(Image.fromarray(picture).convert("YCbCr"))
     converted[..., 0] //= 2

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +35,11 @@ class LabelEncoding:
     kind: str
     classes: tuple[int, ...]
     remedy: str
+
+    @classmethod
+    def of(cls, ids: Mapping[int, int], *, kind: str, remedy: str) -> "LabelEncoding":
+        """The encoding in which these stored ids are these class ids, and others are unknown."""
+        return cls(kind, tuple(ids.get(i, UNKNOWN) for i in range(256)), remedy)
 
     def decode(self, stored: Picture, name: str) -> Picture:
         """Stored ids -> class ids, both uint8; raises DatasetError naming the file that holds an unknown id."""
