@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import slow
 from test_attention import random_case
 
 from lmaseg.attention import cuda, local_attention
@@ -19,7 +20,6 @@ from lmaseg.errors import BackendError
 
 HAS_GPU = torch.cuda.is_available()
 needs_triton = pytest.mark.skipif(not cuda.HAS_TRITON, reason="triton is not installed")
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 needs_no_gpu = pytest.mark.skipif(HAS_GPU, reason="compiles in place of a GPU's driver")
 
 

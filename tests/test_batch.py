@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from marks import slow
 from media import CLOCK, TIMES, broken_copy, packets, write_video
 from PIL import Image
 from test_cli import run_cli
@@ -129,7 +130,7 @@ def plain(path, folder):
 
 class TestOneVideo:
     @pytest.mark.timeout(120)
-    @pytest.mark.parametrize("times", [*TIMES, "long"])
+    @pytest.mark.parametrize("times", ["variable", "long", *(slow(name) for name in TIMES if name != "variable")])
     def test_chunks_give_what_a_plain_run_gives(self, tmp_path, times):
         path = tmp_path / "in.mp4"
         if times == "long":
@@ -146,12 +147,13 @@ class TestOneVideo:
         assert not (output / ".chunks").exists()
 
     @pytest.mark.timeout(120)
-    @pytest.mark.parametrize("codec", ["hevc", "av1", "vp9"])
+    @pytest.mark.parametrize("codec", ["hevc", slow("av1"), slow("vp9")])
     def test_codecs_are_joined(self, tmp_path, codec):
         path = long_video(tmp_path / "in.mp4")
         assert run_cli("batch", path, "-o", tmp_path / "out", "--chunk", "2", "--codec", codec, *SMALL) == 0
         assert video_pts(tmp_path / "out" / "in.mp4") == video_pts(path)
 
+    @pytest.mark.slow
     @pytest.mark.timeout(120)
     def test_a_damaged_video_is_read_from_its_start(self, tmp_path):
         path = broken_copy(long_video(tmp_path / "whole.mp4", 120), "in.mp4", 0.4, 0.42)
@@ -321,9 +323,9 @@ class TestSchedule:
         assert job.states[0].done
 
     @pytest.mark.timeout(120)
-    @pytest.mark.parametrize("chunks", [1, 2])
-    def test_a_join_killed_at_any_point_is_gone_on_with(self, tmp_path, videos, chunks, monkeypatch):
-        """Every renaming, and every frame's move, is once the last thing that a driver did."""
+    @pytest.mark.parametrize("chunks", [2, slow(1)])
+    def test_a_join_killed_at_any_point_is_continued(self, tmp_path, videos, chunks, monkeypatch):
+        """Some renaming, or some frame's move, is the last thing that a driver did."""
         whole = tmp_path / "whole"
         work(whole, videos[:1], seconds=2.0 if chunks == 2 else 9.0)
         moves = 0
@@ -356,7 +358,7 @@ class TestSchedule:
                 assert not any(isinstance(task, Chunk) for task in tasks)
                 assert files(out / "v0") == files(whole / "v0")
                 assert video_pts(out / "v0.mp4") == video_pts(whole / "v0.mp4")
-                at += 1 if at < 3 else 20
+                at += 1 if at < 3 else 40
                 continue
             break
         assert at > 2

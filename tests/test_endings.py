@@ -1,6 +1,5 @@
 """How a run ends that cannot go on: soon, in one sentence, with what there is kept and playable."""
 
-import functools
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ import time
 
 import av
 import pytest
+from marks import slow
 from media import CLOCK, packets, write_video
 from rtsp_server import RtspServer
 from test_cli import run_cli
@@ -22,7 +22,6 @@ from lmaseg.video import VideoWriter
 pytestmark = pytest.mark.timeout(120)
 
 SMALL = ("--size", "32", "--memory", "0")
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 FRAMES = 120
 
 
