@@ -136,9 +136,8 @@ def evaluate(
     from lmaseg.evaluate import process_group
 
     with process_group(device) as own_device:
-        segmenter = make_segmenter(
-            Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
-        )
+        wanted = Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
+        segmenter = make_segmenter(wanted)
         labels = named_classes(classes) or segmenter.net.labels
         clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
         run = partial(
@@ -158,8 +157,8 @@ def evaluate(
         name = next(f"{kind} {split}" if kind != "folder" else kind for kind, path in data.items() if path)
         console.print(score_table(name, columns))
         _warn_of_one_class(next(iter(columns.values())))
-        settings: dict[str, Any] = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
-        settings |= {"weights": str(weights or net or "bundled"), "size": size, "spoil": spoil, "seed": seed}
+        settings = {"data": str(cityscapes or camvid or folder), "split": split, "size": size, "spoil": spoil}
+        settings |= {"weights": str(weights or net or "bundled"), "seed": seed, "lmaseg": __version__}
         _write_outputs(columns, settings, json_file, plot)
 
 

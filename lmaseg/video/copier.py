@@ -63,13 +63,19 @@ class StreamCopier:
         self._packets.close()
         self._container.close()
 
-    def until(self, time: Fraction | None) -> Iterator["Packet[Stream]"]:
-        """Packets not yet yielded up to a time (seconds, as the source counts); None: all that are left."""
+    def until(self, time: Fraction | None, lift: Fraction) -> Iterator["Packet[Stream]"]:
+        """Packets not yet yielded up to a time (seconds, as the source counts); None: all that are left.
+
+        `lift`: seconds by which their own times are put off.
+        """
         while self._next is not None and (time is None or _time(self._next) <= time):
             packet, self._next = self._next, next(self._packets, None)
             index, time_base = packet.stream.index, packet.time_base
             for copy in self._bare(packet):
                 copy.stream, copy.time_base = self.copies[index], time_base
+                ticks = round(lift / time_base)
+                copy.pts = None if copy.pts is None else copy.pts + ticks
+                copy.dts = None if copy.dts is None else copy.dts + ticks
                 yield copy
 
     def _add_streams(self, output: OutputContainer) -> Iterator[tuple[Stream, Stream]]:
