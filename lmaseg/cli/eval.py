@@ -123,9 +123,7 @@ def evaluate(
 ) -> None:
     """Score a network on the labelled frames of Cityscapes, CamVid or a folder."""
     data = {"cityscapes": cityscapes, "camvid": camvid, "folder": folder}
-    if classes and not folder:
-        raise typer.BadParameter("--classes says what the label maps of --folder mean: data sets have their own")
-    _check_options(data, memory, compare_memory, predictions if at_working_size else None, plot)
+    _check_options(data, classes, memory, compare_memory, predictions if at_working_size else None, plot)
     if spoil is not None:
         _spoilt([], spoil, seed)  # refuses a share that is none before anything is loaded
     _compute_as_a_lone_process()
@@ -194,8 +192,15 @@ def _compute_as_a_lone_process() -> None:
 
 
 def _check_options(
-    data: dict[str, Any], memory: int | None, compare_memory: bool, resized_predictions: Path | None, plot: Path | None
+    data: dict[str, Any],
+    classes: str | None,
+    memory: int | None,
+    compare_memory: bool,
+    resized_predictions: Path | None,
+    plot: Path | None,
 ) -> None:
+    if classes and not data["folder"]:
+        raise typer.BadParameter("--classes says what the label maps of --folder mean: data sets have their own")
     if sum(path is not None for path in data.values()) != 1:
         raise typer.BadParameter("give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS")
     if compare_memory and memory == 0:
