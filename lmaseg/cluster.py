@@ -36,7 +36,7 @@ def executor_for(resources: Resources, *, device: str = "auto", module_folder: s
     """The workers; one on this machine is this process itself and needs no Ray.
 
     Args:
-        device: that they are to compute on, as of a `Job`.
+        device: what they compute on, as in `Job`.
         module_folder: where modules that build a network may be imported from.
 
     Raises:

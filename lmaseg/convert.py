@@ -29,7 +29,7 @@ class Source:
 
     title: str
     marks: tuple[str, ...]
-    """Prefixes that its tensors have, by which it is told from others."""
+    """Prefixes of its tensors' names, by which it is recognised."""
     table: Mapping[str, str]
     """Prefixes of its names and of ours; what is not named keeps its name."""
     preprocess: Preprocess

@@ -62,7 +62,7 @@ def system() -> Section:
 
 
 def processor() -> str:
-    """The processor's name as its maker wrote it, where the system tells."""
+    """The processor's model name, where the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -110,7 +110,7 @@ class ImageReader:
         rate: images per second; an animation alone has times of its own.
 
     Attributes:
-        damaged, repaired, dropped, repeatable: as of `VideoReader`; nothing of that befalls images.
+        damaged, repaired, dropped, repeatable: see `VideoReader`; always 0 or False.
         paths: all the source's files in order.
         width, height: of every image, in pixels, as its EXIF orientation wants it shown.
         time_base: seconds; a frame's pts is its index among all images, in an animation milliseconds.

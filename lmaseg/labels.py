@@ -18,9 +18,9 @@ class LabelSet:
     """The classes of a network's output, in the order of its channels.
 
     `train_ids[i]` is the Cityscapes train id of class i (255: none), `ignore_index` the id that marks
-    unlabelled pixels in this set's ground truth; colours are 8-bit sRGB. `covers[i]` has all Cityscapes train ids that
-    class i takes in, where the set divides the world more coarsely: a network that tells trucks from cars is right
-    about a CamVid car with either. Left out, a class covers its own train id.
+    unlabelled pixels in this set's ground truth; colours are 8-bit sRGB. `covers[i]` has all Cityscapes train ids
+    that belong to class i where this set has fewer classes: CamVid's car is right for a network that predicts car, and
+    for one that predicts truck. Left out, a class covers its own train id.
 
     Raises:
         ValueError: names, colors, train_ids and covers of different lengths, a class that does not cover its own train

@@ -52,7 +52,7 @@ def make_writer(
     """The writer of a job's video, of (width, height) pictures at the times of a reader's frames.
 
     Args:
-        keep: frames of the video's part to take over, as of `VideoWriter`.
+        keep: how many frames of an unfinished video to keep, as in `VideoWriter`.
     """
     assert job.video is not None
     repeatable = isinstance(reader, VideoReader) and reader.repeatable

@@ -21,7 +21,7 @@ def part_path(path: Path) -> Path:
 
 
 def beside(path: Path, stem: str, ending: str) -> Path:
-    """STEM + ENDING in the folder of a path; of a stem that is too long for that, a part and a digest."""
+    """STEM + ENDING in the folder of a path; a stem that is too long is cut, with a digest at its end."""
     room = LONGEST_NAME - len(os.fsencode(ending))
     name = os.fsencode(stem)
     if len(name) > room:
@@ -31,7 +31,7 @@ def beside(path: Path, stem: str, ending: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """What a person wrote, in UTF-8 or in UTF-16 as Windows may store it.
+    """A text file in UTF-8 or in UTF-16, as Windows may store it.
 
     Raises:
         OSError, UnicodeDecodeError: it cannot be read, or is neither.
@@ -54,10 +54,10 @@ def holds_files(folder: Path) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What the system refuses within this is about the output `path`.
+    """Turns an OSError within this into a VideoError about the output `path`.
 
     Raises:
-        VideoError: in the place of an OSError.
+        VideoError: in place of an OSError.
     """
     try:
         yield
@@ -67,7 +67,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Where to write what then takes its name; VideoError if it cannot be written."""
+    """The `.part` file to write, which is renamed to `path` at the end; VideoError if it cannot be written."""
     part = part_path(path)
     with writing(path):
         yield part
@@ -146,5 +146,5 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
 
 def _file_identity(path: Path) -> tuple[int, int]:
     """What all names and links of a file share."""
-    told = path.stat()
-    return told.st_dev, told.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino

@@ -91,7 +91,7 @@ def read_pages(pages: Iterable[Page], tell: Tell = warnings.warn) -> Iterator[Pi
     Neighbouring pages of one file are read in one pass.
 
     Args:
-        tell: takes a sentence about pictures that probably do not look as they were meant to.
+        tell: called with a sentence about pictures that are probably too dark or too bright.
 
     Raises:
         VideoError: one cannot be read.
@@ -182,7 +182,7 @@ def _rgb(image: Image.Image, path: Path, tell: Tell) -> Picture:
 
 
 def _brought_down(levels: NDArray[Any], image: Image.Image, path: Path, inverted: bool) -> Picture:
-    """Levels of more than 8 bits as 8 bits, between the darkest and the brightest that the file says there are."""
+    """Levels of more than 8 bits scaled to 8 bits, from the darkest to the brightest level that the file declares."""
     tags = getattr(image, "tag_v2", {})
     if levels.dtype.kind == "f":
         dark, bright = (_first(tags.get(tag), other) for tag, other in ((LEAST_SAMPLE, 0.0), (MOST_SAMPLE, 1.0)))

@@ -35,10 +35,10 @@ class Progress:
     """Ended early on request: the outputs keep their `.part` names."""
 
 
-BEHIND = 10  # as nice values count: a tenth of the share of a thread at 0
+BEHIND = 10  # nice value of the threads around the network: they get a tenth of the time of a thread at 0
 
 Item = Labelled | Frame
-"""What goes to the sinks; a frame alone where they hold its labels already."""
+"""What goes to the sinks; only the frame where they hold its labels already."""
 
 
 class FrameSource(Protocol):
@@ -64,7 +64,7 @@ def segment_video(
     done: int = 0,
     observe: Callable[[Frame], None] | None = None,
 ) -> Iterator[Progress]:
-    """Segment every frame of an open source into every sink, yielding progress about ten times a second.
+    """Segment every frame of an open source and hand it to every sink, yielding progress about ten times a second.
 
     Decoding, the network, and drawing and writing run on a thread each. Frames marked `warm_up` fill the memory and
     go no further; a gap in the source, and a cut unless `reset_at_cuts` is off, empties the memory.
@@ -72,7 +72,7 @@ def segment_video(
     Args:
         stop: when set, the run ends after the frame in hand; the sinks close what they have under `.part` names.
         done: frames that the sinks hold from a run that was cut short: they only warm up the memory.
-        observe: told of every frame that is read, on the thread that decodes.
+        observe: called with every frame that is read, on the thread that decodes.
 
     Raises:
         Whatever the first stage to fail raised, after all stages have ended.
@@ -245,10 +245,12 @@ class _Run:
 
 
 def _step_back() -> None:
-    """Let the network go first: each of its steps waits for the slowest of its threads."""
+    """Lower this thread's priority: each step of the network waits for the slowest of its threads."""
     if sys.platform == "linux":  # elsewhere threads have no priorities of their own
         own = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, own, max(BEHIND, os.getpriority(os.PRIO_PROCESS, own)))  # forward needs rights
+        os.setpriority(
+            os.PRIO_PROCESS, own, max(BEHIND, os.getpriority(os.PRIO_PROCESS, own))
+        )  # a higher priority needs rights
 
 
 def _never(frame: np.ndarray) -> bool:

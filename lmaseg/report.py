@@ -19,9 +19,9 @@ class Shares:
     """Class shares of a part of the picture."""
 
     total: dict[str, float] | None
-    """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
+    """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
     over_time: tuple[tuple[int, dict[str, float]], ...]
-    """(second of the source, shares as above)."""
+    """(second of the source, the shares of that second)."""
 
     def as_json(self) -> dict[str, Any]:
         """The shares as JSON can hold them."""
@@ -37,18 +37,18 @@ class Report:
     frames: int
     """In the outputs."""
     resumed_after: int
-    """How many of them an earlier run had left."""
+    """How many of them an interrupted run had written before."""
     width: int
     height: int
     """Of the source's frames, in pixels."""
     seconds: float
-    """This run took."""
+    """How long this run took."""
     model_seconds: float
     """Of those, spent in the network."""
     complete: bool
-    """Otherwise it was interrupted, and what there is lies under `.part` names."""
+    """False: the run was interrupted, and its outputs keep their `.part` names."""
     warnings: tuple[str, ...]
-    """What did not come through as it was."""
+    """What of the source is missing or changed in the outputs, a line each."""
     damaged: int
     """Damaged packets and frames in the source, after which decoding went on."""
     repaired: int
@@ -57,9 +57,9 @@ class Report:
     """Frames left out to keep up with the source."""
     label_set: LabelSet
     shares: dict[str, float] | None
-    """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
+    """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
     shares_over_time: tuple[tuple[int, dict[str, float]], ...]
-    """(second of the source, shares as above), likewise."""
+    """(second of the source, the shares of that second)."""
     zones: dict[str, Shares]
     """The same of each zone, by its name."""
     flicker: tuple[float, float] | None

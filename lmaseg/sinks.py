@@ -22,17 +22,17 @@ WHOLE = ""
 
 
 class Labelled(NamedTuple):
-    """A frame and what the network says of it."""
+    """A frame and its labels."""
 
     frame: Frame
     labels: np.ndarray
     """(H, W) uint8 class ids."""
     confidence: np.ndarray | None = None
-    """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
+    """(H, W) floating point: the probability of each pixel's class, if the segmenter computes it."""
     alone: np.ndarray | None = None
-    """(H, W) uint8 class ids of the frame without its past, where the segmenter tells them."""
+    """(H, W) uint8 class ids of the frame without its past, if the segmenter computes them."""
     smooth: np.ndarray | None = None
-    """(H, W) uint8 class ids with smooth edges, nicer to look at, where the segmenter tells them."""
+    """(H, W) uint8 class ids with smooth edges, nicer to look at, if the segmenter computes them."""
 
 
 class Sink:
@@ -66,7 +66,7 @@ class Sink:
         self._take(seen)
 
     def skip(self, frame: Frame) -> None:
-        """Pass over a frame that the output holds already, from a run that was cut short."""
+        """Pass over a frame that the output holds already, from an interrupted run."""
 
 
 class OverlayVideo(Sink):
@@ -89,7 +89,7 @@ class LineFile:
 
     Args:
         output: where it appears when it is complete, or an open text stream, which is left open.
-        keep: lines that the file's part holds from a run that was cut short.
+        keep: how many lines of the file's part to keep from an interrupted run.
         publish: whether it appears; otherwise its part stays for the caller to replace.
 
     Attributes:
@@ -150,7 +150,7 @@ class FrameLines(Sink):
     Args:
         output, keep: of a `LineFile`.
         label_set: names the classes.
-        zones: parts of the picture whose shares are told, too.
+        zones: parts of the picture whose shares are written, too.
     """
 
     def __init__(
@@ -180,13 +180,13 @@ class ClassShares(Sink):
 
     Args:
         classes: how many there are.
-        record: an output whose part notes the pixels of each frame, so that a run that is cut short can be gone on
-            with; the part is left to the caller to replace.
-        keep: frames that the part holds from such a run.
+        record: an output whose part has the pixel counts of each frame, so that an interrupted run can be continued;
+            the caller replaces the part.
+        keep: how many frames the part holds from an interrupted run.
         zones: parts of the picture that are counted, too.
 
     Attributes:
-        complete: whether the frames of such a run are counted, too.
+        complete: whether the frames of the interrupted run are counted, too.
     """
 
     def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None) -> None:
@@ -232,7 +232,7 @@ def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def shares_of(pixels: np.ndarray) -> np.ndarray:
-    """What `pixels_of` tells -> (classes,) float64 shares, which add up to 1 if every pixel is of a class."""
+    """Counts of `pixels_of` -> (classes,) float64 shares, which add up to 1 if every pixel is of a class."""
     return pixels[:-1] / max(1, int(pixels.sum()))
 
 

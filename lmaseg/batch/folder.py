@@ -1,4 +1,4 @@
-"""A batch's folder: where things lie in it, what may be written there, and what is told of it in the end."""
+"""A batch's folder: what may be written there, and the report at the end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,7 +20,7 @@ def check_outputs(
     Args:
         jobs: for each source, by name.
         folder: of the batch.
-        known: what its manifest tells of each source.
+        known: what its manifest says about each source.
 
     Raises:
         BatchError: names the first output in the way.

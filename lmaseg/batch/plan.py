@@ -14,7 +14,7 @@ LEAST_REST = 0.25  # of a chunk: a shorter rest goes with the chunk before it
 
 
 class Mode(StrEnum):
-    """How chunks of a source are read, in the order of trust in it."""
+    """How chunks of a source are read, from the fastest way to the safest."""
 
     SEEK = "seek"
     """Decoding begins at a keyframe before the chunk."""

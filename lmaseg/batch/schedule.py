@@ -23,7 +23,7 @@ from lmaseg.job import Job, digest
 from lmaseg.models.spec import HUB_PREFIX
 
 RETRIES = 3
-PATIENCE = 0.2  # seconds to wait for a worker before the display is told
+PATIENCE = 0.2  # seconds to wait for a worker before the display is updated
 CHUNKS = ".chunks"  # the folder of the output that holds what is not joined yet
 NAMES = {Chunk: "chunk", Join: "join", PlanTask: "plan"}
 
@@ -34,8 +34,8 @@ class Batch:
     Args:
         jobs: for each source, by the name of its outputs; all with the same settings.
         folder: where chunks are kept until they are joined: on a disk that every worker sees.
-        manifest: open; everything that happens is written down before it counts.
-        history: what it said so far, by source.
+        manifest: open; everything that happens is recorded there first.
+        history: its records so far, by source.
         executor: the workers.
         seconds: of a chunk.
         retries: further attempts at a task that failed, on other workers where there are any.
@@ -142,11 +142,11 @@ class Batch:
         self._queue(Assignment(PlanTask(state.job, self._seconds, mode, known), state))
 
     def _key(self, state: SourceState, plan: Plan) -> str:
-        """What a source's outputs are known by: the same key, the same outputs."""
+        """Identifies the outputs of a source: the same key means the same outputs."""
         return digest([state.job.fingerprint(self._weights), asdict(plan.identity)])
 
     def _cut(self, state: SourceState, plan: Plan) -> None:
-        """Deal out what is missing of a source, now that it is known what it is."""
+        """Queue the chunks that are missing of a source, now that its plan is known."""
         self._counts.sources_looked_at += 1
         key, past = self._key(state, plan), state.past
         same = past.key == key and past.plan == plan
@@ -222,7 +222,7 @@ class Batch:
         self._tidy(state)
 
     def _cut_anew(self, state: SourceState, why: str) -> None:
-        """Read a source again in a way that trusts it less."""
+        """Read a source again in a stricter mode."""
         plan, key = state.past.plan, state.past.key
         assert plan is not None
         self._counts.sources_looked_at -= 1
@@ -270,7 +270,7 @@ def chunks_folder(folder: Path, name: str) -> Path:
 
 
 def weights_digest(job: Job) -> str:
-    """What tells the weights of a job from others; of a network without a checkpoint, the files of its folder do."""
+    """A digest of the weights of a job; for a network without a checkpoint, of the files of its folder."""
     if job.weights or not job.net:
         return file_digest(job.weights or BUNDLED)
     folder = Path(job.net.removeprefix(HUB_PREFIX))

@@ -42,7 +42,7 @@ class Assignment:
 
     @property
     def urgency(self) -> int:
-        """0 goes first: outputs appear early, then all sources are looked at, so that the end can be told."""
+        """0 goes first: joins, so that outputs appear early, then plans, so that the time left can be estimated."""
         return {Join: 0, PlanTask: 1, Chunk: 2}[type(self.task)]
 
     @property

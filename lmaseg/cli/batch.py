@@ -166,7 +166,7 @@ def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: "Res
         finally:
             executor.close(at_once=at_once)
         complete = progress.sources_done == progress.sources
-        with suppress(VideoError):  # on a full disk, what is said below is the better news
+        with suppress(VideoError):  # on a full disk, the messages below matter more
             write_text(folder / REPORT, json.dumps(report_of(schedule, complete=complete), indent=2) + "\n")
     _summarise(schedule, folder, stopped=stop.is_set())
 

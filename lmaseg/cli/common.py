@@ -1,4 +1,4 @@
-"""What every command has: settings from a file, and how much it says."""
+"""The options of every command: settings from a file, verbose and quiet."""
 
 import inspect
 from dataclasses import is_dataclass

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Console(Console):
-    """Where everything is said; `quiet` holds back all but errors."""
+    """Where all messages go; `quiet` suppresses all but errors."""
 
     verbose = False
     """Whether details are wanted."""
@@ -34,25 +34,25 @@ def say(message: str, *, prefix: str = "") -> None:
 
 
 def detail(message: str) -> None:
-    """A line for those who asked for details."""
+    """A line that only --verbose shows."""
     if console.verbose:
         say(message)
 
 
 def warn(message: str) -> None:
-    """A line on what did not come through as it was."""
+    """A warning."""
     say(message, prefix="[yellow]warning:[/] ")
 
 
 def complain(message: str) -> None:
-    """A line on what went wrong, said however quiet it is to be."""
+    """An error, printed even with --quiet."""
     quiet, console.quiet = console.quiet, False
     say(message, prefix="[bold red]error:[/] ")
     console.quiet = quiet
 
 
 def complain_unexpected(error: Exception) -> None:
-    """A line that asks for a report of an error that nobody foresaw; with details wanted, where it arose."""
+    """An unexpected error, with a request to report it; with --verbose also its traceback."""
     remedy = "please report it with the command and the output of lmaseg info"
     if not console.verbose:
         remedy += ", and with what --verbose says"

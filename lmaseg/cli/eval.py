@@ -163,7 +163,7 @@ def evaluate(
 def _columns(
     run: "Callable[..., Evaluation]", memory: int, compare_memory: bool, write: dict[str, Any]
 ) -> "dict[str, Evaluation]":
-    """What is shown side by side; predictions are written of the last."""
+    """The evaluations to show side by side; predictions are written by the last one."""
     if not compare_memory:
         return {"memory on" if memory else "IoU": run(memory=memory, **write)}
     if not memory:
@@ -173,7 +173,7 @@ def _columns(
 
 
 def _warn_of_one_class(evaluation: "Evaluation") -> None:
-    """Of masks of 0 and 255 nothing is scored but the first class."""
+    """Warn where only the first class is scored, as for masks of 0 and 255."""
     if len(evaluation.labels) > 1 and evaluation.pixel_shares[0] == 1:
         say(
             f"all labelled pixels are {evaluation.labels.names[0]} (0), the others unlabelled: in masks of 0 and 255, "
@@ -242,7 +242,7 @@ def _spoilt(clips: "list[Clip]", share: float, seed: int) -> "list[Clip]":
 def _evaluate(
     net: Any, clips: "list[Clip]", *, memory: int, shown: bool, temporal: bool, **options: Any
 ) -> "Evaluation":
-    """The scores; those of successive frames only if the frames scored are that."""
+    """The scores; temporal ones only if the scored frames follow each other (`temporal`)."""
     from lmaseg.evaluate import evaluate
 
     started = perf_counter()

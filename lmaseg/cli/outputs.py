@@ -22,7 +22,7 @@ Overwrite = Annotated[
 
 
 def may_replace(outputs: list[Path], overwrite: bool | None) -> bool:
-    """Whether outputs that exist may be replaced: as told, else as the person at the terminal answers.
+    """Whether outputs that exist may be replaced: `overwrite` or, if it is None, what the user answers.
 
     Raises:
         VideoError: an output's folder does not exist, or the output does and may not be replaced.

@@ -28,7 +28,7 @@ class Preview(Sink):
 
     Args:
         label_set: the classes' colours.
-        opacity, classes: as of `lmaseg.render.overlay`.
+        opacity, classes: as in `lmaseg.render.overlay`.
     """
 
     def __init__(self, label_set: LabelSet, *, opacity: float, classes: list[int] | None) -> None:

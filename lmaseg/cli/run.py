@@ -133,7 +133,7 @@ def run_job(
     resume: bool = False,
     preview: "PreviewSink | None" = None,
 ) -> "Report | None":
-    """Do a job, showing how far it is; Ctrl-C ends it after the frame in hand. None where there is nothing to do."""
+    """Run a job with a progress display; Ctrl-C ends it after the current frame. None if it was complete already."""
     from lmaseg import segmentation
     from lmaseg.unfinished import is_complete, is_unfinished
     from lmaseg.video.inputs import display_name
@@ -175,7 +175,7 @@ def _shown_on(display: Display, name: str) -> "Callable[[Progress], None]":
 
 
 def _summarise(report: "Report") -> None:
-    """One line on what was done, or on what there is after an interruption; warnings above it."""
+    """Print the warnings, then one line on what was done, or on what is there after an interruption."""
     job = report.job
     for warning in report.warnings:
         warn(warning)
@@ -201,7 +201,7 @@ def _bytes(path: Path) -> int:
 
 
 def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
-    """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
+    """A job for each source: a single one has the outputs named, several have files named after them in folders."""
     from lmaseg.images import name_of
     from lmaseg.video import SUFFIXES
 
@@ -247,7 +247,7 @@ def _one_job(job: Job, output: Path, pipe: Pipe, is_video: bool) -> Job:
 
 
 def _preview_maker(job: Job, segmenter: "Segmenter") -> "Callable[[], PreviewSink | None]":
-    """What makes the preview of a source; it makes none where nobody could see it."""
+    """Makes the preview of a source; none where nobody could see it."""
     if console.quiet or not console.is_terminal:
         return lambda: None
     if console.color_system not in ("truecolor", "256"):

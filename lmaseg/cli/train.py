@@ -161,7 +161,7 @@ def _command() -> str:
 def _conclude(progress: "TrainProgress", out: Path) -> None:
     """One line on what there is now."""
     if progress.stopped:
-        say(f"stopped after {progress.step} of {progress.steps} steps; to go on: {_resuming(_command())}")
+        say(f"stopped after {progress.step} of {progress.steps} steps; to continue: {_resuming(_command())}")
         return
     best = "" if progress.best is None else f", best score {progress.best:.4f} in {out / 'best.safetensors'}"
     if progress.best is None and progress.memory_lowers:

@@ -43,7 +43,7 @@ def training_clips(data: Data, labels: "LabelSet", past: int) -> ClipsByName:
 
 
 def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop: "threading.Event") -> "list[Clip]":
-    """The clips of what the teacher makes of --unlabelled, stored beside the run; what was labelled earlier is kept.
+    """Clips of --unlabelled with the teacher's labels, stored beside the run; earlier ones are kept.
 
     Raises:
         Exit: it was interrupted.
@@ -68,7 +68,7 @@ def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop:
     if not alone:
         distributed.barrier()
     if not done:
-        say(f"interrupted; the labels so far are in {folder}, and --resume goes on with them")
+        say(f"interrupted; the labels so far are in {folder}, and --resume continues from there")
         raise typer.Exit(INTERRUPTED)
     return taught_clips(folder, net.labels)
 

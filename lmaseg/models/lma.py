@@ -90,7 +90,7 @@ class LocalMemoryNet(nn.Module):
     def forward(
         self, frame: Tensor, keys: Tensor | None = None, values: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Segment frames in the light of T = 0..memory_frames past ones.
+        """Segment frames, given T = 0..memory_frames past ones.
 
         Args:
             frame: (B, 3, H, W) preprocessed.

@@ -121,7 +121,7 @@ def options_for(encoder: Encoder, crf: float | None) -> dict[str, str]:
 
 
 def likely_rate(rate: Fraction | float) -> Fraction:
-    """The rate (frames per second) if an encoder can be told it, else a common one."""
+    """The rate (frames per second) if encoders accept it, else a common one."""
     lowest, highest = LIKELY_RATES
     return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE
 
@@ -152,7 +152,7 @@ def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
 
 
 def with_sound_dts(packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
-    """An encoder's last packets; x265 leaves the dts of a video shorter than its reordering uninitialised."""
+    """An encoder's last packets with valid dts: x265 does not set those of a video shorter than its reordering."""
     shown = sorted(packet.pts or 0 for packet in packets)
     if packets and abs((packets[0].dts or 0) - shown[0]) * packets[0].time_base > DAY:
         late = max(first - (packet.pts or 0) for first, packet in zip(shown, packets, strict=True))

@@ -22,7 +22,7 @@ class Frame:
     warm_up: bool = False
     """Before the wanted start: fills the memory and is not to be written."""
     after_gap: bool = False
-    """Damaged data was skipped just before this frame, or is in it: past frames are no guide."""
+    """Damaged data was skipped just before this frame, or is in it, so that the memory must be emptied."""
 
     @property
     def time(self) -> Fraction:
