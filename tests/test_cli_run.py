@@ -108,7 +108,7 @@ def test_class_shares_in_zones(clip, tmp_path, capsys):
     assert told["class_shares_per_second"][0]["second"] == 0
 
     assert run_cli("run", clip, "-o", tmp_path / "again", "--zones", zones, *SMALL) == 2
-    assert "told in the lines of JSON and in the report" in " ".join(capsys.readouterr().err.split())
+    assert "appear in the lines of JSON and the report" in " ".join(capsys.readouterr().err.split())
     zones.write_text(json.dumps({"far": [[900, 0], [950, 0], [950, 500]]}))
     assert run_cli("run", clip, "-o", tmp_path / "a", "--json", tmp_path / "b", "--zones", zones, *SMALL) == 1
     assert "the zone 'far' lies outside" in " ".join(capsys.readouterr().err.split())

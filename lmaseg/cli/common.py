@@ -11,6 +11,7 @@ import typer
 from lmaseg.cli.config import Command, keys_of, read_config, written_config
 from lmaseg.cli.console import console
 from lmaseg.cli.job_options import JobOptions
+from lmaseg.cli.options import parameter
 from lmaseg.cli.settings import Settings
 
 CONFIG = "config", "print_config"  # parameters that are no settings themselves
@@ -89,10 +90,6 @@ def _common_parameters(fill_in: Command, need_nothing: Command) -> list[inspect.
     quiet = typer.Option("--quiet", "-q", help="Print nothing but errors.")
     flags = {"print_config": print_config, "verbose": verbose, "quiet": quiet}
     return [
-        _parameter("config", Annotated[Path | None, config], None),
-        *(_parameter(name, Annotated[bool, flag], False) for name, flag in flags.items()),
+        parameter("config", Annotated[Path | None, config], None),
+        *(parameter(name, Annotated[bool, flag], False) for name, flag in flags.items()),
     ]
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -18,6 +18,7 @@ from lmaseg.cli.options import (
     WEIGHTS,
     input_option,
     output_option,
+    parameter,
     parse_names,
     parse_time,
     picture_option,
@@ -111,11 +112,7 @@ class JobOptions:
             kind: Any = Any if option.parser else Path if name in self.required else kinds[name]
             needed = name in self.required or defaults[name] is MISSING
             default = inspect.Parameter.empty if needed else defaults[name]
-            found.append(
-                inspect.Parameter(
-                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
-                )
-            )
+            found.append(parameter(name, Annotated[kind, option], default))
         return found
 
     def taken_from(self, given: dict[str, Any]) -> JobMaker:

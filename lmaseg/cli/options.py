@@ -1,5 +1,6 @@
 """Options that more than one command takes, and the parsers of their values."""
 
+import inspect
 import re
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,11 @@ input_option = partial(typer.Option, rich_help_panel="Input")  # panels of --hel
 output_option = partial(typer.Option, rich_help_panel="Output")
 picture_option = partial(typer.Option, rich_help_panel="Picture")
 network_option = partial(typer.Option, rich_help_panel="Network")
+
+
+def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """A parameter of a command, from which typer makes an option or an argument."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def parse_size(text: str) -> int | tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from lmaseg.cli.options import parse_size
+from lmaseg.cli.options import parameter, parse_size
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,10 @@ class Settings:
         """The options, as parameters that typer understands."""
         kinds = get_type_hints(self.kind)
         return [
-            inspect.Parameter(
+            parameter(
                 each.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if each.default is MISSING else each.default,
-                annotation=_option(each, kinds[each.name]),
+                _option(each, kinds[each.name]),
+                inspect.Parameter.empty if each.default is MISSING else each.default,
             )
             for each in fields(self.kind)
         ]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lmaseg.errors import DatasetError, VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import part_path
+from lmaseg.paths import appearing
 from lmaseg.pictures import Page, read_rgb, read_stored
 from lmaseg.pictures import Picture as Picture
 
@@ -164,9 +164,8 @@ def _read(read: Callable[[Path | Page], T], stored: Path | Page) -> T:
 
 def write_ids(path: Path, ids: Picture) -> None:
     """Writes (H, W) uint8 ids as a PNG of one channel, which appears under its name when it is complete."""
-    part = part_path(path)
-    Image.fromarray(ids).save(part, compress_level=1)
-    part.replace(path)
+    with appearing(path) as part:
+        Image.fromarray(ids).save(part, compress_level=1)
 
 
 def require_folder(folder: Path, remedy: str) -> Path:
