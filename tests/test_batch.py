@@ -17,8 +17,11 @@ from marks import slow
 from media import CLOCK, TIMES, broken_copy, packets, write_video
 from PIL import Image
 from test_cli import run_cli
+from torch import nn
 
-from lmaseg import kernels
+import lmaseg
+from lmaseg import CAMVID, Segmenter, kernels
+from lmaseg.batch import executor
 from lmaseg.batch.chunk import Chunk, ChunkResult, Ends, disagreement, run_chunk
 from lmaseg.batch.executor import Failure, InProcess, Outcome, Worker
 from lmaseg.batch.folder import check_outputs
@@ -31,6 +34,7 @@ from lmaseg.batch.sources import find_sources
 from lmaseg.cluster import require_same
 from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
+from lmaseg.models import Preprocess
 from lmaseg.segmentation import make_segmenter
 from lmaseg.unfinished import Identity, identify
 from lmaseg.video import VideoReader
@@ -221,6 +225,18 @@ class TestChunks:
 
 
 class TestSchedule:
+    @pytest.fixture(autouse=True)
+    def tiny(self, monkeypatch):
+        """A network of two layers: what labels the frames makes no difference here, and this is quick."""
+        net = lmaseg.attach(
+            nn.Conv2d(3, 8, 8, stride=8),
+            nn.ConvTranspose2d(8, 11, 8, stride=8),
+            labels=CAMVID,
+            window=3,
+            preprocess=Preprocess(size=(32, 48)),
+        ).eval()
+        monkeypatch.setattr(executor, "make_segmenter", lambda job: Segmenter(net, size=job.size, memory=job.memory))
+
     @pytest.fixture
     def videos(self, tmp_path):
         return [long_video(tmp_path / f"v{i}.mp4", 40) for i in range(2)]

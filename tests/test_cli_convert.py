@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from marks import slow
 from street.files import draw_folders
 from test_cli import run_cli
 from test_convert import AGREEMENT, Trap, erfnet_weights, semseg_weights
@@ -31,7 +32,7 @@ def info(path, capsys):
     return " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("case", ["erf_T4_R21", "erf_T3_R9_simple", "psp101_T3_R21"])
+@pytest.mark.parametrize("case", ["erf_T4_R21", slow("erf_T3_R9_simple"), slow("psp101_T3_R21")])
 def test_converted_weights_give_the_authors_logits(case, tmp_path, capsys):
     output = convert_case(case, tmp_path)
     assert "see --own-keys" in capsys.readouterr().err

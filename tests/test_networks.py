@@ -23,6 +23,7 @@ class TestLean(NetworkTests):
         return build(with_memory(ModelSpec("lean", 19), lean.Encoder.channels), CITYSCAPES, Preprocess())
 
 
+@pytest.mark.slow
 class TestPspnet50(NetworkTests):
     frame_size = (33, 49)
 
@@ -35,6 +36,7 @@ class TestErfnetOfTheAuthors(NetworkTests):
         return build(with_memory(ModelSpec("erfnet", 11), 128, fusion="sigmoid-do1"), CAMVID, Preprocess())
 
 
+@pytest.mark.slow
 class TestPspnet50OfTheAuthors(NetworkTests):
     frame_size = (33, 49)
 
@@ -96,22 +98,27 @@ class TestSegformer(HubNetworkTests):
     architecture = "segformer"
 
 
+@pytest.mark.slow
 class TestUpernet(HubNetworkTests):
     architecture, any_size = "upernet", False
 
 
+@pytest.mark.slow
 class TestDpt(HubNetworkTests):
     architecture, idle = "dpt", ("layers.0.residual_layer1", "dpt.layernorm")
 
 
+@pytest.mark.slow
 class TestBeit(HubNetworkTests):
     architecture, any_size = "beit", False
     idle = ("beit.layers.3",)  # its code counts from one, and leaves the last layer out
 
 
+@pytest.mark.slow
 class TestMobilevit(HubNetworkTests):
     architecture, any_size = "mobilevit", False
 
 
+@pytest.mark.slow
 class TestMobilenetV2(HubNetworkTests):
     architecture, any_size, idle = "mobilenet_v2", False, ("conv_1x1",)
