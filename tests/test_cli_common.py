@@ -139,6 +139,7 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
     assert "kernels" not in said(capsys)
 
 
+@pytest.mark.slow
 def test_verbose_training_says_on_what_it_runs(tmp_path, capsys):
     data = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
     arguments = ("-o", tmp_path / "run", "--folder", *data, "--size", "64x96", "--crop", "64x96", "--batch", "1")

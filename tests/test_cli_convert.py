@@ -104,7 +104,7 @@ def of_another_shape(path):
         (of_another_network, "holds weights of another network"),
         (with_code, "holds code besides tensors"),
         (with_a_tensor_too_many, "decoder.extra is unknown"),
-        (of_another_shape, "cls.4.weight is (21, 512, 1, 1) instead of (19, 512, 1, 1)"),
+        slow(of_another_shape, "cls.4.weight is (21, 512, 1, 1) instead of (19, 512, 1, 1)"),
     ],
 )
 def test_what_cannot_be_converted_is_said_in_one_line(spoil, message, erfnet_file, tmp_path, capsys):

@@ -170,7 +170,9 @@ def test_a_file_that_may_not_grow_ends_the_run(source, tmp_path, capsys):
     assert 20 < len(times(tmp_path / "out.part.mp4")) < FRAMES
 
 
-@pytest.mark.parametrize("more", [[], ["--labels", "maps", "--json", "lines.jsonl"]], ids=["video", "more"])
+@pytest.mark.parametrize(
+    "more", [slow([], id="video"), pytest.param(["--labels", "maps", "--json", "lines.jsonl"], id="more")]
+)
 def test_an_encoder_that_fails_on_the_way(source, tmp_path, capsys, monkeypatch, more):
     encode, calls = VideoWriter._encode, []
 
@@ -224,6 +226,7 @@ def stalled(tmp_path):
     server.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(stalled, tmp_path):
     output = tmp_path / "out.mkv"
     process = start(stalled.url, "-o", output, "--labels", tmp_path / "maps")

@@ -31,6 +31,7 @@ class TestPspnet50(NetworkTests):
         return build(with_memory(ModelSpec("pspnet50", 19), 2048, memory_frames=2), CITYSCAPES, Preprocess())
 
 
+@pytest.mark.slow
 class TestErfnetOfTheAuthors(NetworkTests):
     def make(self):
         return build(with_memory(ModelSpec("erfnet", 11), 128, fusion="sigmoid-do1"), CAMVID, Preprocess())
