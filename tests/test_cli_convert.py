@@ -52,6 +52,7 @@ def test_a_single_frame_network_says_so(erfnet_file, tmp_path, capsys):
     assert "fusion" not in said
 
 
+@pytest.mark.slow
 def test_training_adds_a_memory_to_a_single_frame_network(erfnet_file, tmp_path):
     single, run = tmp_path / "erfnet.safetensors", tmp_path / "run"
     assert run_cli("convert", erfnet_file, "-o", single) == 0

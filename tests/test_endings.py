@@ -259,7 +259,8 @@ def test_ctrl_c_once_ends_when_the_stream_has_had_its_time(stalled, tmp_path):
     assert len(times(tmp_path / "out.part.mkv")) == len(maps(tmp_path / "maps.part"))
 
 
-@pytest.mark.parametrize("kind", ["pipe", slow("address")])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pipe", "address"])
 def test_ctrl_c_while_a_source_does_not_answer(tmp_path, kind):
     silent = socket.create_server(("127.0.0.1", 0))
     address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/street"

@@ -124,6 +124,7 @@ def test_a_folder_without_the_right_to_write_or_to_enter(common, data, rights, c
     assert "clip.mp4 cannot be looked at (Permission denied)" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_file_system_that_cannot_be_written(mounted, data, capsys):
     check_refusals(data, mounted, capsys)
 

@@ -46,6 +46,7 @@ def test_awkward_sizes(street: Street, height: int, width: int) -> None:
     assert image.shape[:2] == labels.shape == (height, width)
 
 
+@pytest.mark.slow
 def test_a_frame_does_not_depend_on_the_frames_before_it(street: Street) -> None:
     expected = street.frame(2.0, **SMALL)
     other = Street(0)
@@ -61,6 +62,7 @@ def test_seeds_and_times_differ(street: Street) -> None:
         assert np.abs(image.astype(int) - other[0]).mean() > 10
 
 
+@pytest.mark.slow
 def test_every_class_appears_within_five_seconds(street: Street) -> None:
     shown = [street.frame(time, height=180, width=320)[1] for time in np.arange(0, 5, 0.5)]
     shares = np.bincount(np.stack(shown).ravel(), minlength=len(CAMVID)) / np.stack(shown).size
