@@ -14,6 +14,7 @@ import typer
 
 from lmaseg._version import __version__
 from lmaseg.cli.console import Display, console, frames_done, say
+from lmaseg.cli.data import load_clips
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import (
@@ -33,7 +34,6 @@ from lmaseg.job import Job
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
-    from lmaseg.labels import LabelSet
     from lmaseg.scores import Evaluation
 
 
@@ -137,7 +137,7 @@ def evaluate(
         wanted = Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
         segmenter = make_segmenter(wanted)
         labels = named_classes(classes) or segmenter.net.labels
-        clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
+        (clips,) = load_clips(data, split, labels, segmenter.memory.frames).values()
         run = partial(
             _evaluate,
             segmenter.net,
@@ -208,26 +208,6 @@ def _check_options(
     if resized_predictions:
         raise typer.BadParameter("--predictions have the labels' full size: leave out --at-working-size")
     require_png(plot)
-
-
-def _clips(
-    cityscapes: Path | None,
-    camvid: Path | None,
-    folder: tuple[Path, Path] | None,
-    split: str,
-    labels: "LabelSet",
-    past: int,
-) -> "list[Clip]":
-    from lmaseg.datasets.camvid import camvid_clips
-    from lmaseg.datasets.cityscapes import cityscapes_clips
-    from lmaseg.datasets.folder import folder_clips
-
-    if cityscapes:
-        return cityscapes_clips(cityscapes, split, past=past)
-    if camvid:
-        return camvid_clips(camvid, split)
-    assert folder is not None
-    return folder_clips(*folder, labels)
 
 
 def _spoilt(clips: "list[Clip]", share: float, seed: int) -> "list[Clip]":

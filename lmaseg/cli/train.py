@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lmaseg.cli.console import say
+from lmaseg.cli.data import load_clips
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.network import describe_device, load_network
 from lmaseg.cli.options import Device
@@ -19,7 +20,6 @@ from lmaseg.cli.train_data import (
     own_size,
     split,
     teach,
-    training_clips,
     usual_size,
     validation_clips,
 )
@@ -82,7 +82,7 @@ def _train(
             net = _network(start, data, options.seed, own_device)
             past = options.past_frames
             validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
-            clips = training_clips(data, net.labels, past)
+            clips = load_clips(vars(data), "train", net.labels, past)
             if data.unlabelled:
                 clips["taught"] = teach(data, net, out, display.update, stop)
             clips, validation = split(data, clips, validation)

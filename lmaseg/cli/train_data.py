@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lmaseg.cli.console import say
+from lmaseg.cli.data import load_clips
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.train_options import Data
 
@@ -24,22 +25,6 @@ HELD_OUT = 5  # one labelled frame in so many validates where nothing else does
 
 OnFrame = Callable[[str, int, int], None]
 ClipsByName = dict[str, list["Clip"]]
-
-
-def training_clips(data: Data, labels: "LabelSet", past: int) -> ClipsByName:
-    """All clips of the data sets' train splits and of the folder, by data set."""
-    from lmaseg.datasets.camvid import camvid_clips
-    from lmaseg.datasets.cityscapes import cityscapes_clips
-    from lmaseg.datasets.folder import folder_clips
-
-    clips: ClipsByName = {}
-    if data.camvid:
-        clips["camvid"] = camvid_clips(data.camvid, "train")
-    if data.cityscapes:
-        clips["cityscapes"] = cityscapes_clips(data.cityscapes, "train", past=past)
-    if data.folder:
-        clips["folder"] = folder_clips(*data.folder, labels)
-    return clips
 
 
 def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop: "threading.Event") -> "list[Clip]":
@@ -75,20 +60,14 @@ def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop:
 
 def validation_clips(data: Data, net: "LocalMemoryNet", past: int) -> ClipsByName:
     """The val splits that are there, and the folder to validate with."""
-    from lmaseg.datasets.camvid import camvid_clips
-    from lmaseg.datasets.cityscapes import cityscapes_clips
-    from lmaseg.datasets.folder import folder_clips
     from lmaseg.labels import label_set
 
-    clips: ClipsByName = {}
+    paths: dict[str, Any] = {"folder": data.val_folder}
     if data.val and data.camvid and (data.camvid / "val").is_dir():
-        clips["camvid"] = camvid_clips(data.camvid, "val")
+        paths["camvid"] = data.camvid
     if data.val and data.cityscapes and (data.cityscapes / "gtFine" / "val").is_dir():
-        clips["cityscapes"] = cityscapes_clips(data.cityscapes, "val", past=past)
-    if data.val_folder:
-        labels = label_set(data.val_classes) if data.val_classes else net.labels
-        clips["folder"] = folder_clips(*data.val_folder, labels)
-    return clips
+        paths["cityscapes"] = data.cityscapes
+    return load_clips(paths, "val", label_set(data.val_classes) if data.val_classes else net.labels, past)
 
 
 def split(data: Data, training: ClipsByName, validation: ClipsByName) -> tuple[ClipsByName, ClipsByName]:
