@@ -33,6 +33,8 @@ class TestPspnet50(NetworkTests):
 
 @pytest.mark.slow
 class TestErfnetOfTheAuthors(NetworkTests):
+    test_compiled = test_exported = None  # as TestErfnet
+
     def make(self):
         return build(with_memory(ModelSpec("erfnet", 11), 128, fusion="sigmoid-do1"), CAMVID, Preprocess())
 
@@ -40,6 +42,7 @@ class TestErfnetOfTheAuthors(NetworkTests):
 @pytest.mark.slow
 class TestPspnet50OfTheAuthors(NetworkTests):
     frame_size = (33, 49)
+    test_compiled = test_exported = None  # as TestPspnet50
 
     def make(self):
         spec = with_memory(ModelSpec("pspnet50", 19), 2048, memory_frames=2, fusion="sigmoid-down1")
