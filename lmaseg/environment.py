@@ -1,4 +1,4 @@
-"""What lmaseg finds where it runs: versions, processor, devices, kernels, encoders, weights. For bug reports."""
+"""The environment lmaseg runs in, for bug reports: versions, processor, devices, kernels, encoders, weights."""
 
 import os
 import platform
@@ -37,7 +37,7 @@ def environment() -> dict[str, Section]:
 
 
 def versions() -> Section:
-    """Of lmaseg, of Python, of what it needs and of what it can use."""
+    """Versions of lmaseg, Python and the packages that are needed or can be used."""
     return {
         "lmaseg": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",

@@ -69,7 +69,7 @@ def gathered(sources: Sequence[str]) -> list[str]:
 
 
 def name_of(source: str | Path) -> str:
-    """What outputs are called after a source: its name without the suffix; of a pattern, the name of its folder."""
+    """The name for a source's outputs: its own without the suffix or, for a pattern, that of its folder."""
     path = Path(os.path.abspath(source))
     return path.parent.name if not path.exists() and NO_NAME.search(path.name) else path.stem
 

@@ -80,7 +80,7 @@ class Job:
     weights: Path | None = None
     """A checkpoint; None is the bundled one."""
     net: str | None = None
-    """What builds an attached network: package.module:function."""
+    """Another network, as in `lmaseg.load`: "hf:NAME", or the function that builds it, "package.module:function"."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     size: int | tuple[int, int] | None = None
@@ -93,7 +93,7 @@ class Job:
     view: View = "overlay"
     """What the video shows."""
     opacity: float = 0.5
-    """Of the class colours over the picture, from 0 to 1."""
+    """Opacity of the class colours over the picture, from 0 to 1."""
     classes: tuple[str, ...] | None = None
     """Names of the classes to draw; None draws all."""
     palette: Palette = "screen"

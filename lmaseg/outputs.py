@@ -1,4 +1,4 @@
-"""What becomes of a job's frames: the one place that makes its writers and sinks."""
+"""The outputs of a job: the one place that makes its writers and sinks."""
 
 import sys
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ OUTLINE = 1.8  # how much more opaque than their regions the outlines are
 
 
 def make_view(job: Job, label_set: LabelSet) -> View:
-    """What the video of a job shows."""
+    """The view that the video of a job shows."""
     return VIEWS[job.view](
         shown(job, label_set),
         opacity=job.opacity,
@@ -77,7 +77,7 @@ def make_writer(
 
 
 class Sinks:
-    """What becomes of a job's frames.
+    """The sinks that a job's frames go to.
 
     Args:
         job: with its outputs.
@@ -102,7 +102,7 @@ class Sinks:
 
     @property
     def warnings(self) -> list[str]:
-        """What of the source did not come into the outputs as it was, a line for each kind."""
+        """What of the source is missing or changed in the outputs, a line for each kind."""
         return [line for writer in self._writers for line in writer.warnings]
 
     def _made(self) -> Iterator[Sink]:

@@ -145,6 +145,6 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
 
 
 def _file_identity(path: Path) -> tuple[int, int]:
-    """What all names and links of a file share."""
+    """The device and inode of a file, the same for all its names and links."""
     status = path.stat()
     return status.st_dev, status.st_ino

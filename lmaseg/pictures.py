@@ -209,7 +209,7 @@ def _bits(levels: NDArray[Any], image: Image.Image, path: Path) -> int:
 
 
 def _significant_bits(path: Path) -> int:
-    """Of a grey PNG's samples, as its sBIT chunk has it; 16 without one."""
+    """How many bits of a grey PNG's samples are used, from its sBIT chunk; 16 without one."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

@@ -27,9 +27,9 @@ class Progress:
     total: int | None
     """Frames expected; None where the source does not tell."""
     seconds: float
-    """Since the run began."""
+    """Seconds since the run began."""
     model_seconds: float
-    """Of those, spent in the network with its pre- and postprocessing."""
+    """The part of them that the network took, with its pre- and postprocessing."""
     finished: bool = False
     stopped: bool = False
     """Ended early on request: the outputs keep their `.part` names."""
@@ -128,7 +128,7 @@ class Labelling:
         self.seconds = 0.0
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[Item]:
-        """What becomes of frames that are not marked `warm_up`, in order."""
+        """Labels frames; yields those that are not marked `warm_up`, in order."""
         working: tuple[list[Frame], Pending] | None = None
         for batch in self._batches(frames):
             if isinstance(batch, Frame):

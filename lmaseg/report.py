@@ -1,4 +1,4 @@
-"""What a run did: its figures, its class shares over time, and the files that hold them."""
+"""The report of a run: its figures, its class shares over time, and the files that hold them."""
 
 import json
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did."""
+    """The result of a run."""
 
     job: Job
     frames: int
@@ -40,11 +40,11 @@ class Report:
     """How many of them an interrupted run had written before."""
     width: int
     height: int
-    """Of the source's frames, in pixels."""
+    """Size of the source's frames, in pixels."""
     seconds: float
     """How long this run took."""
     model_seconds: float
-    """Of those, spent in the network."""
+    """The part of `seconds` that the network took."""
     complete: bool
     """False: the run was interrupted, and its outputs keep their `.part` names."""
     warnings: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What becomes of labelled frames: overlaid video, lines of JSON, shares of the classes, whatever a function does."""
+"""Outputs that take labelled frames: overlaid video, lines of JSON, shares of the classes, or any function."""
 
 import json
 from collections.abc import Callable

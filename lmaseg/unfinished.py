@@ -124,7 +124,7 @@ class Unfinished:
 
 
 def parts_of(job: Job) -> list[Path]:
-    """What there is of the outputs that are not complete."""
+    """The `.part` files and folders of a job that exist."""
     return [part for part in map(part_path, job.outputs) if part.exists()]
 
 

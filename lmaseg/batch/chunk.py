@@ -28,9 +28,9 @@ class Chunk:
     """A part of a source to be segmented: a task that any worker can do."""
 
     job: Job
-    """Of the whole source."""
+    """The job of the whole source."""
     folder: str
-    """For the outputs."""
+    """The folder for the outputs."""
     index: int
     start: float | None
     """Seconds after the source's start; None is its beginning."""
@@ -61,7 +61,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a chunk."""
+    """The outcome of a chunk."""
 
     frames: int
     warm_up: int

@@ -34,7 +34,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task."""
+    """The outcome of a task."""
 
     worker: str
     task: Task

@@ -36,7 +36,7 @@ def check_outputs(
 
 
 def report_of(batch: Batch, *, complete: bool) -> dict[str, Any]:
-    """What a batch did, as JSON can hold it."""
+    """The report of a batch, ready for JSON."""
     progress = batch.progress()
     return {
         "lmaseg": __version__,

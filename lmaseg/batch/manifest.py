@@ -1,4 +1,4 @@
-"""What a job remembers of itself: a line of JSON for everything that happens, appended to one file."""
+"""The record of a job: a line of JSON for every event, appended to one file."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class SourceHistory:
-    """What the manifest tells of one source, as of its last plan."""
+    """The records of one source since its last plan."""
 
     key: str = ""
     plan: Plan | None = None
@@ -89,9 +89,9 @@ class SourceHistory:
     error: str | None = None
     results: dict[int, ChunkResult] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
-    """Of each chunk, started so far."""
+    """Attempts started so far, by chunk."""
     errors: dict[int, str] = field(default_factory=dict)
-    """Of chunks whose last attempt failed."""
+    """Errors of chunks whose last attempt failed."""
 
     @property
     def running(self) -> int:
@@ -100,7 +100,7 @@ class SourceHistory:
 
 
 def history(folder: Path) -> dict[str, SourceHistory]:
-    """What is known of each source, by name."""
+    """The records of each source, by name."""
     pasts: dict[str, SourceHistory] = {}
     for record in records(folder):
         name = record.get("source")
@@ -134,7 +134,7 @@ def _take_in_chunk(past: SourceHistory, chunk: int, state: str, record: dict[str
 
 
 def planned(key: str, plan: Plan) -> dict[str, Any]:
-    """What the manifest says of a source that was cut."""
+    """The record of a source that was cut."""
     return {"state": "planned", "key": key, "plan": asdict(plan)}
 
 

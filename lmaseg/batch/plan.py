@@ -32,15 +32,15 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a source is and how it is cut."""
+    """The identity of a source, and how it is cut."""
 
     identity: Identity
     mode: Mode = Mode.SEEK
     chunks: int = 1
     seconds: float = 0.0
-    """Of a chunk; the first is open to the front and the last one to the end."""
+    """Length of a chunk; the first one has no start, the last one no end."""
     frames: int = 0
-    """Expected of the whole source; 0 if it does not tell."""
+    """Expected number of frames of the whole source; 0 if unknown."""
 
     def span(self, index: int) -> tuple[float | None, float | None]:
         """(start, end) of a chunk in seconds after the source's start; None where it is open."""

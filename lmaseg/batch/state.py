@@ -15,10 +15,10 @@ class SourceState:
     """A source of a job that runs."""
 
     name: str
-    """Of its outputs."""
+    """The name of its outputs."""
     job: Job
     past: SourceHistory
-    """What the manifest tells of it."""
+    """Its records in the manifest."""
     error: str | None = None
     """Why it failed."""
     done: bool = False
@@ -26,7 +26,7 @@ class SourceState:
     """Before this start of the job."""
     open_chunks: int = 0
     frames_left: int = 0
-    """Expected."""
+    """Expected number of frames that are yet to come."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -75,12 +75,12 @@ class BatchProgress:
     frames: int = 0
     """Segmented since this start of the job."""
     frames_left: int = 0
-    """Expected."""
+    """Expected number of frames that are yet to come."""
     retries: int = 0
     workers: int = 0
-    """That are alive."""
+    """Running workers."""
     seconds: float = 0.0
-    """Since this start."""
+    """Seconds since this start of the job."""
 
     def set_left(self, state: SourceState, frames: int) -> None:
         """Set how many frames of a source are yet to come."""

@@ -66,7 +66,7 @@ class Stopwatch:
         self._plan, self._on_progress = plan, on_progress
 
     def seconds(self, group: str) -> float:
-        """That a group is to take."""
+        """How many seconds a group should take."""
         return self._plan[group]
 
     def race(

@@ -18,7 +18,7 @@ CONFIG = "config", "print_config"  # parameters that are no settings themselves
 
 
 def epilog(name: str, examples: str) -> str:
-    """What stands below a command's options: its examples, a line each, indented as Markdown wants code."""
+    """The text below a command's options: its examples, a line each, indented as code in Markdown."""
     lines = [f"    {line}" for line in examples.strip().splitlines()]
     return "\n".join(
         ["Examples:", "", *lines, "", f"Options can also be read from a file: lmaseg {name} --config FILE.toml."]

@@ -63,7 +63,7 @@ class Key:
 
     @property
     def placeholder(self) -> Any:
-        """What stands in for a value that a command needs and was not given."""
+        """A placeholder for a required value that was not given."""
         return [UNSET] if get_origin(self._kind) is list else UNSET
 
 

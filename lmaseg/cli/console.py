@@ -1,4 +1,4 @@
-"""What the commands say to people: one console on stderr, and how far they are."""
+"""Messages and progress of the commands, on stderr."""
 
 import math
 import time

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def unless_interrupted(work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises, unless Ctrl-C ends the process first, at once and with nothing to tidy up.
+    """Call `work` so that Ctrl-C ends the process at once; returns what it returns.
 
     It runs on a thread of its own: Python sees no signal in the one that waits for an address, a camera or a pipe.
     """

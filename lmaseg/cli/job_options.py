@@ -116,5 +116,5 @@ class JobOptions:
         return found
 
     def taken_from(self, given: dict[str, Any]) -> JobMaker:
-        """What makes the jobs of a command line; takes its values out of those given."""
+        """A function that makes jobs with the options of a command line, which are removed from `given`."""
         return partial(Job, **{name: given.pop(name) for name in self.names})

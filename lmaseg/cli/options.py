@@ -42,7 +42,7 @@ def parse_time(text: str) -> float:
 
 
 def named_classes(text: str | None) -> "LabelSet | None":
-    """What --classes names."""
+    """The label set that --classes names; None without it."""
     from lmaseg.labels import label_set
 
     try:

@@ -55,7 +55,7 @@ class LocalMemoryNet(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """What the sides of frames are padded to multiples of: the stride, or of that if the encoder says so."""
+        """Frames are padded to multiples of this: the stride, or a multiple of it if the encoder needs that."""
         return int(getattr(self.encoder, "multiple", self.stride))
 
     @property

@@ -78,7 +78,7 @@ def decoder_for(stream: VideoStream) -> VideoCodecContext:
 
 
 def stream_name(stream: Stream) -> str:
-    """What messages call a stream."""
+    """The name of a stream in messages."""
     codec = stream.codec_context.name if stream.codec_context else "unknown"
     return f"{stream.type} stream {stream.index} ({codec})"
 

@@ -158,7 +158,7 @@ class VideoWriter:
 
     @property
     def warnings(self) -> list[str]:
-        """What did not come through as it was, a line for each kind."""
+        """What of the source is missing or changed in the output, a line for each kind."""
         lost = [f"not kept: {', '.join(self._lost)}"] if self._lost else []
         return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams), *lost]
 
@@ -290,7 +290,7 @@ class VideoWriter:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """What FFmpeg or the system refuses within this becomes a VideoError about the output."""
+        """Turns errors of FFmpeg or the system within this into a VideoError about the output."""
         try:
             yield
         except (av.FFmpegError, OSError) as error:
