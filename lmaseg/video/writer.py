@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
-from lmaseg.paths import REMEDY, check_places, part_path
+from lmaseg.paths import REMEDY, check_places, part_path, publish
 from lmaseg.video import encoders
 from lmaseg.video.canvas import Canvas
 from lmaseg.video.copier import StreamCopier
@@ -39,18 +39,19 @@ class VideoWriter:
 
     Times are those given, to the tick, in MP4 and MOV; to the nearest millisecond in MKV and WebM. They are not shifted
     when only part of a source is written: copied sound stays in step, and the video begins at its time in the source.
-    Only a first frame before time 0 moves everything up to 0.
+    Only a first frame before time 0 moves everything up to 0. AVI and GIF begin at 0 and have coarser times: of frames
+    at the given rate, and hundredths of a second.
 
     Colours are converted to BT.709, limited range, and tagged so. H.264 and HEVC take even sizes only: an odd width or
     height is padded by repeating the last column or row, so that the output is one pixel larger; AV1, VP9 and FFV1
     keep it.
 
     Args:
-        path: the output; its suffix chooses the container: .mp4 .m4v .mov .mkv .webm.
+        path: the output; its suffix chooses the container: .mp4 .m4v .mov .mkv .webm .avi .gif.
         width, height: of the frames, in pixels.
         time_base: seconds, the unit of the pts given to `write`.
         rate: frames per second, a hint for rate control.
-        codec: h264, hevc, av1, vp9 or ffv1 (lossless); None: vp9 for .webm, else h264.
+        codec: h264, hevc, av1, vp9 or ffv1 (lossless); None: vp9 for .webm, gif for .gif, else h264.
         crf: constant rate factor, lower is better and larger; None takes the encoder's default. FFV1 has none.
         sample_aspect_ratio: width over height of a pixel.
         copy_from: a file whose audio and subtitle streams are copied.
@@ -99,11 +100,13 @@ class VideoWriter:
         self._encoder = encoders.encoder_for(codec or self._muxer.default_codec, self._muxer)
         self._options = encoders.options_for(self._encoder, crf)
         self._rate = encoders.likely_rate(rate)
-        self._ticks = Ticks(time_base, encoders.output_time_base(self._muxer, time_base))
+        unit = encoders.output_time_base(self._muxer, time_base, self._rate)
+        self._ticks = Ticks(time_base, unit, shortest=self._muxer.shortest, from_zero=self._muxer.one_rate)
         self._sample_aspect_ratio = sample_aspect_ratio
         self._copy_from, self._start, self._end = copy_from, start, end
         self._canvas = Canvas(width, height, self._encoder)
         self._copier: StreamCopier | None = None
+        self._left_out = 0  # frames
         self._last_dts: int | None = None
         self._appended = False
         self._keep, self._kept = keep, taken_over_path(self.path)
@@ -150,8 +153,12 @@ class VideoWriter:
             raise ValueError(f"pts {pts} does not come after {self._ticks.last[0]}")
         if not self.part_path.exists():  # an open file takes all that comes, and is not found in the end
             raise VideoError(f"cannot write {self.path} (its folder was moved or removed meanwhile): {REMEDY}")
+        ticks = self._ticks(pts)
+        if ticks is None:
+            self._left_out += 1
+            return
         frame = self._canvas(image)
-        frame.pts, frame.time_base = self._ticks(pts), self._ticks.unit
+        frame.pts, frame.time_base = ticks, self._ticks.unit
         with self._guard():
             self._encode(frame)
         self.frames += 1
@@ -160,6 +167,9 @@ class VideoWriter:
     def warnings(self) -> list[str]:
         """What of the source is missing or changed in the output, a line for each kind."""
         lost = [f"not kept: {', '.join(self._lost)}"] if self._lost else []
+        if self._left_out:
+            most = f"a {self._muxer.name} file shows at most {1 / (self._ticks.unit * self._muxer.shortest)} a second"
+            lost.append(f"{self._left_out} frames were left out: {most}")
         return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams), *lost]
 
     def skip(self, pts: int) -> None:
@@ -185,7 +195,7 @@ class VideoWriter:
         self._container = av.open(str(self.part_path), "w", format=self._muxer.name, container_options=options)
         self._stream = self._add_video(self._container)
         if copy and self._copy_from is not None:
-            negative_moves_all = self._muxer.tick is not None
+            negative_moves_all = self._muxer.tick is not None or self._muxer.one_rate
             self._copier = StreamCopier(
                 self._copy_from, self._container, self._start, self._end, non_negative=negative_moves_all
             )
@@ -209,6 +219,8 @@ class VideoWriter:
         canvas.tag(context)
         context.time_base = self._ticks.unit
         context.gop_size = round(self._rate * KEY_FRAME_SECONDS)
+        if self._muxer.one_rate:
+            context.max_b_frames = 0
         if self._sample_aspect_ratio:
             context.sample_aspect_ratio = self._sample_aspect_ratio
         if self._encoder.name == "libx265" and self._muxer.tick is None:
@@ -241,7 +253,8 @@ class VideoWriter:
         if self._copier is None:
             return
         for packet in self._copier.until(time, lift=self._ticks.lift * self._ticks.unit):
-            self._mux(packet)
+            if not (self._muxer.one_rate and (packet.pts or 0) < 0):  # would move all pictures but the first
+                self._mux(packet)
 
     def _mux(self, packet: "Packet[Any]") -> None:
         try:
@@ -265,7 +278,7 @@ class VideoWriter:
                 about = self._copier.about if self._copier else None
                 self._close()
                 self._lost = about.lost(self.part_path) if about else []
-                os.replace(self.part_path, self.path)
+                publish(self.path)
                 self._kept.unlink(missing_ok=True)
         except BaseException:
             self._abandon()
