@@ -24,9 +24,12 @@ def load_clips(paths: Mapping[str, Any], split: str, labels: "LabelSet", past: i
     from lmaseg.datasets.cityscapes import cityscapes_clips
     from lmaseg.datasets.folder import folder_clips
 
-    loaders = {
-        "camvid": lambda root: camvid_clips(root, split),
-        "cityscapes": lambda root: cityscapes_clips(root, split, past=past),
-        "folder": lambda pair: folder_clips(*pair, labels),
-    }
-    return {name: load(paths[name]) for name, load in loaders.items() if paths.get(name)}
+    clips: dict[str, list[Clip]] = {}
+    if paths.get("camvid"):
+        clips["camvid"] = camvid_clips(paths["camvid"], split)
+    if paths.get("cityscapes"):
+        clips["cityscapes"] = cityscapes_clips(paths["cityscapes"], split, past=past)
+    if paths.get("folder"):
+        images, label_maps = paths["folder"]
+        clips["folder"] = folder_clips(images, label_maps, labels)
+    return clips

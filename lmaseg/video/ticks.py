@@ -16,12 +16,13 @@ class Ticks:
     Attributes:
         lift: by how many ticks all of them are moved up.
         last: the newest pts and its ticks.
+        left_out: pts that came too soon.
     """
 
     def __init__(self, time_base: Fraction, unit: Fraction, *, shortest: int = 1, from_zero: bool = False) -> None:
         self._time_base, self.unit = time_base, unit
         self._shortest, self._from_zero = shortest, from_zero
-        self.lift = 0
+        self.lift = self.left_out = 0
         self.last: tuple[int, int] | None = None
 
     def __call__(self, pts: int) -> int | None:
@@ -34,6 +35,7 @@ class Ticks:
             too_soon = ticks - self.last[1] < self._shortest
             if too_soon and self._shortest > 1:
                 self.last = pts, self.last[1]
+                self.left_out += 1
                 return None
             ticks = self.last[1] + 1 if too_soon else ticks  # where ticks are coarse, two times may fall on one
         self.last = pts, ticks

@@ -106,7 +106,6 @@ class VideoWriter:
         self._copy_from, self._start, self._end = copy_from, start, end
         self._canvas = Canvas(width, height, self._encoder)
         self._copier: StreamCopier | None = None
-        self._left_out = 0  # frames
         self._last_dts: int | None = None
         self._appended = False
         self._keep, self._kept = keep, taken_over_path(self.path)
@@ -155,7 +154,6 @@ class VideoWriter:
             raise VideoError(f"cannot write {self.path} (its folder was moved or removed meanwhile): {REMEDY}")
         ticks = self._ticks(pts)
         if ticks is None:
-            self._left_out += 1
             return
         frame = self._canvas(image)
         frame.pts, frame.time_base = ticks, self._ticks.unit
@@ -167,9 +165,9 @@ class VideoWriter:
     def warnings(self) -> list[str]:
         """What of the source is missing or changed in the output, a line for each kind."""
         lost = [f"not kept: {', '.join(self._lost)}"] if self._lost else []
-        if self._left_out:
+        if self._ticks.left_out:
             most = f"a {self._muxer.name} file shows at most {1 / (self._ticks.unit * self._muxer.shortest)} a second"
-            lost.append(f"{self._left_out} frames were left out: {most}")
+            lost.append(f"{self._ticks.left_out} frames were left out: {most}")
         return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams), *lost]
 
     def skip(self, pts: int) -> None:
@@ -232,12 +230,8 @@ class VideoWriter:
 
     def _flush(self) -> None:
         """Encode what the encoder holds back."""
-        packets = encoders.with_sound_dts(self._stream.encode(None))
-        if packets and packets[-1].pts is not None:
-            # The MP4 muxer takes the last packet's end for the video's, and frames from there on are not shown.
-            usual = max(1, round(1 / (self._rate * self._ticks.unit)))
-            packets[-1].duration = max(packet.pts or 0 for packet in packets) - packets[-1].pts + usual
-        self._mux_video(packets)
+        usual_duration = max(1, round(1 / (self._rate * self._ticks.unit)))
+        self._mux_video(encoders.last_packets(self._stream.encode(None), usual_duration))
 
     def _mux_video(self, packets: "Sequence[Packet[VideoStream]]") -> None:
         """Mux encoded packets, each after the sound that precedes it."""
