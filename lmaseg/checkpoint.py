@@ -31,7 +31,7 @@ BUNDLED = Path(__file__).parent / "weights" / "lma-street.safetensors"
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself, read without its tensors."""
+    """The description in a checkpoint, read without its tensors."""
 
     spec: ModelSpec
     labels: LabelSet
@@ -96,13 +96,13 @@ def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[st
 
 
 def metadata_of(net: LocalMemoryNet, about: Mapping[str, str]) -> dict[str, str]:
-    """What a file says of the network in it: "format", and as JSON "spec", "labels", "preprocess" and "about"."""
+    """The description of a network in its file: "format", and as JSON "spec", "labels", "preprocess" and "about"."""
     header = Header(net.spec, net.labels, net.preprocess, dict(about))
     return {"format": FORMAT} | {key: json.dumps(value) for key, value in asdict(header).items()}
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """What a checkpoint says of itself.
+    """The description in a checkpoint.
 
     Raises:
         CheckpointError: no such file, or not an lmaseg checkpoint.

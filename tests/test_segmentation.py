@@ -80,7 +80,8 @@ def test_frames_come_lazily_with_labels_picture_time_and_shares(clip, segmenter)
     assert first.shares["road"] == pytest.approx((first.labels == 0).mean(), abs=1e-6)
     road = first.labels == 0
     assert (first.overlay() != first.image).any(-1)[~road].sum() == 0
-    assert [float(result.time) for result in results] == pytest.approx([(2 * i + i % 2) / 100 for i in range(1, FRAMES)])
+    times = [(2 * i + i % 2) / 100 for i in range(1, FRAMES)]
+    assert [float(result.time) for result in results] == pytest.approx(times)
 
 
 @pytest.mark.parametrize("settings", [{}, {"start": 0.5}, {"stride": 3}])
