@@ -13,7 +13,7 @@ from lmaseg import kernels
 from lmaseg._version import __version__
 from lmaseg.attention import cuda
 from lmaseg.checkpoint import BUNDLED, choose_device, read_header
-from lmaseg.stream import fastest_dtype
+from lmaseg.models.precision import fastest_dtype, has_int8
 from lmaseg.video.encoders import ENCODERS
 
 NEEDED = ("torch", "av", "numpy", "pillow", "safetensors", "typer", "rich")
@@ -80,10 +80,23 @@ def devices() -> Section:
 
 def _device(device: torch.device) -> str:
     dtype = str(fastest_dtype(torch.empty(0, device=device))).removeprefix("torch.")
+    if device.type == "cpu":
+        return f"{dtype}; {_int8(dtype)}"
     if device.type != "cuda":
         return dtype
     told = torch.cuda.get_device_properties(device)
     return f"{told.name}, {told.total_memory / 2**30:.0f} GiB, capability {told.major}.{told.minor}, {dtype}"
+
+
+def _int8(dtype: str) -> str:
+    """Whether the CPU computes in int8 by itself, and why."""
+    if not has_int8(torch.device("cpu")):
+        return "int8 only where asked for: this CPU lacks the instructions that make it fast (VNNI)"
+    if dtype == "float32":
+        return (
+            "int8 for weights that lmaseg calibrate prepared: this CPU has 8-bit instructions (VNNI), no bfloat16 ones"
+        )
+    return "int8 only where asked for: this CPU has bfloat16 instructions, too, which are about as fast"
 
 
 def _c_kernels() -> str:

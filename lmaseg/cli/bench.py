@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from lmaseg.cli.bench_figures import conclusions, detail_tables, heading, ways_table
 from lmaseg.cli.console import LiveLine, console, say
 from lmaseg.cli.network import load_network
-from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, Batch, Device, Memory, Net, Size, Weights
+from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, Batch, Device, DtypeName, Memory, Net, Size, Weights
 from lmaseg.cli.outputs import Overwrite, may_replace, write_text
 
 if TYPE_CHECKING:
@@ -26,23 +25,9 @@ lmaseg bench --video drive.mp4 --device cuda --batch 8
 """
 
 
-class Dtype(StrEnum):
-    """What the network computes in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
 Window = Annotated[
     int | None,
     typer.Option(min=1, help="Side of the attention window in feature cells, an odd number.", rich_help_panel=NETWORK),
-]
-DtypeName = Annotated[
-    Dtype | None,
-    typer.Option(
-        "--dtype", help="Data type of the network; default: the fastest on this machine.", rich_help_panel=NETWORK
-    ),
 ]
 Video = Annotated[
     Path | None,
@@ -76,7 +61,7 @@ def bench(
     memory: Memory = None,
     window: Window = None,
     batch: Batch = 1,
-    dtype: DtypeName = None,
+    dtype: DtypeName = "auto",
     video: Video = None,
     full: Full = False,
     seconds: Seconds = None,
@@ -88,9 +73,8 @@ def bench(
         raise typer.BadParameter(f"a window has an odd number of cells, not {window}: {window + 1} would do")
     may_replace([json_file] if json_file else [], overwrite)
 
-    import torch
-
     from lmaseg.bench import bench
+    from lmaseg.models.precision import named_dtype
 
     with _Display() as display:
         try:
@@ -100,7 +84,7 @@ def bench(
                 memory=memory,
                 window=window,
                 batch=batch,
-                dtype=getattr(torch, dtype) if dtype else None,
+                dtype=named_dtype(dtype),
                 video=video,
                 full=full,
                 seconds=seconds,

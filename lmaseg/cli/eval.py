@@ -17,7 +17,19 @@ from lmaseg._version import __version__
 from lmaseg.cli.console import RunDisplay, console, say
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
+from lmaseg.cli.options import (
+    INPUT,
+    OUTPUT,
+    Batch,
+    Classes,
+    Device,
+    DtypeName,
+    Memory,
+    Net,
+    Size,
+    Weights,
+    named_classes,
+)
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture, write_text
 from lmaseg.job import Job
 
@@ -128,6 +140,7 @@ def evaluate(
     size: Size = None,
     memory: Memory = None,
     batch: Batch = 1,
+    dtype: DtypeName = "auto",
     protocol: ProtocolName = Protocol.STREAM,
     at_working_size: AtWorkingSize = False,
     compare_memory: CompareMemory = False,
@@ -154,7 +167,7 @@ def evaluate(
 
     with process_group(device) as own_device:
         segmenter = make_segmenter(
-            Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
+            Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch, dtype=dtype)
         )
         labels = named_classes(classes) or segmenter.net.labels
         clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
@@ -164,6 +177,7 @@ def evaluate(
             clips if spoil is None else _spoilt(clips, spoil, seed),
             size=size,
             batch=batch,
+            dtype=segmenter.dtype,
             protocol=protocol.value,
             full_resolution=not at_working_size,
             temporal=spoil is None,

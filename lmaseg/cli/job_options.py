@@ -12,6 +12,7 @@ import typer
 from lmaseg.cli.options import (
     BATCH,
     DEVICE,
+    DTYPE,
     INPUT,
     MEMORY,
     NET,
@@ -124,10 +125,11 @@ OPTIONS: dict[str, Any] = {
     "size": SIZE,
     "memory": MEMORY,
     "batch": BATCH,
+    "dtype": DTYPE,
 }
 READING = ("start", "end", "stride", "deinterlace", "strict")
 LOOK = ("view", "palette", "opacity", "classes", "legend", "min_confidence")
-NETWORK = ("weights", "net", "device", "size", "memory", "batch", "reset_at_cuts")
+NETWORK = ("weights", "net", "device", "size", "memory", "batch", "dtype", "reset_at_cuts")
 
 Duration = Annotated[
     Any,

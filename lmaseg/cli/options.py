@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmaseg.job import Dtype
+
 if TYPE_CHECKING:
     from lmaseg.labels import LabelSet
 
@@ -81,12 +83,18 @@ SIZE: Any = typer.Option(
     help="Working size of the network; default: the shorter side is scaled to the size the weights were trained at.",
     rich_help_panel=NETWORK,
 )
+DTYPE: Any = typer.Option(
+    help="What the network computes in; auto: the fastest on this machine. int8 needs weights prepared by lmaseg "
+    "calibrate.",
+    rich_help_panel=NETWORK,
+)
 Weights = Annotated[Path | None, WEIGHTS]
 Net = Annotated[str | None, NET]
 Device = Annotated[str, DEVICE]
 Memory = Annotated[int | None, MEMORY]
 Batch = Annotated[int, BATCH]
 Size = Annotated[Any, SIZE]
+DtypeName = Annotated[Dtype, DTYPE]
 Classes = Annotated[
     str | None,
     typer.Option(
