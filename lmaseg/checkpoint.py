@@ -17,7 +17,7 @@ from lmaseg.errors import BackendError, CheckpointError
 from lmaseg.labels import CAMVID, LabelSet
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
 from lmaseg.models.spec import HUB_PREFIX
-from lmaseg.paths import part_path
+from lmaseg.paths import part_path, publish
 
 FORMAT = "lmaseg-1"
 Builder = Callable[[], nn.Module]
@@ -114,7 +114,7 @@ def _write(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata
     try:
         save_file(dict(tensors), part, metadata)
         part.chmod(0o644)  # safetensors keeps its files to their owner; weights are for sharing
-        part.replace(path)
+        publish(Path(path))
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise CheckpointError(f"the weights cannot be written to {path} ({error}): write elsewhere") from error

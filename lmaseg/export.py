@@ -27,7 +27,7 @@ from lmaseg.errors import BackendError
 from lmaseg.models import LocalMemoryNet, fold
 from lmaseg.models.cut import run_through
 from lmaseg.models.halves import where
-from lmaseg.paths import part_path
+from lmaseg.paths import part_path, publish
 
 OPSET = 20
 SMALLEST = 96  # pixels: exported for all sizes, smaller frames would have maps of a single cell somewhere
@@ -60,7 +60,7 @@ def export(
     part = part_path(path)
     try:
         WRITERS[path.suffix](program, metadata_of(net, about or {}), part)
-        part.replace(path)
+        publish(path)
     except (OSError, RuntimeError) as error:  # no such folder, or no such operator in that format
         part.unlink(missing_ok=True)
         message = f"cannot write {path} ({_first_line(error)}): write elsewhere, or in the other format"

@@ -46,7 +46,8 @@ class Job:
     """A video, a folder or a glob pattern of images, an address, camera:0, or - for standard input."""
 
     video: Path | None = None
-    """A video to draw into: .mp4, .mkv, .mov or .webm. It keeps the source's times and sound."""
+    """A video to draw into: .mp4, .mkv, .mov, .webm, .avi or .gif. It keeps the source's times and sound. Of one image:
+    an image, such as .png."""
     maps: Path | None = None
     """A folder for an indexed PNG label map of each frame."""
     confidence: Path | None = None
@@ -139,6 +140,11 @@ class Job:
         """The files and folders to write."""
         paths = (getattr(self, name) for name in OUTPUTS)
         return [path for path in paths if path is not None and path != PIPE]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those of them that are folders."""
+        return [path for path in (self.maps, self.confidence) if path is not None]
 
     def decisive(self, weights: str) -> dict[str, Any]:
         """All that decides what the outputs hold, as JSON can hold it.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import check_place, holds_files, is_clutter, part_path, writing
+from lmaseg.paths import check_place, holds_files, is_clutter, part_path, publish, writing
 from lmaseg.pictures import mode_of
 
 NUMBERED = re.compile(r"\d{6,}\.png")  # as frames of a video are
@@ -88,7 +88,7 @@ class MapWriter:
     def _publish(self) -> None:
         with writing(self.folder):
             if not self.folder.exists():
-                self.part_path.rename(self.folder)
+                publish(self.folder)
                 return
             written = {file.name for file in self.part_path.iterdir()}
             for name in written:

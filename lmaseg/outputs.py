@@ -9,10 +9,12 @@ import numpy as np
 from lmaseg.coco import CocoFile
 from lmaseg.comparison import ComparisonVideo
 from lmaseg.datasets.cityscapes import written_ids
+from lmaseg.errors import VideoError
 from lmaseg.images import ImageReader
 from lmaseg.job import PIPE, Job, class_ids
 from lmaseg.labels import LabelSet
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
+from lmaseg.pictures import SUFFIXES
 from lmaseg.render import VIEWS, View, for_screens
 from lmaseg.sinks import (
     ClassShares,
@@ -20,6 +22,7 @@ from lmaseg.sinks import (
     FrameLines,
     LabelMaps,
     LabelVideo,
+    OverlayPicture,
     OverlayVideo,
     RawLabels,
     Sink,
@@ -142,7 +145,12 @@ class Sinks:
 
     def _video(self) -> Sink:
         job, reader = self._job, self._reader
+        assert job.video is not None
         view = make_view(job, self._labels)
+        if job.video.suffix.lower() in SUFFIXES and not job.compare:
+            if not isinstance(reader, ImageReader) or reader.frames != 1:
+                raise VideoError(f"{job.video} takes one image, and {job.source} has more: write a video, or a folder")
+            return OverlayPicture(job.video, view)
         size = (2 * reader.width, reader.height) if job.compare else view.size(reader.width, reader.height)
         writer = make_writer(job, reader, size, overwrite=self._overwrite, keep=self._done)
         self._writers.append(writer)

@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,19 @@ CLUTTER = (".ds_store", "thumbs.db", "desktop.ini")
 
 
 def part_path(path: Path) -> Path:
-    """NAME.part.EXT beside NAME.EXT, NAME.part beside a folder without a suffix."""
+    """NAME.part.EXT beside NAME.EXT, NAME.part beside a folder without a suffix; of a link, beside what it leads to."""
+    path = behind_link(path)
     return beside(path, path.stem, f".part{path.suffix}")
+
+
+def behind_link(path: Path) -> Path:
+    """What a link leads to, whether it is there yet or not; any other path itself."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
+
+
+def publish(path: Path) -> None:
+    """Give the part of an output its name; a link in its place stays, and leads to it."""
+    part_path(path).replace(behind_link(path))
 
 
 def beside(path: Path, stem: str, ending: str) -> Path:
@@ -71,11 +82,14 @@ def appearing(path: Path) -> Iterator[Path]:
     part = part_path(path)
     with writing(path):
         yield part
-        part.replace(path)
+        publish(path)
 
 
-def check_places(outputs: Iterable[Path], *, overwrite: bool) -> None:
+def check_places(outputs: Iterable[Path], *, overwrite: bool, folders: Collection[Path] = ()) -> None:
     """Refuse outputs where nothing can be written, and those that exist unless they may be replaced.
+
+    Args:
+        folders: those of the outputs that are folders; the others are files.
 
     Raises:
         VideoError: names them.
@@ -83,6 +97,9 @@ def check_places(outputs: Iterable[Path], *, overwrite: bool) -> None:
     outputs = list(outputs)
     for path in outputs:
         check_place(path)
+        kinds = ("file", "folder") if path in folders else ("folder", "file")
+        if path.exists() and path.is_dir() != (path in folders):
+            raise VideoError("{} is a {}: give the name of a {}".format(path, *kinds))
     existing = existing_of(outputs)
     if existing and not overwrite:
         names = " and ".join(str(path) for path in existing)
@@ -92,13 +109,17 @@ def check_places(outputs: Iterable[Path], *, overwrite: bool) -> None:
 def check_place(path: Path) -> None:
     """Refuse an output whose folder does not exist or cannot be written, or whose name the system does not take.
 
+    A device or a pipe is refused, too: an output takes its name only when it is complete, and would replace it.
+
     Raises:
         VideoError: says which.
     """
-    folder = path.absolute().parent
+    folder = behind_link(path).absolute().parent
     with writing(path):
         if not folder.is_dir():
             raise VideoError(f"the folder {folder} does not exist: make it first, or write elsewhere")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise VideoError(f"{path} is a device or a pipe: give the name of a file or a folder")
         for place in (folder, path):
             if place.is_dir() and not os.access(place, os.W_OK | os.X_OK, effective_ids=EFFECTIVE):
                 raise VideoError(f"cannot write {path} ({place} is read-only for you): write elsewhere")

@@ -142,7 +142,7 @@ def run_job(
         raise ValueError("the run would write nothing: name a video, maps or another output")
     check_apart(job.outputs, [job.source])
     overwrite |= resume and is_unfinished(job)
-    check_places(job.outputs, overwrite=overwrite)
+    check_places(job.outputs, overwrite=overwrite, folders=job.folders)
     segmenter = segmenter or make_segmenter(job)
     segmenter.reset()
     with reader or open_reader(job, warm_up=segmenter.memory.frames) as source:

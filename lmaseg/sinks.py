@@ -12,11 +12,12 @@ from PIL import Image
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
-from lmaseg.paths import part_path, writing
+from lmaseg.paths import appearing, part_path, publish, writing
 from lmaseg.render import View
 from lmaseg.video import Frame, LabelVideoWriter, VideoWriter
 from lmaseg.zones import Zones
 
+QUALITY = 95  # of pictures in formats that lose some
 WHOLE = ""
 """Stands for the whole picture where zones go by their names."""
 
@@ -36,7 +37,7 @@ class Labelled(NamedTuple):
 
 
 class Sink:
-    """Takes labelled frames in order, into an output that is open while the sink is entered.
+    """Takes labelled frames in order, into an output that is open while the sink is entered; this one lets them go.
 
     Left on an exception, the output keeps what it has under a `.part` name.
     """
@@ -55,7 +56,6 @@ class Sink:
 
     def write(self, seen: Labelled) -> None:
         """Take a labelled frame."""
-        raise NotImplementedError
 
     def skip(self, frame: Frame) -> None:
         """Pass over a frame that the output holds already, from a run that was cut short."""
@@ -74,6 +74,23 @@ class OverlayVideo(Sink):
 
     def skip(self, frame: Frame) -> None:
         self._writer.skip(frame.pts)
+
+
+class OverlayPicture(Sink):
+    """A picture of the one frame that comes, as a view shows it.
+
+    Args:
+        path: where it appears when it is complete; the suffix chooses the format.
+    """
+
+    def __init__(self, path: Path, view: View) -> None:
+        super().__init__(nullcontext())
+        self._path, self._view = path, view
+
+    def write(self, seen: Labelled) -> None:
+        picture = Image.fromarray(self._view(seen.frame.image, seen.labels if seen.smooth is None else seen.smooth))
+        with appearing(self._path) as part:
+            picture.save(part, quality=QUALITY)
 
 
 class LabelMaps(Sink):
@@ -171,7 +188,7 @@ class LineFile:
         with writing(self._output):
             self._stream.close()
             if self._publish:
-                part_path(self._output).replace(self._output)
+                publish(self._output)
 
     def write(self, content: Any) -> None:
         """Append a line of JSON."""

@@ -12,7 +12,7 @@ from lmaseg.errors import VideoError
 from lmaseg.images import find_images, is_image_source
 from lmaseg.job import OUTPUTS, Job, json_like
 from lmaseg.lock import Lock
-from lmaseg.paths import beside, part_path
+from lmaseg.paths import behind_link, beside, part_path
 from lmaseg.video.unfinished import resume_points
 
 HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
@@ -50,6 +50,7 @@ def identify(source: str) -> Identity:
 
 def note_path(output: Path) -> Path:
     """NAME.EXT.unfinished beside an output: there while the output is being written, and as long as it has a part."""
+    output = behind_link(output)
     return beside(output, output.name, ".unfinished")
 
 
@@ -140,8 +141,8 @@ def is_complete(job: Job) -> bool:
 
 def frames_done(job: Job) -> int:
     """How many frames all parts of a job's outputs hold, so that a run can go on after them."""
-    folders = [part_path(folder) for folder in (job.maps, job.confidence) if folder]
-    counts = [sum(1 for _ in part.glob("*.png")) - 1 for part in folders]  # the last one may not be whole
+    parts = map(part_path, job.folders)
+    counts = [sum(1 for _ in part.glob("*.png")) - 1 for part in parts]  # the last one may not be whole
     counts += [_lines(part_path(file)) for file in (job.lines, record_of(job), job.coco) if file in job.outputs]
     if job.video:
         return max((point for point in resume_points(job.video) if all(point <= count for count in counts)), default=0)

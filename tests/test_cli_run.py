@@ -3,20 +3,23 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from media import CLOCK, packets, write_video
+from media import CLOCK, numbered, packets, psnr, write_video
 from PIL import Image
 from test_cli import run_cli
 
 from lmaseg import CAMVID, CITYSCAPES
 from lmaseg.labels import CITYSCAPES_LABEL_IDS
+from lmaseg.pictures import SUFFIXES
 from lmaseg.render import VIEWS, for_screens
 from lmaseg.video import VideoReader
 
@@ -194,6 +197,48 @@ def test_several_sources(clip, tmp_path, capsys):
     assert [len(maps(labels / name)) for name in ("in", "b")] == [8, 5]
     assert run_cli("run", tmp_path / "b.mkv", "-o", tmp_path / "alone", *SMALL) == 0  # nothing of another is remembered
     assert all((maps(labels / "b")[name] == alone).all() for name, alone in maps(tmp_path / "alone").items())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_picture_in_a_picture_out(tmp_path, capsys, suffix):
+    """It shows what a video of it would."""
+    Image.fromarray(numbered(5)).save(tmp_path / "in.png")
+    assert run_cli("run", tmp_path / "in.png", "-o", tmp_path / f"out{suffix}", *SMALL) == 0
+    assert run_cli("run", tmp_path / "in.png", "-o", tmp_path / "out.mkv", "--codec", "ffv1", *SMALL) == 0
+    with Image.open(tmp_path / f"out{suffix}") as picture:
+        drawn = np.asarray(picture.convert("RGB"))
+    assert psnr(drawn, pictures(tmp_path / "out.mkv")[0]) > 25
+    assert not (drawn == numbered(5)).all()
+
+
+def test_without_an_output_the_name_is_like_the_source(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frames").mkdir()
+    for number in range(2):
+        Image.fromarray(numbered(number)).save(tmp_path / "frames" / f"{number}.png")
+    shutil.copy(clip, tmp_path / "a.mov")
+    before = {path.name for path in tmp_path.iterdir()}
+    for sources in (["in.mp4", "a.mov"], ["frames"], ["frames/*1.png"], ["frames/0.png"]):
+        assert run_cli("run", *sources, "-y", *SMALL) == 0
+        said = capsys.readouterr().err.splitlines()[0]
+        assert said.startswith("no --output is given: writing ")
+        assert all(Path(word).exists() for word in said.split()[5:] if word != "and")
+    assert {path.name for path in tmp_path.iterdir()} - before == {"in_labelled.mp4", "a_labelled.mov", "frames_labels"}
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["0.png", "0_labelled.png", "1.png"]
+    assert run_cli("run", "in.mp4", "--json", "lines.json", *SMALL) == 0  # another output is one
+    assert {path.name for path in tmp_path.iterdir()} - before >= {"lines.json"}
+    assert run_cli("run", "in.mp4", "-n", *SMALL) == 1
+
+
+def test_nothing_is_written_to_the_null_device(clip, tmp_path, monkeypatch, capsys):
+    """Not even in its place, which an output takes when it is complete."""
+    monkeypatch.setattr("lmaseg.cli.run.NOTHING", tmp_path / "null")
+    os.mkfifo(tmp_path / "null")
+    before = sorted(tmp_path.rglob("*"))
+    assert run_cli("run", clip, "-o", tmp_path / "null", *SMALL) == 0
+    assert "8 frames in " in capsys.readouterr().err
+    assert run_cli("run", clip, clip, "-o", tmp_path / "null", *SMALL) == 0
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_unquoted_pattern_is_one_sequence(tmp_path):

@@ -165,3 +165,50 @@ def test_a_place_is_not_touched(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(VideoError, match="does not exist: make it first"):
         check_place(tmp_path / "none" / "x")
+
+
+def linked(commands):
+    """The commands of a table that can end well, one for each way to write."""
+    left_out = ("run, several", "eval, plot", "train", "train, deeper", "export", "convert")
+    return {name: arguments for name, arguments in commands.items() if name not in left_out}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_output_that_is_a_link_is_written_through_it(data, tmp_path, there):
+    for number, arguments in enumerate(linked(commands(data, tmp_path)).values()):
+        link = next(word for word in arguments if isinstance(word, Path) and word.parent == tmp_path)
+        target = tmp_path / "elsewhere" / f"{number}{link.suffix}"
+        target.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        is_folder = not link.suffix and "--json" not in arguments
+        if there:
+            target.mkdir() if is_folder else target.touch()
+        assert run_cli(*arguments, "-y", *SMALL) == 0, arguments
+        assert link.is_symlink()
+        assert any(target.iterdir()) if is_folder else target.stat().st_size, arguments
+        assert not [path.name for path in target.parent.iterdir() if not path.stem.isdigit()]
+
+
+def test_an_output_that_is_a_pipe_is_refused(data, tmp_path, capsys):
+    for name in ("x", "x.mp4", "x.json", "x.png", "x.onnx", "x.safetensors"):
+        os.mkfifo(tmp_path / name)
+    for name, arguments in commands(data, tmp_path).items():
+        code = run_cli(*arguments, *(() if name.startswith("train") else ("-y",)))
+        said = " ".join(capsys.readouterr().err.split())
+        assert (code, "is a device or a pipe" in said) == (1, True), f"{name}: {said}"
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(data, tmp_path, capsys):
+    for name, arguments in commands(data, tmp_path).items():
+        if name in ("run, several", "batch") or "train" in name:
+            continue
+        output = next(word for word in arguments if isinstance(word, Path) and word.parent == tmp_path)
+        file = not output.suffix and name != "run, lines"
+        output.touch() if file else output.mkdir()
+        code = run_cli(*arguments, "-y")
+        said = " ".join(capsys.readouterr().err.split())
+        wrong = "is a file: give the name of a folder" if file else "is a folder: give the name of a"
+        assert (code, wrong in said) == (1, True), f"{name}: {said}"
+        assert not (data.parent / "y").exists()
+        output.unlink() if file else output.rmdir()

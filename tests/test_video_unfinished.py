@@ -64,6 +64,18 @@ def test_the_result_is_that_of_an_uninterrupted_run(tmp_path, name, codec):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["o.avi", "o.gif"])
+def test_what_cannot_be_gone_on_with_is_begun_anew(tmp_path, name):
+    path = tmp_path / name
+    write_until_killed(path, frames=170)
+    keep = resume_points(path)[-1]
+    finish(path, keep)
+    begun = tmp_path / f"whole{path.suffix}"
+    finish(begun, 0)
+    assert read(path)[:2] == read(begun)[:2]
+
+
+@pytest.mark.timeout(120)
 def test_sound_is_copied_in_full(tmp_path):
     source, path = tmp_path / "in.mp4", tmp_path / "out.mp4"
     write_video(source, PTS, CLOCK, audio=20.0)

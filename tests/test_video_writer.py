@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -39,6 +40,26 @@ def test_written_times_are_exact(tmp_path, name, codec, pts):
         assert times == [p * CLOCK for p in pts]
 
 
+@pytest.mark.parametrize(("name", "tick"), [("out.avi", Fraction(1001, 30000)), ("out.gif", Fraction(1, 100))])
+@pytest.mark.parametrize("kind", ["constant", "late"])
+def test_coarser_times_begin_at_0_and_do_not_drift(tmp_path, name, tick, kind):
+    pts = TIMES[kind]
+    writer = write(tmp_path / name, pts, time_base=CLOCK, rate=Fraction(30000, 1001))
+    numbers, times, _ = read(tmp_path / name)
+    assert writer.warnings == []
+    assert numbers == list(range(len(pts)))
+    expected = [float((time - pts[0]) * CLOCK) for time in pts]
+    assert [float(time) for time in times] == pytest.approx(expected, abs=float(tick))
+
+
+def test_a_gif_shows_no_more_frames_than_players_do(tmp_path):
+    writer = write(tmp_path / "out.gif", range(60), time_base=Fraction(1, 60), rate=60)
+    numbers, times, _ = read(tmp_path / "out.gif")
+    assert [float(time) for time in times] == pytest.approx([number / 60 for number in numbers], abs=0.01)
+    assert min(later - time for time, later in pairwise(times)) == Fraction(2, 100)
+    assert writer.warnings == [f"{60 - len(times)} frames were left out: a gif file shows at most 50 a second"]
+
+
 def test_an_mp4_shows_its_last_frame_wherever_its_last_fragment_begins(tmp_path):
     for count in range(52, 62):
         write(tmp_path / "out.mp4", [2, 3, *range(5, count)], time_base=Fraction(1, 30), rate=30, overwrite=True)
@@ -53,7 +74,7 @@ def test_negative_times_are_lifted_together(tmp_path, make_video):
     assert packets(tmp_path / "out.mp4")[5][0] - packets(source)[5][0] == pytest.approx(Fraction(5, 25), abs=0.001)
 
 
-@pytest.mark.parametrize(("name", "codec"), OUTPUTS)
+@pytest.mark.parametrize(("name", "codec"), [*OUTPUTS, ("out.avi", None), ("out.gif", None)])
 def test_colours_survive(tmp_path, name, codec):
     ramp = np.linspace(0, 255, 128)
     columns, rows = np.meshgrid(ramp, ramp)
@@ -63,8 +84,8 @@ def test_colours_survive(tmp_path, name, codec):
             writer.write(image, pts)
     with VideoReader(tmp_path / name) as reader:
         for frame in reader:
-            assert psnr(frame.image, image) > (60 if codec == "ffv1" else 38)
-    if codec != "ffv1":
+            assert psnr(frame.image, image) > (60 if codec == "ffv1" else 25 if name == "out.gif" else 38)
+    if codec != "ffv1" and name != "out.gif":
         with av.open(tmp_path / name) as container:
             context = container.streams.video[0].codec_context
             assert (context.colorspace, context.color_range) == (1, 1)  # BT.709, limited
@@ -88,11 +109,11 @@ def test_untagged_high_definition_is_taken_for_bt709(tmp_path):
         assert np.abs(next(iter(reader)).image.astype(int) - image).max() <= 4
 
 
-@pytest.mark.parametrize(("name", "codec"), OUTPUTS)
+@pytest.mark.parametrize(("name", "codec"), [*OUTPUTS, ("out.avi", None), ("out.gif", "gif")])
 @pytest.mark.parametrize("size", [(63, 47), (65, 48)])
 def test_odd_sizes(tmp_path, name, codec, size):
     writer = write(tmp_path / name, range(3), size, codec=codec)
-    kept = codec in ("ffv1", "av1") or name == "out.webm"
+    kept = codec in ("ffv1", "av1", "gif") or name == "out.webm"
     even = tuple(side + side % 2 for side in size)
     with VideoReader(tmp_path / name) as reader:
         assert (reader.width, reader.height) == (size if kept else even)
@@ -126,17 +147,19 @@ def test_sound_is_copied_packet_by_packet(make_video, tmp_path, name):
     assert read(tmp_path / name)[1] == [Fraction(i, 25) for i in range(50)]
 
 
-def test_sound_of_a_piece(make_video, tmp_path):
+@pytest.mark.parametrize(("name", "begins"), [("out.mp4", 0.0), ("out.avi", 0.52)])
+def test_sound_of_a_piece(make_video, tmp_path, name, begins):
+    """It stays in step; an AVI file begins with its first frame."""
     source = make_video(pts=range(50), audio=2.0)
     with VideoReader(source, start=0.5, end=1.0) as reader:
         options = {"time_base": reader.time_base, "copy_from": source, "start": 0.5, "end": 1.0}
-        with writer_for(tmp_path / "out.mp4", **options) as writer:
+        with writer_for(tmp_path / name, **options) as writer:
             for frame in reader:
                 writer.write(frame.image, frame.pts)
-    times = [float(time) for time, _ in packets(tmp_path / "out.mp4")]
-    expected = [float(time) for time, _ in packets(source) if 0.5 <= time < 1.0]
-    assert times == pytest.approx(expected, abs=0.001)
-    assert float(read(tmp_path / "out.mp4")[1][0]) == pytest.approx(0.52)
+    times = [float(time) + begins for time, _ in packets(tmp_path / name)]
+    expected = [float(time) for time, _ in packets(source) if max(0.5, begins) <= time < 1.0]
+    assert times == pytest.approx(expected, abs=0.02 if begins else 0.001)
+    assert [float(time) + begins for time in read(tmp_path / name)[1]] == pytest.approx(np.arange(0.52, 0.99, 0.04))
 
 
 def test_streams_a_container_cannot_hold_are_named(make_video, tmp_path):
@@ -174,6 +197,9 @@ def test_broadcast_sound_is_copied_into_files(make_video, tmp_path):
         ("no/out.mp4", {}, "no does not exist"),
         ("out.mp4", {"codec": "mpeg9"}, "'mpeg9' here: choose h264, hevc"),
         ("out.webm", {"codec": "h264"}, "webm file cannot hold h264: choose vp9 or av1"),
+        ("out.avi", {"codec": "hevc"}, "avi file cannot hold hevc: choose h264 or ffv1"),
+        ("out.gif", {"codec": "h264"}, "gif file cannot hold h264: choose gif"),
+        ("out.mkv", {"codec": "gif"}, "matroska file cannot hold gif: choose h264"),
         ("out.mp4", {"crf": 99}, "crf of 99 is out of range"),
         ("out.mp4", {"size": (0, 48)}, "0x48"),
         ("out.mp4", {"size": (96, 16), "codec": "av1"}, "takes pictures of 32x32 pixels or more, not 96x16"),

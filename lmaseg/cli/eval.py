@@ -161,7 +161,8 @@ def evaluate(
     _compute_as_a_lone_process()
     first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
     if first:
-        may_replace([path for path in (json_file, predictions, plot) if path], overwrite)
+        outputs = [path for path in (json_file, predictions, plot) if path]
+        may_replace(outputs, overwrite, folders=[predictions] if predictions else [])
 
     from lmaseg.evaluate import process_group
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrup
 from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import OUTPUT, end_time
-from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
+from lmaseg.cli.outputs import NOTHING, Overwrite, is_drawn_into, make_folder, may_replace, place_beside, require_png
 from lmaseg.errors import LmasegError
 from lmaseg.job import PIPE, Job, Pipe
 from lmaseg.paths import check_apart, part_path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 EXAMPLES = """
+lmaseg run drive.mp4                                  drive_labelled.mp4
 lmaseg run drive.mp4 -o out.mp4                       a video, overlaid
 lmaseg run drive.mp4 -o out.mp4 --legend top-left     with class names
 lmaseg run drive.mp4 -o out.mp4 --labels masks/       and label maps
@@ -48,12 +50,12 @@ Sources = Annotated[
     ),
 ]
 Output = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--output",
         "-o",
-        help="A video (.mp4 .mkv .mov .webm) to draw into; a folder for label maps, or for the videos of several "
-        "SOURCEs; - for label maps on standard output.",
+        help="A video (.mp4 .mkv .mov .webm .avi .gif), or of one image an image, to draw into; a folder for label "
+        "maps, or for the videos of several SOURCEs; - for label maps on standard output; default: beside the source.",
     ),
 ]
 PipeFormat = Annotated[
@@ -85,8 +87,8 @@ Options = JobOptions(
 
 def run(
     sources: Sources,
-    output: Output,
     job: Annotated[JobMaker, Options],
+    output: Output = None,
     duration: Duration = None,
     pipe: PipeFormat = "gray",
     preview: Preview = False,
@@ -135,13 +137,14 @@ def run_job(
 ) -> "Report | None":
     """Do a job, showing how far it is; Ctrl-C ends it after the frame in hand. None where there is nothing to do."""
     from lmaseg import segmentation
+    from lmaseg.sinks import Sink
     from lmaseg.unfinished import is_complete, is_unfinished
     from lmaseg.video.inputs import display_name
 
     if resume and is_complete(job):
         say(f"{' and '.join(map(str, job.outputs))} is complete: nothing to resume")
         return None
-    replaced = may_replace(job.outputs, True if resume and is_unfinished(job) else overwrite)
+    replaced = may_replace(job.outputs, True if resume and is_unfinished(job) else overwrite, job.folders)
     opening = partial(segmentation.open_reader, job, warm_up=segmenter.memory.frames)
     with unless_interrupted(opening) as reader:
         detail("working at {}x{} (height x width)".format(*segmenter.working_size(reader.height, reader.width)))
@@ -154,7 +157,7 @@ def run_job(
                 resume=resume,
                 stop=stop,
                 watch=_shown_on(display),
-                more=[preview] if preview else [],
+                more=[preview or Sink(nullcontext())],  # which may be all that there is
             )
     _summarise(report)
     return report
@@ -185,8 +188,9 @@ def _summarise(report: "Report") -> None:
         return
     new = report.frames - report.resumed_after
     model = new / report.model_seconds if report.model_seconds else 0.0
-    outputs = [path for path in (job.video, job.maps, job.confidence) if path]
-    written = ", ".join(f"{path} ({_bytes(path) / 1e6:.1f} MB)" for path in outputs) or "standard output"
+    outputs = [path for path in (job.video, job.maps, job.confidence) if path] or job.outputs
+    written = ", ".join(f"{path} ({_bytes(path) / 1e6:.1f} MB)" for path in outputs)
+    written = written or ("standard output" if job.pipe or job.lines else "nothing is written")
     before = f" after {report.resumed_after} that were there" if report.resumed_after else ""
     say(
         f"{new} frames in {report.seconds:.1f} s{before} "
@@ -199,17 +203,20 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
 
 
-def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
+def _jobs(sources: list[str], output: Path | None, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
     """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
     from lmaseg.images import name_of
-    from lmaseg.video import SUFFIXES
 
-    is_video = output.suffix.lower() in SUFFIXES
     first = make(sources[0])
     first = replace(first, end=end_time(first.start, duration, first.end))
-    if len(sources) == 1:
-        return [_one_job(first, output, pipe, is_video)]
-    if output == PIPE or is_video or any((first.lines, first.report, first.plot, first.coco)):
+    if output is None and not (first.outputs or first.lines):
+        beside = {source: place_beside(source) for source in sources}
+        say(f"no --output is given: writing {' and '.join(map(str, beside.values()))}")
+        return [_one_job(replace(first, source=source), place, pipe) for source, place in beside.items()]
+    if len(sources) == 1 or output == NOTHING:
+        return [_one_job(replace(first, source=source), output, pipe) for source in sources]
+    for_one = first.lines or first.report or first.plot or first.coco
+    if output is None or output == PIPE or is_drawn_into(output) or for_one:
         raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report, --plot or --coco")
     stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
@@ -230,18 +237,22 @@ def _jobs(sources: list[str], output: Path, pipe: Pipe, duration: Any, make: Job
     ]
 
 
-def _one_job(job: Job, output: Path, pipe: Pipe, is_video: bool) -> Job:
-    from lmaseg.video import SUFFIXES
+def _one_job(job: Job, output: Path | None, pipe: Pipe) -> Job:
+    from lmaseg.video.encoders import MUXERS
 
+    if output is None or output == NOTHING:
+        return job
     if output == PIPE:
         return replace(job, pipe=pipe)
-    if is_video:
+    if is_drawn_into(output):
         return replace(job, video=output)
     if job.maps:
         raise typer.BadParameter("--labels goes with a video as --output; a folder as --output is the label maps")
     if output.suffix and not output.is_dir():
-        known = " ".join(SUFFIXES)
-        raise typer.BadParameter(f"{output} ends in none of {known}: give a video, or a folder's name without a suffix")
+        raise typer.BadParameter(
+            f"{output} ends in none of {' '.join(MUXERS)}: give a video, of one image an image such as .png, or a "
+            "folder's name without a suffix"
+        )
     return replace(job, maps=output)
 
 

@@ -1,7 +1,11 @@
 """RGB images turned into frames as an encoder takes them."""
 
+from fractions import Fraction
+
 import numpy as np
+from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
@@ -37,6 +41,7 @@ class Canvas:
         self._right, self._below = self.width - width, self.height - height
         self._pixel_format = encoder.pixel_format
         self._reformatter = VideoReformatter()
+        self._palettes = _palettes(self.width, self.height) if encoder.pixel_format == "pal8" else None
         self.warnings: list[str] = []
         if self._right or self._below:
             self.warnings.append(
@@ -55,8 +60,26 @@ class Canvas:
         if self._right or self._below:
             image = np.pad(image, ((0, self._below), (0, self._right), (0, 0)), mode="edge")
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        if self._palettes is not None:
+            self._palettes.vpush(frame)
+            return self._palettes.vpull()
         if self._pixel_format != "yuv420p":
             return self._reformatter.reformat(frame, format=self._pixel_format)
         return self._reformatter.reformat(
             frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
+
+
+def _palettes(width: int, height: int) -> Graph:
+    """Gives each picture the 256 colours that suit it best; without dithering, which would flicker."""
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=Fraction(1, 100))
+    both, palette = graph.add("split"), graph.add("palettegen", "stats_mode=single")
+    coloured, sink = graph.add("paletteuse", "new=1:dither=none"), graph.add("buffersink")
+    source.link_to(both)
+    both.link_to(palette, 0, 0)
+    both.link_to(coloured, 1, 0)
+    palette.link_to(coloured, 0, 1)
+    coloured.link_to(sink)
+    graph.configure()
+    return graph

@@ -43,6 +43,7 @@ ENCODERS = {
         any_size=True,
     ),
     "ffv1": Encoder("ffv1", {"slicecrc": "1"}, pixel_format="bgr0", any_size=True),
+    "gif": Encoder("gif", pixel_format="pal8", any_size=True),
 }
 
 
@@ -54,6 +55,10 @@ class Muxer:
     default_codec: str
     tick: Fraction | None = None
     """Seconds between two times it can tell apart; None: it takes any time base."""
+    one_rate: bool = False
+    """Holds no times but the numbers of frames at one rate, in the order in which they are shown."""
+    shortest: int = 1
+    """Ticks between two frames at least; those that come sooner are left out."""
 
 
 MUXERS = {
@@ -62,6 +67,8 @@ MUXERS = {
     ".mov": Muxer("mov", "h264"),
     ".mkv": Muxer("matroska", "h264", tick=Fraction(1, 1000)),
     ".webm": Muxer("webm", "vp9", tick=Fraction(1, 1000)),
+    ".avi": Muxer("avi", "h264", one_rate=True),
+    ".gif": Muxer("gif", "gif", tick=Fraction(1, 100), shortest=2),  # browsers show what is shorter for 10
 }
 LIKELY_RATES = (1, 240)  # frames per second; outside, a container's rate is a mistake that encoders refuse
 DEFAULT_RATE = Fraction(30)
@@ -92,7 +99,7 @@ def encoder_for(codec: str, muxer: Muxer) -> Encoder:
     if codec.lower() not in present:
         raise VideoError(f"there is no encoder for {codec!r} here: choose {either(present)}")
     encoder = ENCODERS[codec.lower()]
-    if muxer.name in HOLDS and codec.lower() not in HOLDS[muxer.name]:
+    if codec.lower() not in HOLDS[muxer.name]:
         raise VideoError(f"a {muxer.name} file cannot hold {codec}: choose {either(HOLDS[muxer.name])}, or write .mkv")
     return encoder
 
@@ -102,6 +109,9 @@ HOLDS = {
     "mp4": ("h264", "hevc", "av1", "vp9"),
     "mov": ("h264", "hevc", "av1"),
     "webm": ("vp9", "av1"),
+    "matroska": ("h264", "hevc", "av1", "vp9", "ffv1"),
+    "avi": ("h264", "ffv1"),
+    "gif": ("gif",),
 }
 
 
@@ -126,8 +136,10 @@ def likely_rate(rate: Fraction | float) -> Fraction:
     return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE
 
 
-def output_time_base(muxer: Muxer, wanted: Fraction) -> Fraction:
+def output_time_base(muxer: Muxer, wanted: Fraction, rate: Fraction) -> Fraction:
     """The wanted time base (seconds) where the container can hold it, else the finest near it that it can."""
+    if muxer.one_rate:
+        return 1 / rate
     if muxer.tick is not None:
         return muxer.tick
     return wanted if wanted.denominator <= FINEST_TIMESCALE else Fraction(1, FALLBACK_TIMESCALE)
@@ -135,8 +147,10 @@ def output_time_base(muxer: Muxer, wanted: Fraction) -> Fraction:
 
 def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
     """Options that keep times exact, and leave a file that plays if the process is killed."""
-    if muxer.tick is not None:
+    if muxer.name in ("matroska", "webm"):
         return {"flush_packets": "1", "cluster_time_limit": "2000"}
+    if muxer.name in ("avi", "gif"):
+        return {"flush_packets": "1"}
     timescale = time_base.denominator
     return {
         # Fragments while writing, an ordinary file once closed. The index is delayed to the first fragment and edit

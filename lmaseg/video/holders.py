@@ -9,6 +9,7 @@ from av.stream import Stream
 
 from lmaseg.video.encoders import MUXERS, either
 
+UNUSUAL = (".m4v", ".avi", ".gif")  # never advised
 COPIED = ("audio", "subtitle", "attachment")  # data, such as a camera's telemetry, FFmpeg writes for few formats only
 
 
@@ -19,7 +20,7 @@ def takes(output: OutputContainer, stream: Stream) -> bool:
 
 def holders(streams: Sequence[Stream]) -> str:
     """Words on the suffixes of the outputs that could hold streams."""
-    suffixes = [suffix for suffix, muxer in MUXERS.items() if suffix != ".m4v" and _holds(muxer.name, streams)]
+    suffixes = [suffix for suffix, muxer in MUXERS.items() if suffix not in UNUSUAL and _holds(muxer.name, streams)]
     return f"a name in {either(suffixes)} would hold it" if suffixes else "no kind of output holds it"
 
 

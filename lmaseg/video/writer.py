@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
-from lmaseg.paths import REMEDY, check_places, part_path
+from lmaseg.paths import REMEDY, check_places, part_path, publish
 from lmaseg.video.canvas import Canvas
 from lmaseg.video.copier import StreamCopier
 from lmaseg.video.encoders import (
@@ -46,18 +46,19 @@ class VideoWriter:
 
     Times are those given, to the tick, in MP4 and MOV; to the nearest millisecond in MKV and WebM. They are not shifted
     when only part of a source is written: copied sound stays in step, and the video begins at its time in the source.
-    Only a first frame before time 0 moves everything up to 0.
+    Only a first frame before time 0 moves everything up to 0. AVI and GIF begin at 0 and have coarser times: of frames
+    at the given rate, and hundredths of a second.
 
     Colours are converted to BT.709, limited range, and tagged so. H.264 and HEVC take even sizes only: an odd width or
     height is padded by repeating the last column or row, so that the output is one pixel larger; AV1, VP9 and FFV1
     keep it.
 
     Args:
-        path: the output; its suffix chooses the container: .mp4 .m4v .mov .mkv .webm.
+        path: the output; its suffix chooses the container: .mp4 .m4v .mov .mkv .webm .avi .gif.
         width, height: of the frames, in pixels.
         time_base: seconds, the unit of the pts given to `write`.
         rate: frames per second, a hint for rate control.
-        codec: h264, hevc, av1, vp9 or ffv1 (lossless); None: vp9 for .webm, else h264.
+        codec: h264, hevc, av1, vp9 or ffv1 (lossless); None: vp9 for .webm, gif for .gif, else h264.
         crf: constant rate factor, lower is better and larger; None takes the encoder's default. FFV1 has none.
         sample_aspect_ratio: width over height of a pixel.
         copy_from: a file whose audio and subtitle streams are copied.
@@ -107,7 +108,7 @@ class VideoWriter:
         self._options = options_for(self._encoder, crf)
         self._size = width, height
         self._time_base, self._rate = time_base, likely_rate(rate)
-        self._tick = output_time_base(self._muxer, time_base)
+        self._tick = output_time_base(self._muxer, time_base, self._rate)
         self._usual_duration = max(1, round(1 / (self._rate * self._tick)))  # ticks
         self._sample_aspect_ratio = sample_aspect_ratio
         self._copy_from, self._start, self._end = copy_from, start, end
@@ -115,6 +116,7 @@ class VideoWriter:
         self._copier: StreamCopier | None = None
         self._last: tuple[int, int] | None = None  # pts given, ticks written
         self._lift = 0  # ticks
+        self._left_out = 0  # frames
         self._last_dts: int | None = None
         self._appended = False
         self._keep, self._kept = keep, taken_over_path(self.path)
@@ -162,8 +164,12 @@ class VideoWriter:
             raise ValueError(f"pts {pts} does not come after {self._last[0]}")
         if not self.part_path.exists():  # an open file takes all that comes, and is not found in the end
             raise VideoError(f"cannot write {self.path} (its folder was moved or removed meanwhile): {REMEDY}")
+        ticks = self._ticks(pts)
+        if ticks is None:
+            self._left_out += 1
+            return
         frame = self._canvas(image)
-        frame.pts, frame.time_base = self._ticks(pts), self._tick
+        frame.pts, frame.time_base = ticks, self._tick
         self._guard(self._encode, frame)
         self.frames += 1
 
@@ -171,6 +177,9 @@ class VideoWriter:
     def warnings(self) -> list[str]:
         """What did not come through as it was, a line for each kind."""
         lost = [f"not kept: {', '.join(self._lost)}"] if self._lost else []
+        if self._left_out:
+            most = f"a {self._muxer.name} file shows at most {1 / (self._tick * self._muxer.shortest)} a second"
+            lost.append(f"{self._left_out} frames were left out: {most}")
         return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams), *lost]
 
     def skip(self, pts: int) -> None:
@@ -199,7 +208,7 @@ class VideoWriter:
         self._container = av.open(str(self.part_path), "w", format=self._muxer.name, container_options=options)
         self._stream = self._add_video(self._container)
         if copy and self._copy_from is not None:
-            negative_moves_all = self._muxer.tick is not None
+            negative_moves_all = self._muxer.tick is not None or self._muxer.one_rate
             self._copier = StreamCopier(
                 self._copy_from, self._container, self._start, self._end, non_negative=negative_moves_all
             )
@@ -223,21 +232,28 @@ class VideoWriter:
         canvas.tag(context)
         context.time_base = self._tick
         context.gop_size = round(self._rate * KEY_FRAME_SECONDS)
+        if self._muxer.one_rate:
+            context.max_b_frames = 0
         if self._sample_aspect_ratio:
             context.sample_aspect_ratio = self._sample_aspect_ratio
         if self._encoder.name == "libx265" and self._muxer.tick is None:
             context.codec_tag = "hvc1"  # the one of HEVC's two tags that Apple's players know
         return stream
 
-    def _ticks(self, pts: int) -> int:
-        """The time to write for a pts, in ticks of the output."""
+    def _ticks(self, pts: int) -> int | None:
+        """The time to write for a pts, in ticks of the output; None if it comes too soon after the one before."""
         ticks = round(pts * self._time_base / self._tick)
         if self._last is None:
-            self._lift = max(0, -ticks)
-        else:  # where ticks are coarse, two times may fall on the same one
-            ticks = max(ticks, self._last[1] - self._lift + 1)
-        self._last = pts, ticks + self._lift
-        return ticks + self._lift
+            self._lift = -ticks if self._muxer.one_rate else max(0, -ticks)
+        ticks += self._lift
+        if self._last is not None:
+            too_soon = ticks - self._last[1] < self._muxer.shortest
+            if too_soon and self._muxer.shortest > 1:
+                self._last = pts, self._last[1]
+                return None
+            ticks = self._last[1] + 1 if too_soon else ticks  # where ticks are coarse, two times may fall on one
+        self._last = pts, ticks
+        return ticks
 
     def _encode(self, frame: VideoFrame) -> None:
         self._mux_video(self._stream.encode(frame))
@@ -269,7 +285,8 @@ class VideoWriter:
                 packet.pts += lift
             if packet.dts is not None:
                 packet.dts += lift
-            self._mux(packet)
+            if not (self._muxer.one_rate and (packet.pts or 0) < 0):  # would move all pictures but the first
+                self._mux(packet)
 
     def _mux(self, packet: "Packet[Any]") -> None:
         try:
@@ -292,7 +309,7 @@ class VideoWriter:
             about = self._copier.about if self._copier else None
             self._guard(self._close)
             self._lost = about.lost(self.part_path) if about else []
-            self._guard(os.replace, self.part_path, self.path)
+            self._guard(publish, self.path)
             self._kept.unlink(missing_ok=True)
         except BaseException:
             self._abandon()
