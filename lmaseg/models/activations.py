@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import register_pytree_node, tree_map
 
-SAME_SCALE = {F.interpolate, torch.max_pool2d, F.max_pool2d}  # of bytes they make bytes of the same scale
+SAME_SCALE = {F.interpolate}  # of bytes it makes bytes of the same scale
 RELUS = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 DROPOUTS = {F.dropout, F.dropout2d}
 ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}
