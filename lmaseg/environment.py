@@ -72,16 +72,18 @@ def processor() -> str:
 
 
 def devices() -> Section:
-    """Each device with the type the network is computed in there, and which of them `auto` means."""
+    """Each device with its floating point type, which of them `auto` means, and whether CPUs use int8 and why."""
     names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     names += ["mps"] if torch.backends.mps.is_available() else []
-    return {"auto": str(choose_device("auto")), **{name: _device(torch.device(name)) for name in names}}
+    return {
+        "auto": str(choose_device("auto")),
+        **{name: _device(torch.device(name)) for name in names},
+        "int8": _int8(_device(torch.device("cpu"))),
+    }
 
 
 def _device(device: torch.device) -> str:
     dtype = str(fastest_dtype(torch.empty(0, device=device))).removeprefix("torch.")
-    if device.type == "cpu":
-        return f"{dtype}; {_int8(dtype)}"
     if device.type != "cuda":
         return dtype
     told = torch.cuda.get_device_properties(device)
@@ -89,14 +91,14 @@ def _device(device: torch.device) -> str:
 
 
 def _int8(dtype: str) -> str:
-    """Whether the CPU computes in int8 by itself, and why."""
+    """Where the CPU, whose floating point type is given, computes in int8, and why."""
     if not has_int8(torch.device("cpu")):
-        return "int8 only where asked for: this CPU lacks the instructions that make it fast (VNNI)"
+        return "on the CPU where asked for: it lacks the instructions that make it fast (VNNI)"
     if dtype == "float32":
         return (
-            "int8 for weights that lmaseg calibrate prepared: this CPU has 8-bit instructions (VNNI), no bfloat16 ones"
+            "on the CPU, with weights prepared by lmaseg calibrate: it has 8-bit instructions (VNNI), but no bfloat16"
         )
-    return "int8 only where asked for: this CPU has bfloat16 instructions, too, which are about as fast"
+    return f"on the CPU where asked for: it has instructions for it (VNNI), but {dtype} is about as fast"
 
 
 def _c_kernels() -> str:
