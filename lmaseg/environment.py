@@ -95,9 +95,7 @@ def _int8(dtype: str) -> str:
     if not has_int8(torch.device("cpu")):
         return "on the CPU where asked for: it lacks the instructions that make it fast (VNNI)"
     if dtype == "float32":
-        return (
-            "on the CPU, with weights prepared by lmaseg calibrate: it has 8-bit instructions (VNNI), but no bfloat16"
-        )
+        return "on the CPU, with weights prepared by lmaseg calibrate: it has 8-bit instructions, but not bfloat16"
     return f"on the CPU where asked for: it has instructions for it (VNNI), but {dtype} is about as fast"
 
 
