@@ -31,7 +31,7 @@ BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself, read without its tensors."""
+    """The description in a checkpoint, read without its tensors."""
 
     spec: ModelSpec
     labels: LabelSet
@@ -130,7 +130,7 @@ def _metadata(header: Header) -> dict[str, str]:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """What a checkpoint says of itself.
+    """The description in a checkpoint.
 
     Raises:
         CheckpointError: no such file, or not an lmaseg checkpoint.

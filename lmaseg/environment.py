@@ -1,4 +1,4 @@
-"""What lmaseg finds where it runs: versions, processor, devices, kernels, encoders, weights. For bug reports."""
+"""The environment lmaseg runs in, for bug reports: versions, processor, devices, kernels, encoders, weights."""
 
 import os
 import platform
@@ -37,7 +37,7 @@ def environment() -> dict[str, Section]:
 
 
 def versions() -> Section:
-    """Of lmaseg, of Python, of what it needs and of what it can use."""
+    """Versions of lmaseg, Python and the packages that are needed or can be used."""
     return {
         "lmaseg": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -62,7 +62,7 @@ def system() -> Section:
 
 
 def processor() -> str:
-    """The processor's name as its maker wrote it, where the system tells."""
+    """The processor's model name, where the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

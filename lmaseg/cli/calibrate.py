@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lmaseg.cli.console import say
-from lmaseg.cli.options import INPUT, Size
+from lmaseg.cli.options import Size, input_option
 from lmaseg.cli.outputs import Overwrite, may_replace
 
 EXAMPLES = """
@@ -20,11 +20,9 @@ Weights = Annotated[
 ]
 Frames = Annotated[
     str,
-    typer.Option(
-        metavar="SOURCE", help="A video, a folder or a glob of images like those to be labelled.", rich_help_panel=INPUT
-    ),
+    input_option(metavar="SOURCE", help="A video, a folder or a glob of images like those to be labelled."),
 ]
-Count = Annotated[int, typer.Option(min=1, max=256, help="Frames to take, evenly spread.", rich_help_panel=INPUT)]
+Count = Annotated[int, input_option(min=1, max=256, help="Frames to take, evenly spread.")]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="The .safetensors file to write; default: the checkpoint itself."),

@@ -12,7 +12,7 @@ from lmaseg.train.options import setting
 DATA, START = "Data", "Start"
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.")]
-Resume = Annotated[bool, typer.Option(help="Go on with the run in --out, if there is one.")]
+Resume = Annotated[bool, typer.Option(help="Continue the run in --out, if there is one.")]
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,19 @@ class Data:
     )
     unlabelled: list[Path] | None = setting(
         None,
-        "A video or a folder of pictures without labels, to learn from what --teacher says of it; once for each.",
+        "A video or a folder of pictures without labels, which --teacher labels; give it once for each.",
         panel=DATA,
         shown=True,
         form="VIDEO",
     )
     teacher: Path | None = setting(
-        None, "Weights of the network that labels what has no labels.", panel=DATA, shown=True, form="WEIGHTS"
+        None, "Weights of the network that labels --unlabelled.", panel=DATA, shown=True, form="WEIGHTS"
     )
     teacher_net: str | None = setting(
-        None, "What builds the teacher, for weights of one attached in Python.", panel=DATA, form="MODULE:FUNCTION"
+        None,
+        "The function that builds the teacher, if it is a network attached in Python.",
+        panel=DATA,
+        form="MODULE:FUNCTION",
     )
     teacher_every: float = setting(1.0, "Seconds between the frames of a video that the teacher labels.", panel=DATA)
     teacher_sure: float = setting(

@@ -58,7 +58,7 @@ class LocalMemoryNet(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """What the sides of frames are padded to multiples of: the stride, or of that if the encoder says so."""
+        """Frames are padded to multiples of this: the stride, or a multiple of it if the encoder needs that."""
         return int(getattr(self.encoder, "multiple", self.stride))
 
     @property
@@ -93,7 +93,7 @@ class LocalMemoryNet(nn.Module):
     def forward(
         self, frame: Tensor, keys: Tensor | None = None, values: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Segment frames in the light of T = 0..memory_frames past ones.
+        """Segment frames, given T = 0..memory_frames past ones.
 
         Args:
             frame: (B, 3, H, W) preprocessed.
