@@ -13,6 +13,7 @@ View = Literal["overlay", "mask", "side-by-side", "contour"]
 Palette = Literal["screen", "official"]
 Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
 Ids = Literal["class", "train", "label"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Pipe = Literal["gray", "mkv"]
 
 PIPE = Path("-")
@@ -24,6 +25,7 @@ CHOICES = {
     "palette": get_args(Palette),
     "legend": (None, *get_args(Corner)),
     "ids": get_args(Ids),
+    "dtype": get_args(Dtype),
     "pipe": (None, *get_args(Pipe)),
 }
 INDECISIVE = ("source", "device", "weights")
@@ -90,6 +92,8 @@ class Job:
     """Past frames to attend to; None: as the weights want."""
     batch: int = 1
     """Frames labelled at once."""
+    dtype: Dtype = "auto"
+    """What the network computes in; auto: the fastest here of those that the weights are made for."""
 
     view: View = "overlay"
     """What the video shows."""

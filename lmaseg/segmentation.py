@@ -15,6 +15,7 @@ from lmaseg.comparison import ComparingSegmenter
 from lmaseg.images import ImageReader, open_source
 from lmaseg.job import Job
 from lmaseg.labels import LabelSet
+from lmaseg.models.precision import named_dtype
 from lmaseg.outputs import Reader, Sinks, drawn, make_view
 from lmaseg.paths import check_apart, check_places
 from lmaseg.pipeline import Labelling, Progress, segment_video
@@ -207,7 +208,7 @@ def make_segmenter(job: Job) -> Segmenter:
 
     Raises:
         CheckpointError, BackendError: as in `load`.
-        ValueError: a size or a memory that it cannot work with, or classes it does not know.
+        ValueError: a size, a memory or a type that it cannot work with, or classes it does not know.
     """
     net = load(job.weights, job.device, job.net)
     drawn(job, net.labels)
@@ -216,6 +217,7 @@ def make_segmenter(job: Job) -> Segmenter:
         size=job.size,
         memory=job.memory,
         batch=job.batch,
+        dtype=named_dtype(job.dtype),
         confidence=job.confidence is not None,
         smooth=job.video is not None and not job.compare,
         min_confidence=job.min_confidence,

@@ -21,7 +21,7 @@ LAYERS = [
     {"attachment", "hub", "checkpoint", "convert", "scores"},
     {"stream"},
     {"comparison", "pipeline", "outputs", "report", "segmentation"},
-    {"environment", "evaluate", "train", "bench", "export", "batch", "cluster"},
+    {"environment", "calibration", "evaluate", "train", "bench", "export", "batch", "cluster"},
     {"cli"},
 ]
 MAY = {

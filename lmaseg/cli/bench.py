@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from lmaseg.cli.network import load_network
 from lmaseg.cli.options import (
     Batch,
     Device,
+    DtypeName,
     Memory,
     Net,
     Size,
@@ -36,10 +37,6 @@ lmaseg bench --video drive.mp4 --device cuda --batch 8
 Window = Annotated[
     int | None, network_option(min=1, help="Side of the attention window in feature cells, an odd number.")
 ]
-DtypeName = Annotated[
-    Literal["float32", "bfloat16", "float16"] | None,
-    network_option("--dtype", help="Data type of the network; default: the fastest on this machine."),
-]
 Video = Annotated[Path | None, input_option(help="A video whose first frames are used; default: a moving pattern.")]
 Full = Annotated[
     bool,
@@ -61,7 +58,7 @@ def bench(
     memory: Memory = None,
     window: Window = None,
     batch: Batch = 1,
-    dtype: DtypeName = None,
+    dtype: DtypeName = "auto",
     video: Video = None,
     full: Full = False,
     seconds: Seconds = None,
@@ -73,9 +70,8 @@ def bench(
         raise typer.BadParameter(f"a window has an odd number of cells, not {window}: {window + 1} would do")
     may_replace([json_file] if json_file else [], overwrite)
 
-    import torch
-
     from lmaseg.bench import bench
+    from lmaseg.models.precision import named_dtype
 
     with Display(at_once=True) as display:
         try:
@@ -85,7 +81,7 @@ def bench(
                 memory=memory,
                 window=window,
                 batch=batch,
-                dtype=getattr(torch, dtype) if dtype else None,
+                dtype=named_dtype(dtype),
                 video=video,
                 full=full,
                 seconds=seconds,

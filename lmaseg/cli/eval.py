@@ -21,6 +21,7 @@ from lmaseg.cli.options import (
     Batch,
     Classes,
     Device,
+    DtypeName,
     Memory,
     Net,
     Size,
@@ -111,6 +112,7 @@ def evaluate(
     size: Size = None,
     memory: Memory = None,
     batch: Batch = 1,
+    dtype: DtypeName = "auto",
     protocol: ProtocolName = "stream",
     at_working_size: AtWorkingSize = False,
     compare_memory: CompareMemory = False,
@@ -135,7 +137,9 @@ def evaluate(
     from lmaseg.evaluate import process_group
 
     with process_group(device) as own_device:
-        wanted = Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
+        wanted = Job(
+            "", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch, dtype=dtype
+        )
         segmenter = make_segmenter(wanted)
         labels = named_classes(classes) or segmenter.net.labels
         (clips,) = load_clips(data, split, labels, segmenter.memory.frames).values()
@@ -145,6 +149,7 @@ def evaluate(
             clips if spoil is None else _spoilt(clips, spoil, seed),
             size=size,
             batch=batch,
+            dtype=segmenter.dtype,
             protocol=protocol,
             full_resolution=not at_working_size,
             temporal=spoil is None,

@@ -12,6 +12,7 @@ import typer
 from lmaseg.cli.options import (
     BATCH,
     DEVICE,
+    DTYPE,
     MEMORY,
     NET,
     SIZE,
@@ -88,10 +89,11 @@ OPTIONS: dict[str, Any] = {
     "size": SIZE,
     "memory": MEMORY,
     "batch": BATCH,
+    "dtype": DTYPE,
 }
 READING = ("start", "end", "stride", "deinterlace", "strict")
 LOOK = ("view", "palette", "opacity", "classes", "legend", "min_confidence")
-NETWORK = ("weights", "net", "device", "size", "memory", "batch", "reset_at_cuts")
+NETWORK = ("weights", "net", "device", "size", "memory", "batch", "dtype", "reset_at_cuts")
 
 Duration = Annotated[Any, input_option("-t", parser=parse_time, metavar="TIME", help="How much of the source to take.")]
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmaseg.job import Dtype
+
 if TYPE_CHECKING:
     from lmaseg.labels import LabelSet
 
@@ -84,12 +86,17 @@ SIZE: Any = network_option(
     metavar="HEIGHT|HxW",
     help="Working size of the network; default: the shorter side is scaled to the size the weights were trained at.",
 )
+DTYPE: Any = network_option(
+    help="What the network computes in; auto: the fastest on this machine. int8 needs weights prepared by lmaseg "
+    "calibrate."
+)
 Weights = Annotated[Path | None, WEIGHTS]
 Net = Annotated[str | None, NET]
 Device = Annotated[str, DEVICE]
 Memory = Annotated[int | None, MEMORY]
 Batch = Annotated[int, BATCH]
 Size = Annotated[Any, SIZE]
+DtypeName = Annotated[Dtype, DTYPE]
 Classes = Annotated[
     str | None,
     input_option(

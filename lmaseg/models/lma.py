@@ -47,6 +47,9 @@ class LocalMemoryNet(nn.Module):
         self.spec = spec
         self.labels = labels
         self.preprocess = preprocess
+        self.ranges: dict[str, tuple[float, float]] = {}
+        """Least and largest values of activations, for int8: under a convolution's path those of what it returns, after
+        the addition and the ReLU that follow; under PATH.input and PATH.addend of numbers that it reads and adds."""
 
     @property
     def stride(self) -> int:
