@@ -416,5 +416,5 @@ def test_a_function_may_return_the_network_itself(package, frames):
 
 
 def test_lmasegs_own_networks_take_no_builder():
-    with pytest.raises(CheckpointError, match="lmaseg's own lean: leave --net out"):
+    with pytest.raises(CheckpointError, match="lmaseg's own erfnet: leave --net out"):
         lmaseg.load(checkpoint.BUNDLED, net="their_net:build")

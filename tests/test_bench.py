@@ -65,7 +65,7 @@ def watch(seconds=0.0):
 def test_report_says_what_was_timed(report):
     settings = report.settings
     assert (settings.source_size, settings.working_size) == (SIZE, SIZE)
-    assert (settings.memory, settings.window, settings.batch, settings.backbone) == (2, 5, 2, "lean")
+    assert (settings.memory, settings.window, settings.batch, settings.backbone) == (2, 5, 2, "erfnet")
     assert settings.device == "cpu"
     assert report.environment["versions"]["torch"] == torch.__version__
     assert report.environment["system"]["threads"] == 1

@@ -124,9 +124,9 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "--device", "cpu", *SMALL) == 0
     details = said(capsys)
     for expected in (
-        "lean",
+        "erfnet",
         "19 classes",
-        "memory of 2 frames",
+        "memory of 4 frames",
         "cpu",
         "float",
         "thread",
