@@ -163,7 +163,11 @@ def _command() -> str:
 def _conclude(progress: "TrainProgress", out: Path) -> None:
     """One line on what there is now."""
     if progress.stopped:
-        say(f"stopped after {progress.step} of {progress.steps} steps; to go on: {_resuming(_command())}")
+        left = [str(path) for path in (out / "state.pt", out / "best.safetensors") if path.exists()]
+        there = " and ".join(left) or "nothing yet"
+        say(
+            f"stopped after {progress.step} of {progress.steps} steps, kept: {there}; to go on: {_resuming(_command())}"
+        )
         return
     best = "" if progress.best is None else f", best score {progress.best:.4f} in {out / 'best.safetensors'}"
     if progress.best is None and progress.memory_lowers:

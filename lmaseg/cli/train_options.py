@@ -28,7 +28,7 @@ class Data:
     )
     unlabelled: list[Path] | None = setting(
         None,
-        "A video or a folder of pictures without labels, to learn from what --teacher says of it; once for each.",
+        "A video or a folder of pictures without labels, to learn from what a teacher says of it; once for each.",
         panel=DATA,
         shown=True,
         form="VIDEO",
@@ -37,7 +37,10 @@ class Data:
         None, "Weights of the network that labels what has no labels.", panel=DATA, shown=True, form="WEIGHTS"
     )
     teacher_net: str | None = setting(
-        None, "What builds the teacher, for weights of one attached in Python.", panel=DATA, form="MODULE:FUNCTION"
+        None,
+        "A teacher that is attached: a function, or hf:NAME of the Hugging Face hub; with --teacher, of its weights.",
+        panel=DATA,
+        form="MODULE:FUNCTION|hf:NAME",
     )
     teacher_every: float = setting(1.0, "Seconds between the frames of a video that the teacher labels.", panel=DATA)
     teacher_sure: float = setting(
@@ -62,8 +65,10 @@ class Data:
     )
 
     def __post_init__(self) -> None:
-        if bool(self.unlabelled) != bool(self.teacher):
-            raise ValueError("--unlabelled and --teacher go together: give the videos and the weights that label them")
+        if bool(self.unlabelled) != bool(self.teacher or self.teacher_net):
+            raise ValueError(
+                "--unlabelled goes with --teacher or --teacher-net: give the videos and what is to label them"
+            )
         if not self.teacher_every > 0 or not 0 <= self.teacher_sure < 1:
             raise ValueError("the seconds between labelled frames are above 0, the least probability is in [0, 1)")
 
