@@ -26,21 +26,13 @@ if TYPE_CHECKING:
 
 # Resolved on first use, so that `lmaseg --help` does not wait for torch.
 _HOMES = {
-    "attach": "attachment",
-    "load": "checkpoint",
-    "save": "checkpoint",
-    "LmasegError": "errors",
-    "BackendError": "errors",
-    "CheckpointError": "errors",
-    "DatasetError": "errors",
-    "VideoError": "errors",
-    "CAMVID": "labels",
-    "CITYSCAPES": "labels",
-    "LabelSet": "labels",
-    "segment_video": "pipeline",
-    "run": "segmentation",
-    "segment": "segmentation",
-    "Segmenter": "stream",
+    "attachment": ("attach",),
+    "checkpoint": ("load", "save"),
+    "errors": ("BackendError", "CheckpointError", "DatasetError", "LmasegError", "VideoError"),
+    "labels": ("CAMVID", "CITYSCAPES", "LabelSet"),
+    "pipeline": ("segment_video",),
+    "segmentation": ("run", "segment"),
+    "stream": ("Segmenter",),
 }
 
 __all__ = [
@@ -64,9 +56,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lmaseg' has no attribute {name!r}")
-    return getattr(import_module(f"lmaseg.{_HOMES[name]}"), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"lmaseg.{module}"), name)
+    raise AttributeError(f"module 'lmaseg' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

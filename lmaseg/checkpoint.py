@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,15 @@ BUNDLED = Path(__file__).parent / "weights" / "erfnet-lma-camvid.safetensors"
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself, read without its tensors."""
+    """The description in a checkpoint, read without its tensors."""
 
     spec: ModelSpec
     labels: LabelSet
     preprocess: Preprocess
     about: dict[str, str] = field(default_factory=dict)
     """Free text by topic: training data, licence, scores."""
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Least and largest values of activations, which int8 needs; see `LocalMemoryNet.ranges`."""
 
 
 def load(
@@ -63,7 +65,9 @@ def load(
     if path is None and net is not None:
         return build_network(net).eval().to(target)
     file = BUNDLED if path is None else weights_file(path)
-    network = _unfilled(read_header(file), net, file)
+    header = read_header(file)
+    network = _unfilled(header, net, file)
+    network.ranges = header.ranges
     with _open(file) as archive:
         tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
     load_tensors(network, tensors, source=str(file))
@@ -80,14 +84,35 @@ def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[st
     Raises:
         CheckpointError: the file cannot be written.
     """
-    metadata = metadata_of(net, about)
     tensors = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in net.state_dict().items()
     }
+    _write(tensors, path, metadata_of(net, about))
+
+
+def save_ranges(
+    path: str | os.PathLike[str],
+    ranges: Mapping[str, tuple[float, float]],
+    output: str | os.PathLike[str],
+    *,
+    about: Mapping[str, str],
+) -> None:
+    """Write a checkpoint anew with other ranges of its activations and more free text; its tensors stay as they are.
+
+    Raises:
+        CheckpointError: no such file, not an lmaseg checkpoint, or the output cannot be written.
+    """
+    header = read_header(path)
+    with _open(Path(path)) as archive:
+        tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+    _write(tensors, output, _metadata(replace(header, ranges=dict(ranges), about={**header.about, **about})))
+
+
+def _write(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
     part = part_path(Path(path))
     try:
-        save_file(tensors, part, metadata)
+        save_file(dict(tensors), part, metadata)
         part.chmod(0o644)  # safetensors keeps its files to their owner; weights are for sharing
         publish(Path(path))
     except (OSError, SafetensorError) as error:
@@ -96,13 +121,16 @@ def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[st
 
 
 def metadata_of(net: LocalMemoryNet, about: Mapping[str, str]) -> dict[str, str]:
-    """What a file says of the network in it: "format", and as JSON "spec", "labels", "preprocess" and "about"."""
-    header = Header(net.spec, net.labels, net.preprocess, dict(about))
+    """What a file says of the network in it: "format", and as JSON the fields of `Header`."""
+    return _metadata(Header(net.spec, net.labels, net.preprocess, dict(about), net.ranges))
+
+
+def _metadata(header: Header) -> dict[str, str]:
     return {"format": FORMAT} | {key: json.dumps(value) for key, value in asdict(header).items()}
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """What a checkpoint says of itself.
+    """The description in a checkpoint.
 
     Raises:
         CheckpointError: no such file, or not an lmaseg checkpoint.
@@ -112,7 +140,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} does not say that it is an lmaseg checkpoint ({FORMAT}): convert it first")
     try:
-        return _parse_header({key: json.loads(metadata[key]) for key in ("spec", "labels", "preprocess", "about")})
+        return _parse_header({key: json.loads(text) for key, text in metadata.items() if key != "format"})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has a damaged description ({error}): fetch or convert it again") from error
 
@@ -256,6 +284,7 @@ def _parse_header(raw: dict[str, Any]) -> Header:
         labels=_parse_labels(raw["labels"]),
         preprocess=Preprocess(**preprocess | {key: tuple(preprocess[key]) for key in ("mean", "std", "size")}),
         about=dict(raw["about"]),
+        ranges={path: (low, high) for path, (low, high) in raw.get("ranges", {}).items()},
     )
 
 

@@ -21,22 +21,22 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job may use; None leaves it to what there is."""
+    """The resources a job may use; None means the default."""
 
     workers: int | None = None
     address: str | None = None
-    """Of a Ray cluster, or "auto"; None is this machine."""
+    """The address of a Ray cluster, or "auto"; None is this machine."""
     gpus: float | None = None
-    """For each worker."""
+    """GPUs of each worker."""
     cpus: int | None = None
-    """For each worker."""
+    """Processor cores of each worker."""
 
 
 def executor_for(resources: Resources, *, device: str = "auto", module_folder: str | None = None) -> Executor:
     """The workers; one on this machine is this process itself and needs no Ray.
 
     Args:
-        device: that they are to compute on, as of a `Job`.
+        device: what they compute on, as in `Job`.
         module_folder: where modules that build a network may be imported from.
 
     Raises:
@@ -113,7 +113,7 @@ class RayExecutor(Executor):
         self._starting[actor.where.remote()] = actor
 
     def _ended(self, reference: Any) -> Outcome | None:
-        """What a worker answered: that it is there, or what became of its task."""
+        """The outcome of a task; None if the answer was that a worker has started."""
         import ray
 
         if reference in self._starting:

@@ -25,7 +25,7 @@ MARK = (255, 255, 255)
 
 
 class ComparingSegmenter(Segmenter):
-    """A `Segmenter` that also tells the labels of each frame without its past; frames are encoded once for both."""
+    """A `Segmenter` that also computes the labels of each frame without its past; frames are encoded once."""
 
     def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> Decided:
         alone = super()._read(group, Past(past.frames, None, None), working, size)
@@ -84,7 +84,7 @@ class ComparisonVideo(Sink):
         self._writer.write(np.concatenate(halves, axis=1), seen.frame.pts)
 
     def _still_pixels(self, frame: Frame) -> np.ndarray:
-        """(H, W) bool: what a frame has in common with the one before; nothing if there is none, or a gap between."""
+        """(H, W) bool: pixels that are as in the frame before; none after a gap or in the first frame."""
         if self._before is None or frame.after_gap:
             return np.zeros(frame.image.shape[:2], bool)
         return still_pixels(self._before.frame.image, frame.image, self._still)

@@ -29,7 +29,7 @@ class Source:
 
     title: str
     marks: tuple[str, ...]
-    """Prefixes that its tensors have, by which it is told from others."""
+    """Prefixes of its tensors' names, by which it is recognised."""
     table: Mapping[str, str]
     """Prefixes of its names and of ours; what is not named keeps its name."""
     preprocess: Preprocess
@@ -70,7 +70,7 @@ SOURCES = (
     Source("ERFNet, github.com/Eromera/erfnet_pytorch", ("encoder.initial_block.",), ERFNET, ERFNET_INPUT),
     Source("PSPNet, github.com/hszhao/semseg", ("layer0.", "ppm."), PSPNET, PSPNET_INPUT),
 )
-"""Those with more marks first."""
+"""The kinds of weights that can be converted; those with more marks come first."""
 
 
 class Conversion(NamedTuple):
@@ -202,7 +202,7 @@ def _drop_ignored_output(tensors: dict[str, Tensor], classes: int) -> None:
 
 
 def _spec(tensors: Mapping[str, Tensor], memory_frames: int, window: int, classes: int) -> ModelSpec:
-    """What the tensors, under our names, make up."""
+    """The spec of the network that has these tensors, given under our names."""
 
     def has(prefix: str) -> bool:
         return any(name.startswith(prefix) for name in tensors)

@@ -1,10 +1,10 @@
-"""Where a video cuts to another shot, told without looking ahead."""
+"""Detects where a video cuts to another shot, without looking ahead."""
 
 import numpy as np
 
 
 class CutDetector:
-    """Tells whether a frame opens a new shot, from that frame and the one before it alone."""
+    """Detects whether a frame opens a new shot, from that frame and the one before it."""
 
     GRID = 24  # thumbnail side: coarse enough that driving hardly changes it
     THRESHOLD = 0.2  # measured: neighbouring frames of driving stay under 0.1, of a fire under 0.16; cuts are over 0.25

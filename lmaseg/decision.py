@@ -11,7 +11,7 @@ Decided = dict[str, Tensor]
 labels of frames without past."""
 LABELS, CONFIDENCE, SMOOTH, ALONE = "labels", "confidence", "smooth", "alone"
 UNSURE = 255
-"""The class id of a pixel that is left unlabelled."""
+"""The id in label maps of a pixel that is left unlabelled."""
 
 
 def labels_at(logits: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What lmaseg finds where it runs: versions, processor, devices, kernels, encoders, weights. For bug reports."""
+"""The environment lmaseg runs in, for bug reports: versions, processor, devices, kernels, encoders, weights."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from lmaseg import kernels
 from lmaseg._version import __version__
 from lmaseg.attention import cuda
 from lmaseg.checkpoint import BUNDLED, choose_device, read_header
-from lmaseg.stream import fastest_dtype
+from lmaseg.models.precision import fastest_dtype, has_int8
 from lmaseg.video.encoders import ENCODERS
 
 NEEDED = ("torch", "av", "numpy", "pillow", "safetensors", "typer", "rich")
@@ -37,7 +37,7 @@ def environment() -> dict[str, Section]:
 
 
 def versions() -> Section:
-    """Of lmaseg, of Python, of what it needs and of what it can use."""
+    """Versions of lmaseg, Python and the packages that are needed or can be used."""
     return {
         "lmaseg": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -62,7 +62,7 @@ def system() -> Section:
 
 
 def processor() -> str:
-    """The processor's name as its maker wrote it, where the system tells."""
+    """The processor's model name, where the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -72,10 +72,14 @@ def processor() -> str:
 
 
 def devices() -> Section:
-    """Each device with the type the network is computed in there, and which of them `auto` means."""
+    """Each device with its floating point type, which of them `auto` means, and whether CPUs use int8 and why."""
     names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     names += ["mps"] if torch.backends.mps.is_available() else []
-    return {"auto": str(choose_device("auto")), **{name: _device(torch.device(name)) for name in names}}
+    return {
+        "auto": str(choose_device("auto")),
+        **{name: _device(torch.device(name)) for name in names},
+        "int8": _int8(_device(torch.device("cpu"))),
+    }
 
 
 def _device(device: torch.device) -> str:
@@ -84,6 +88,15 @@ def _device(device: torch.device) -> str:
         return dtype
     told = torch.cuda.get_device_properties(device)
     return f"{told.name}, {told.total_memory / 2**30:.0f} GiB, capability {told.major}.{told.minor}, {dtype}"
+
+
+def _int8(dtype: str) -> str:
+    """Where the CPU, whose floating point type is given, computes in int8, and why."""
+    if not has_int8(torch.device("cpu")):
+        return "on the CPU where asked for: it lacks the instructions that make it fast (VNNI)"
+    if dtype == "float32":
+        return "on the CPU, with weights prepared by lmaseg calibrate: it has 8-bit instructions, but not bfloat16"
+    return f"on the CPU where asked for: it has instructions for it (VNNI), but {dtype} is about as fast"
 
 
 def _c_kernels() -> str:

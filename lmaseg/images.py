@@ -8,13 +8,12 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from lmaseg.errors import NoFrameError, VideoError
 from lmaseg.paths import is_clutter
 from lmaseg.pictures import SUFFIXES, Page, pages_of, read_pages
 from lmaseg.video import Frame, VideoReader
-from lmaseg.video.media import TIMEOUT
 from lmaseg.video.span import Span
 
 RATE = Fraction(30)  # frames per second that a sequence without times is given
@@ -70,7 +69,7 @@ def gathered(sources: Sequence[str]) -> list[str]:
 
 
 def name_of(source: str | Path) -> str:
-    """What outputs are called after a source: its name without the suffix; of a pattern, the name of its folder."""
+    """The name for a source's outputs: its own without the suffix or, for a pattern, that of its folder."""
     path = Path(os.path.abspath(source))
     return path.parent.name if not path.exists() and NO_NAME.search(path.name) else path.stem
 
@@ -82,35 +81,18 @@ def open_source(
     end: float | None = None,
     stride: int = 1,
     warm_up: int = 0,
-    threads: int | None = None,
-    deinterlace: bool = True,
-    strict: bool = False,
-    live: bool = False,
-    seek: bool = True,
-    timeout: tuple[float, float] = TIMEOUT,
+    **video: Any,
 ) -> "VideoReader | ImageReader":
     """The reader for a video, an address, a camera, a folder of images, a glob pattern or one image.
 
-    See there for the arguments; those after `warm_up` are for videos, as unreadable images always raise.
+    See there for the arguments; `video` has further ones of `VideoReader`, which images do not need.
 
     Raises:
         VideoError: as the readers do.
     """
     if is_image_source(source):
         return ImageReader(source, start=start, end=end, stride=stride, warm_up=warm_up)
-    return VideoReader(
-        source,
-        start=start,
-        end=end,
-        stride=stride,
-        warm_up=warm_up,
-        threads=threads,
-        deinterlace=deinterlace,
-        strict=strict,
-        live=live,
-        seek=seek,
-        timeout=timeout,
-    )
+    return VideoReader(source, start=start, end=end, stride=stride, warm_up=warm_up, **video)
 
 
 class ImageReader:
@@ -128,7 +110,7 @@ class ImageReader:
         rate: images per second; an animation alone has times of its own.
 
     Attributes:
-        damaged, repaired, dropped, repeatable: as of `VideoReader`; nothing of that befalls images.
+        damaged, repaired, dropped, repeatable: see `VideoReader`; always 0 or False.
         paths: all the source's files in order.
         width, height: of every image, in pixels, as its EXIF orientation wants it shown.
         time_base: seconds; a frame's pts is its index among all images, in an animation milliseconds.

@@ -1,4 +1,4 @@
-"""What a source becomes: the one description that every run goes by, and what tells it from others."""
+"""What a source becomes: the one description of a run, and its fingerprint."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ View = Literal["overlay", "mask", "side-by-side", "contour"]
 Palette = Literal["screen", "official"]
 Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
 Ids = Literal["class", "train", "label"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Pipe = Literal["gray", "mkv"]
 
 PIPE = Path("-")
@@ -24,10 +25,11 @@ CHOICES = {
     "palette": get_args(Palette),
     "legend": (None, *get_args(Corner)),
     "ids": get_args(Ids),
+    "dtype": get_args(Dtype),
     "pipe": (None, *get_args(Pipe)),
 }
 INDECISIVE = ("source", "device", "weights")
-"""The fields that do not say what the outputs hold: the weights' and the source's content tell that."""
+"""The fields left out of the fingerprint: the content of the weights and of the source counts, not their names."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Job:
     `lmaseg.run` and `lmaseg.segment` take the fields as keywords, and the command line has an option for each.
 
     Raises:
-        ValueError: a view, a palette, a corner, ids or a pipe that there is not, or zones that are told nowhere.
+        ValueError: an unknown view, palette, corner, kind of ids or pipe, or zones without an output that has them.
     """
 
     source: str
@@ -59,7 +61,7 @@ class Job:
     coco: Path | None = None
     """A JSON file for annotations in COCO's form: run lengths of each class of each frame."""
     zones: Path | None = None
-    """A JSON file of named polygons whose class shares are told in the lines and the report, too."""
+    """A JSON file of named polygons; the lines and the report then have the class shares inside each of them."""
     pipe: Pipe | None = None
     """Label maps on standard output: bare bytes, or a lossless grey video."""
 
@@ -81,7 +83,7 @@ class Job:
     weights: Path | None = None
     """A checkpoint; None is the bundled one."""
     net: str | None = None
-    """What builds an attached network: package.module:function."""
+    """Another network, as in `lmaseg.load`: "hf:NAME", or the function that builds it, "package.module:function"."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     size: int | tuple[int, int] | None = None
@@ -90,11 +92,13 @@ class Job:
     """Past frames to attend to; None: as the weights want."""
     batch: int = 1
     """Frames labelled at once."""
+    dtype: Dtype = "auto"
+    """What the network computes in; auto: the fastest here of those that the weights are made for."""
 
     view: View = "overlay"
     """What the video shows."""
     opacity: float = 0.5
-    """Of the class colours over the picture, from 0 to 1."""
+    """Opacity of the class colours over the picture, from 0 to 1."""
     classes: tuple[str, ...] | None = None
     """Names of the classes to draw; None draws all."""
     palette: Palette = "screen"
@@ -125,7 +129,9 @@ class Job:
             object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "source", str(self.source))
         if self.zones and not (self.lines or self.report):
-            raise ValueError("zones are told in the lines of JSON and in the report: ask for one of them")
+            raise ValueError(
+                "the class shares of zones appear in the lines of JSON and the report: ask for one of them"
+            )
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(map(str, known))
@@ -143,7 +149,7 @@ class Job:
         return [path for path in (self.maps, self.confidence) if path is not None]
 
     def decisive(self, weights: str) -> dict[str, Any]:
-        """All that decides what the outputs hold, as JSON can hold it.
+        """Everything the content of the outputs depends on, ready for JSON.
 
         Args:
             weights: the digest of what the network computes with.
@@ -178,10 +184,10 @@ def class_ids(names: Sequence[str], known: Sequence[str]) -> list[int]:
 
 
 def digest(content: Any) -> str:
-    """16 hexadecimal digits that tell a content that JSON can hold from others."""
+    """16 hexadecimal digits of the SHA-256 of a content that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def json_like(content: Any) -> Any:
-    """A content as it comes back from JSON; paths become text."""
+    """A content as JSON reads it back; paths become text."""
     return json.loads(json.dumps(content, default=str))

@@ -3,7 +3,7 @@
 import colorsys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ class LabelSet:
     """The classes of a network's output, in the order of its channels.
 
     `train_ids[i]` is the Cityscapes train id of class i (255: none), `ignore_index` the id that marks
-    unlabelled pixels in this set's ground truth; colours are 8-bit sRGB. `covers[i]` has all Cityscapes train ids that
-    class i takes in, where the set divides the world more coarsely: a network that tells trucks from cars is right
-    about a CamVid car with either. Left out, a class covers its own train id.
+    unlabelled pixels in this set's ground truth; colours are 8-bit sRGB. `covers[i]` has all Cityscapes train ids
+    that belong to class i where this set has fewer classes: CamVid's car is right for a network that predicts car, and
+    for one that predicts truck. Left out, a class covers its own train id.
 
     Raises:
         ValueError: names, colors, train_ids and covers of different lengths, a class that does not cover its own train
@@ -61,120 +61,81 @@ class LabelSet:
         return bytes(level for color in self.colors for level in color).ljust(768, b"\0")
 
 
-# Names, order and colours: the Cityscapes benchmark's train ids (Cordts et al. 2016).
+# The classes of the Cityscapes benchmark (Cordts et al. 2016) in the order of their train ids: name, id in the label
+# files, category (cityscapesscripts/helpers/labels.py), official colour and colour on screens. Of the last, no two are
+# closer than 11 in OKLab (x 100), where the official person and rider are 8 apart, fence and pole 6, and none is darker
+# than 53, where the official truck is 18.
+_CITYSCAPES: tuple[tuple[str, int, str, Color, Color], ...] = (
+    ("road", 7, "flat", (128, 64, 128), (165, 95, 220)),
+    ("sidewalk", 8, "flat", (244, 35, 232), (255, 125, 230)),
+    ("building", 11, "construction", (70, 70, 70), (200, 135, 110)),
+    ("wall", 12, "construction", (102, 102, 156), (125, 125, 165)),
+    ("fence", 13, "construction", (190, 153, 153), (250, 190, 160)),
+    ("pole", 17, "object", (153, 153, 153), (245, 245, 235)),
+    ("traffic light", 19, "object", (250, 170, 30), (255, 150, 0)),
+    ("traffic sign", 20, "object", (220, 220, 0), (255, 220, 0)),
+    ("vegetation", 21, "nature", (107, 142, 35), (45, 185, 75)),
+    ("terrain", 22, "nature", (152, 251, 152), (165, 250, 110)),
+    ("sky", 23, "sky", (70, 130, 180), (120, 195, 255)),
+    ("person", 24, "human", (220, 20, 60), (255, 30, 50)),
+    ("rider", 25, "human", (255, 0, 0), (0, 240, 205)),
+    ("car", 26, "vehicle", (0, 0, 142), (40, 110, 255)),
+    ("truck", 27, "vehicle", (0, 0, 70), (0, 165, 205)),
+    ("bus", 28, "vehicle", (0, 60, 100), (0, 125, 120)),
+    ("train", 31, "vehicle", (0, 80, 100), (140, 140, 0)),
+    ("motorcycle", 32, "vehicle", (0, 0, 230), (120, 40, 250)),
+    ("bicycle", 33, "vehicle", (119, 11, 32), (205, 40, 135)),
+)
 CITYSCAPES = LabelSet(
     name="cityscapes",
-    names=(
-        "road",
-        "sidewalk",
-        "building",
-        "wall",
-        "fence",
-        "pole",
-        "traffic light",
-        "traffic sign",
-        "vegetation",
-        "terrain",
-        "sky",
-        "person",
-        "rider",
-        "car",
-        "truck",
-        "bus",
-        "train",
-        "motorcycle",
-        "bicycle",
-    ),
-    colors=(
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (102, 102, 156),
-        (190, 153, 153),
-        (153, 153, 153),
-        (250, 170, 30),
-        (220, 220, 0),
-        (107, 142, 35),
-        (152, 251, 152),
-        (70, 130, 180),
-        (220, 20, 60),
-        (255, 0, 0),
-        (0, 0, 142),
-        (0, 0, 70),
-        (0, 60, 100),
-        (0, 80, 100),
-        (0, 0, 230),
-        (119, 11, 32),
-    ),
+    names=tuple(name for name, *_ in _CITYSCAPES),
+    colors=tuple(color for *_, color, _ in _CITYSCAPES),
     train_ids=tuple(range(19)),
 )
 """The 19 classes of the Cityscapes benchmark, by train id."""
+CITYSCAPES_LABEL_IDS = tuple(label_id for _, label_id, *_ in _CITYSCAPES)
+CITYSCAPES_CATEGORIES = tuple(category for _, _, category, *_ in _CITYSCAPES)
+CITYSCAPES_LAST_LABEL_ID = 33  # files hold ids from 0 on; those without a class are not evaluated, -1 is never drawn
+_LABEL_IDS = range(CITYSCAPES_LAST_LABEL_ID + 1)
+_IN_FILES = [CITYSCAPES_LABEL_IDS.index(i) if i in CITYSCAPES_LABEL_IDS else None for i in _LABEL_IDS]
+CITYSCAPES_FILES = LabelSet(
+    name="cityscapes-label-ids",
+    names=tuple("not evaluated" if i is None else CITYSCAPES.names[i] for i in _IN_FILES),
+    colors=tuple((0, 0, 0) if i is None else CITYSCAPES.colors[i] for i in _IN_FILES),
+    train_ids=tuple(NO_CLASS if i is None else i for i in _IN_FILES),
+    ignore_index=0,
+)
 
 # Order: the 11-class CamVid of SegNet (Badrinarayanan et al. 2017); 11 marks unlabelled pixels. Colours follow
 # Cityscapes where a class has a counterpart there, so that one legend serves both.
+_CAMVID: tuple[tuple[str, tuple[int, ...]], ...] = (  # the Cityscapes train ids that a class covers, its own one first
+    ("sky", (10,)),
+    ("building", (2, 3)),
+    ("pole", (5,)),
+    ("road", (0,)),
+    ("pavement", (1,)),
+    ("tree", (8, 9)),
+    ("sign", (7, 6)),
+    ("fence", (4,)),
+    ("car", (13, 14, 15, 16)),
+    ("pedestrian", (11,)),
+    ("bicyclist", (12, 17, 18)),
+)
 CAMVID = LabelSet(
     name="camvid",
-    names=(
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    colors=(
-        (70, 130, 180),
-        (70, 70, 70),
-        (153, 153, 153),
-        (128, 64, 128),
-        (244, 35, 232),
-        (107, 142, 35),
-        (220, 220, 0),
-        (190, 153, 153),
-        (0, 0, 142),
-        (220, 20, 60),
-        (255, 0, 0),
-    ),
-    train_ids=(10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12),
+    names=tuple(name for name, _ in _CAMVID),
+    colors=tuple(CITYSCAPES.colors[own] for _, (own, *_) in _CAMVID),
+    train_ids=tuple(own for _, (own, *_) in _CAMVID),
     ignore_index=11,
-    covers=((10,), (2, 3), (5,), (0,), (1,), (8, 9), (6, 7), (4,), (13, 14, 15, 16), (11,), (12, 17, 18)),
+    covers=tuple(tuple(sorted(covered)) for _, covered in _CAMVID),
 )
 """The 11 classes of CamVid; 11 marks unlabelled pixels."""
 
-# The ids of the Cityscapes label files by train id, and the category each is scored under
-# (cityscapesscripts/helpers/labels.py). The files hold ids 0 to 33; those not listed here are not evaluated. License
-# plates (-1) are never drawn into them.
-CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-CITYSCAPES_LAST_LABEL_ID = 33
-CITYSCAPES_FILES = LabelSet(
-    name="cityscapes-label-ids",
-    names=tuple(
-        CITYSCAPES.names[CITYSCAPES_LABEL_IDS.index(i)] if i in CITYSCAPES_LABEL_IDS else "not evaluated"
-        for i in range(CITYSCAPES_LAST_LABEL_ID + 1)
-    ),
-    colors=tuple(
-        CITYSCAPES.colors[CITYSCAPES_LABEL_IDS.index(i)] if i in CITYSCAPES_LABEL_IDS else (0, 0, 0)
-        for i in range(CITYSCAPES_LAST_LABEL_ID + 1)
-    ),
-    train_ids=tuple(
-        CITYSCAPES_LABEL_IDS.index(i) if i in CITYSCAPES_LABEL_IDS else 255 for i in range(CITYSCAPES_LAST_LABEL_ID + 1)
-    ),
-    ignore_index=0,
-)
-CITYSCAPES_CATEGORIES = (
-    *("flat",) * 2,
-    *("construction",) * 3,
-    *("object",) * 3,
-    *("nature",) * 2,
-    "sky",
-    *("human",) * 2,
-    *("vehicle",) * 6,
-)
+
+def for_screens(labels: LabelSet) -> LabelSet:
+    """A label set in brighter colours that are easier to tell apart; those that are not Cityscapes' own stay."""
+    brighter = {color: bright for *_, color, bright in _CITYSCAPES}
+    return replace(labels, colors=tuple(brighter.get(color, color) for color in labels.colors))
 
 
 def counterparts(labels: LabelSet, others: LabelSet) -> list[int | None]:
@@ -186,7 +147,7 @@ def counterparts(labels: LabelSet, others: LabelSet) -> list[int | None]:
 
 def categories(labels: LabelSet) -> tuple[str | None, ...]:
     """The Cityscapes category of each class of a label set; None for a class without a train id."""
-    return tuple(CITYSCAPES_CATEGORIES[i] if i < len(CITYSCAPES_CATEGORIES) else None for i in labels.train_ids)
+    return tuple(CITYSCAPES_CATEGORIES[i] if i != NO_CLASS else None for i in labels.train_ids)
 
 
 LABEL_SETS = {"cityscapes": CITYSCAPES, "camvid": CAMVID}

@@ -16,17 +16,17 @@ BEAT = 15.0  # seconds between signs of life
 
 
 class Lock:
-    """Held from entering to leaving; its file says by whom, and whatever its holders note.
+    """A lock held from entering to leaving; its file says who holds it, and holds a note.
 
-    A process that dies gives it up: the system sees to that on its own machine, and elsewhere, where a disk shared by
-    machines may not pass locks on, the signs of life (`beat`) that fail to come.
+    The system frees the lock of a process that dies. A disk shared by machines may not pass locks on: there, a holder
+    on another machine counts as dead when it has given no sign of life (`beat`) for a while.
 
     Args:
         path: the lock's file.
         target: what is written meanwhile, for messages.
 
     Attributes:
-        note: what the file says besides who holds it; None while nobody has noted anything.
+        note: what `write_note` stored last; None before that.
 
     Raises:
         VideoError: another process holds it, or its file cannot be written.
@@ -40,15 +40,15 @@ class Lock:
     def __enter__(self) -> Self:
         with writing(self._target):
             locked = self._open()
-        told = self._told()
-        elsewhere = told.get("host") not in (None, socket.gethostname())
+        holder = self._content()
+        elsewhere = holder.get("host") not in (None, socket.gethostname())
         if not locked or (elsewhere and time.time() - os.fstat(self._file).st_mtime < SILENCE):
             os.close(self._file)
             raise VideoError(
-                f"{self._target} is being written by process {told.get('pid', 'unknown')} on "
-                f"{told.get('host', 'this machine')}: wait for it, or write elsewhere"
+                f"{self._target} is being written by process {holder.get('pid', 'unknown')} on "
+                f"{holder.get('host', 'this machine')}: wait for it, or write elsewhere"
             )
-        self.note = told.get("note")
+        self.note = holder.get("note")
         self._write(pid=os.getpid(), host=socket.gethostname())
         return self
 
@@ -57,13 +57,13 @@ class Lock:
         os.close(self._file)
 
     def write_note(self, note: Any) -> None:
-        """Note something, as JSON can hold it, for whoever holds the lock next."""
+        """Store a note, which must fit into JSON, for the next holder of the lock."""
         self.note = note
         with writing(self._target):
             self._write(pid=os.getpid(), host=socket.gethostname())
 
     def remove(self) -> None:
-        """Take the file away, note and all; to be called while the lock is held."""
+        """Remove the file with its note; call it while the lock is held."""
         self.path.unlink(missing_ok=True)
 
     def beat(self) -> None:
@@ -95,14 +95,14 @@ class Lock:
             return True
         return True
 
-    def _told(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         try:
-            told = json.loads(os.pread(self._file, os.fstat(self._file).st_size, 0))
+            content = json.loads(os.pread(self._file, os.fstat(self._file).st_size, 0))
         except ValueError:
             return {}
-        return told if isinstance(told, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     def _write(self, **holder: Any) -> None:
-        told = {**holder, **({} if self.note is None else {"note": self.note})}
+        content = {**holder, **({} if self.note is None else {"note": self.note})}
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps(told, indent=2).encode() if told else b"", 0)
+        os.pwrite(self._file, json.dumps(content, indent=2).encode() if content else b"", 0)

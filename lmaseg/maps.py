@@ -34,7 +34,7 @@ class MapWriter:
     Attributes:
         part_path: where the files are until all are written.
         frames: maps written.
-        warnings: a line on what else stays in the folder, when it is complete.
+        warnings: a line on other files that stay in the folder.
 
     Raises:
         VideoError: a folder that cannot be written or may not be overwritten.

@@ -181,15 +181,3 @@ class Flicker:
             changed = steady & (predicted != last_predicted)
             self.tally.add(_area(changed), _area(steady))
         self._last = truth, predicted
-
-
-def mvc_n(clips: Iterable[Iterable[tuple[LabelMap, LabelMap]]], n: int, *, ignore_index: int) -> tuple[float, float]:
-    """mVC_n of whole videos of (truth, predicted) maps: as the VSPW script has it, and strict (TemporalConsistency)."""
-    plain, strict = Tally(), Tally()
-    for clip in clips:
-        video = TemporalConsistency((n,), ignore_index=ignore_index)
-        for truth, predicted in clip:
-            video.update(truth, predicted)
-        plain.add(video.plain[n].part, video.plain[n].whole)
-        strict.add(video.strict[n].part, video.strict[n].whole)
-    return plain.share, strict.share

@@ -1,4 +1,4 @@
-"""What becomes of a job's frames: the one place that makes its writers and sinks."""
+"""The outputs of a job: the one place that makes its writers and sinks."""
 
 import sys
 from collections.abc import Iterator
@@ -12,24 +12,15 @@ from lmaseg.datasets.cityscapes import written_ids
 from lmaseg.errors import VideoError
 from lmaseg.images import ImageReader
 from lmaseg.job import PIPE, Job, class_ids
-from lmaseg.labels import LabelSet
+from lmaseg.labels import LabelSet, for_screens
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.pictures import SUFFIXES
-from lmaseg.render import VIEWS, View, for_screens
-from lmaseg.sinks import (
-    ClassShares,
-    ConfidenceMaps,
-    FrameLines,
-    LabelMaps,
-    LabelVideo,
-    OverlayPicture,
-    OverlayVideo,
-    RawLabels,
-    Sink,
-)
+from lmaseg.render import VIEWS, View
+from lmaseg.sinks import ClassShares, FrameLines, OverlayPicture, OverlayVideo, Sink
 from lmaseg.stream import Segmenter
 from lmaseg.unfinished import record_of
 from lmaseg.video import LabelVideoWriter, VideoReader, VideoWriter
+from lmaseg.video.labels import write_raw
 from lmaseg.zones import Zones, read_zones
 
 Reader = VideoReader | ImageReader
@@ -37,7 +28,7 @@ OUTLINE = 1.8  # how much more opaque than their regions the outlines are
 
 
 def make_view(job: Job, label_set: LabelSet) -> View:
-    """What the video of a job shows."""
+    """The view that the video of a job shows."""
     return VIEWS[job.view](
         shown(job, label_set),
         opacity=job.opacity,
@@ -63,7 +54,7 @@ def make_writer(
     """The writer of a job's video, of (width, height) pictures at the times of a reader's frames.
 
     Args:
-        keep: frames of the video's part to take over, as of `VideoWriter`.
+        keep: how many frames of an unfinished video to keep, as in `VideoWriter`.
     """
     assert job.video is not None
     repeatable = isinstance(reader, VideoReader) and reader.repeatable
@@ -88,7 +79,7 @@ def make_writer(
 
 
 class Sinks:
-    """What becomes of a job's frames.
+    """The sinks that a job's frames go to.
 
     Args:
         job: with its outputs.
@@ -113,7 +104,7 @@ class Sinks:
 
     @property
     def warnings(self) -> list[str]:
-        """What of the source did not come into the outputs as it was, a line for each kind."""
+        """What of the source is missing or changed in the outputs, a line for each kind."""
         return [line for writer in self._writers for line in writer.warnings]
 
     def _made(self) -> Iterator[Sink]:
@@ -129,11 +120,11 @@ class Sinks:
         if job.maps:
             maps = LabelMapWriter(job.maps, shown_as, **options)
             self._writers.append(maps)
-            yield LabelMaps(maps, ids)
+            yield Sink(maps, lambda seen: maps.write(ids[seen.labels], seen.frame.name))
         if job.confidence:
             confidence = ConfidenceMapWriter(job.confidence, **options)
             self._writers.append(confidence)
-            yield ConfidenceMaps(confidence)
+            yield Sink(confidence, lambda seen: confidence.write(np.asarray(seen.confidence), seen.frame.name))
         if job.pipe:
             yield self._pipe(ids)
         if job.lines:
@@ -160,10 +151,8 @@ class Sinks:
         return self.comparison
 
     def _pipe(self, ids: np.ndarray) -> Sink:
-        reader = self._reader
+        reader, stream = self._reader, sys.stdout.buffer
         if self._job.pipe == "gray":
-            return RawLabels(sys.stdout.buffer, ids)
-        video = LabelVideoWriter(
-            sys.stdout.buffer, width=reader.width, height=reader.height, time_base=reader.time_base
-        )
-        return LabelVideo(video, ids)
+            return Sink(take=lambda seen: write_raw(stream, ids[seen.labels]))
+        video = LabelVideoWriter(stream, width=reader.width, height=reader.height, time_base=reader.time_base)
+        return Sink(video, lambda seen: video.write(ids[seen.labels], seen.frame.pts))

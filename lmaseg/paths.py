@@ -32,7 +32,7 @@ def publish(path: Path) -> None:
 
 
 def beside(path: Path, stem: str, ending: str) -> Path:
-    """STEM + ENDING in the folder of a path; of a stem that is too long for that, a part and a digest."""
+    """STEM + ENDING in the folder of a path; a stem that is too long is cut, with a digest at its end."""
     room = LONGEST_NAME - len(os.fsencode(ending))
     name = os.fsencode(stem)
     if len(name) > room:
@@ -42,7 +42,7 @@ def beside(path: Path, stem: str, ending: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """What a person wrote, in UTF-8 or in UTF-16 as Windows may store it.
+    """A text file in UTF-8 or in UTF-16, as Windows may store it.
 
     Raises:
         OSError, UnicodeDecodeError: it cannot be read, or is neither.
@@ -65,10 +65,10 @@ def holds_files(folder: Path) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What the system refuses within this is about the output `path`.
+    """Turns an OSError within this into a VideoError about the output `path`.
 
     Raises:
-        VideoError: in the place of an OSError.
+        VideoError: in place of an OSError.
     """
     try:
         yield
@@ -78,7 +78,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Where to write what then takes its name; VideoError if it cannot be written."""
+    """The `.part` file to write, which is renamed to `path` at the end; VideoError if it cannot be written."""
     part = part_path(path)
     with writing(path):
         yield part
@@ -166,6 +166,6 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
 
 
 def _file_identity(path: Path) -> tuple[int, int]:
-    """What all names and links of a file share."""
-    told = path.stat()
-    return told.st_dev, told.st_ino
+    """The device and inode of a file, the same for all its names and links."""
+    status = path.stat()
+    return status.st_dev, status.st_ino

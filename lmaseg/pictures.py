@@ -91,7 +91,7 @@ def read_pages(pages: Iterable[Page], tell: Tell = warnings.warn) -> Iterator[Pi
     Neighbouring pages of one file are read in one pass.
 
     Args:
-        tell: takes a sentence about pictures that probably do not look as they were meant to.
+        tell: called with a sentence about pictures that are probably too dark or too bright.
 
     Raises:
         VideoError: one cannot be read.
@@ -182,7 +182,7 @@ def _rgb(image: Image.Image, path: Path, tell: Tell) -> Picture:
 
 
 def _brought_down(levels: NDArray[Any], image: Image.Image, path: Path, inverted: bool) -> Picture:
-    """Levels of more than 8 bits as 8 bits, between the darkest and the brightest that the file says there are."""
+    """Levels of more than 8 bits scaled to 8 bits, from the darkest to the brightest level that the file declares."""
     tags = getattr(image, "tag_v2", {})
     if levels.dtype.kind == "f":
         dark, bright = (_first(tags.get(tag), other) for tag, other in ((LEAST_SAMPLE, 0.0), (MOST_SAMPLE, 1.0)))
@@ -209,7 +209,7 @@ def _bits(levels: NDArray[Any], image: Image.Image, path: Path) -> int:
 
 
 def _significant_bits(path: Path) -> int:
-    """Of a grey PNG's samples, as its sBIT chunk has it; 16 without one."""
+    """How many bits of a grey PNG's samples are used, from its sBIT chunk; 16 without one."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

@@ -27,18 +27,18 @@ class Progress:
     total: int | None
     """Frames expected; None where the source does not tell."""
     seconds: float
-    """Since the run began."""
+    """Seconds since the run began."""
     model_seconds: float
-    """Of those, spent in the network with its pre- and postprocessing."""
+    """The part of them that the network took, with its pre- and postprocessing."""
     finished: bool = False
     stopped: bool = False
     """Ended early on request: the outputs keep their `.part` names."""
 
 
-BEHIND = 10  # as nice values count: a tenth of the share of a thread at 0
+BEHIND = 10  # nice value of the threads around the network: they get a tenth of the time of a thread at 0
 
 Item = Labelled | Frame
-"""What goes to the sinks; a frame alone where they hold its labels already."""
+"""What goes to the sinks; only the frame where they hold its labels already."""
 
 
 class FrameSource(Protocol):
@@ -64,7 +64,7 @@ def segment_video(
     done: int = 0,
     observe: Callable[[Frame], None] | None = None,
 ) -> Iterator[Progress]:
-    """Segment every frame of an open source into every sink, yielding progress about ten times a second.
+    """Segment every frame of an open source and hand it to every sink, yielding progress about ten times a second.
 
     Decoding, the network, and drawing and writing run on a thread each. Frames marked `warm_up` fill the memory and
     go no further; a gap in the source, and a cut unless `reset_at_cuts` is off, empties the memory.
@@ -72,7 +72,7 @@ def segment_video(
     Args:
         stop: when set, the run ends after the frame in hand; the sinks close what they have under `.part` names.
         done: frames that the sinks hold from a run that was cut short: they only warm up the memory.
-        observe: told of every frame that is read, on the thread that decodes.
+        observe: called with every frame that is read, on the thread that decodes.
 
     Raises:
         Whatever the first stage to fail raised, after all stages have ended.
@@ -80,15 +80,16 @@ def segment_video(
     >>> import lmaseg
     >>> from fractions import Fraction
     >>> from lmaseg.maps import LabelMapWriter
-    >>> from lmaseg.sinks import LabelMaps
+    >>> from lmaseg.sinks import Sink
     >>> from lmaseg.video import VideoReader, VideoWriter
     >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
     ...     for pts in range(3):
     ...         writer.write(np.full((64, 96, 3), 80 * pts, np.uint8), pts)
-    >>> segmenter, as_they_are = lmaseg.Segmenter(lmaseg.load()), np.arange(256, dtype=np.uint8)
+    >>> segmenter = lmaseg.Segmenter(lmaseg.load())
     >>> with VideoReader("in.mp4") as reader:
-    ...     maps = LabelMaps(LabelMapWriter("maps", segmenter.net.labels), as_they_are)
-    ...     for progress in segment_video(reader, segmenter, [maps]):
+    ...     maps = LabelMapWriter("maps", segmenter.net.labels)
+    ...     sink = Sink(maps, lambda seen: maps.write(seen.labels, seen.frame.name))
+    ...     for progress in segment_video(reader, segmenter, [sink]):
     ...         seconds_left = progress.total and progress.seconds * (progress.total / max(1, progress.frames) - 1)
     >>> progress.frames, progress.finished
     (3, True)
@@ -127,7 +128,7 @@ class Labelling:
         self.seconds = 0.0
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[Item]:
-        """What becomes of frames that are not marked `warm_up`, in order."""
+        """Labels frames; yields those that are not marked `warm_up`, in order."""
         working: tuple[list[Frame], Pending] | None = None
         for batch in self._batches(frames):
             if isinstance(batch, Frame):
@@ -244,10 +245,12 @@ class _Run:
 
 
 def _step_back() -> None:
-    """Let the network go first: each of its steps waits for the slowest of its threads."""
+    """Lower this thread's priority: each step of the network waits for the slowest of its threads."""
     if sys.platform == "linux":  # elsewhere threads have no priorities of their own
         own = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, own, max(BEHIND, os.getpriority(os.PRIO_PROCESS, own)))  # forward needs rights
+        os.setpriority(
+            os.PRIO_PROCESS, own, max(BEHIND, os.getpriority(os.PRIO_PROCESS, own))
+        )  # a higher priority needs rights
 
 
 def _never(frame: np.ndarray) -> bool:

@@ -1,12 +1,11 @@
 """Label maps as people look at them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lmaseg.labels import CITYSCAPES, Color, LabelSet
+from lmaseg.labels import LabelSet
 
 LEGEND_LINE = 1 / 32  # of the picture's shorter side
 LISTED = 1 / 1000  # of a frame's pixels: what a class covers at least to stand in the legend
@@ -16,47 +15,11 @@ CAPTION_LINE = 1 / 18  # of the picture's height
 LEGEND_SHADE = 160  # of 255: how dark the legend's background is
 
 
-# By train id. No two are closer than 11 in OKLab (x 100), where the official person and rider are 8 apart, fence and
-# pole 6; none is darker than 53, where the official truck is 18.
-SCREEN_COLORS: tuple[Color, ...] = (
-    (165, 95, 220),  # road
-    (255, 125, 230),  # sidewalk
-    (200, 135, 110),  # building
-    (125, 125, 165),  # wall
-    (250, 190, 160),  # fence
-    (245, 245, 235),  # pole
-    (255, 150, 0),  # traffic light
-    (255, 220, 0),  # traffic sign
-    (45, 185, 75),  # vegetation
-    (165, 250, 110),  # terrain
-    (120, 195, 255),  # sky
-    (255, 30, 50),  # person
-    (0, 240, 205),  # rider
-    (40, 110, 255),  # car
-    (0, 165, 205),  # truck
-    (0, 125, 120),  # bus
-    (140, 140, 0),  # train
-    (120, 40, 250),  # motorcycle
-    (205, 40, 135),  # bicycle
-)
-
-
-def for_screens(labels: LabelSet) -> LabelSet:
-    """A label set in brighter colours that are easier to tell apart; those that are not Cityscapes' own stay."""
-    brighter = dict(zip(CITYSCAPES.colors, SCREEN_COLORS, strict=True))
-    return replace(labels, colors=tuple(brighter.get(color, color) for color in labels.colors))
-
-
 def indexed(labels: np.ndarray, label_set: LabelSet) -> Image.Image:
     """(H, W) uint8 class ids as a palette image: pixels are the ids, shown in the classes' colours."""
     picture = Image.fromarray(labels, mode="P")
     picture.putpalette(label_set.palette)
     return picture
-
-
-def color_map(labels: np.ndarray, label_set: LabelSet) -> np.ndarray:
-    """(H, W) uint8 class ids -> (H, W, 3) uint8 RGB; ids without a class are black."""
-    return np.asarray(indexed(labels, label_set).convert("RGB"))
 
 
 def overlay(

@@ -1,4 +1,4 @@
-"""What a run did: its figures, its class shares over time, and the files that hold them."""
+"""The report of a run: its figures, its class shares over time, and the files that hold them."""
 
 import json
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Shares:
     """Class shares of a part of the picture."""
 
     total: dict[str, float] | None
-    """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
+    """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
     over_time: tuple[tuple[int, dict[str, float]], ...]
-    """(second of the source, shares as above)."""
+    """(second of the source, the shares of that second)."""
 
     def as_json(self) -> dict[str, Any]:
         """The shares as JSON can hold them."""
@@ -31,24 +31,24 @@ class Shares:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did."""
+    """The result of a run."""
 
     job: Job
     frames: int
     """In the outputs."""
     resumed_after: int
-    """How many of them an earlier run had left."""
+    """How many of them an interrupted run had written before."""
     width: int
     height: int
-    """Of the source's frames, in pixels."""
+    """Size of the source's frames, in pixels."""
     seconds: float
-    """This run took."""
+    """How long this run took."""
     model_seconds: float
-    """Of those, spent in the network."""
+    """The part of `seconds` that the network took."""
     complete: bool
-    """Otherwise it was interrupted, and what there is lies under `.part` names."""
+    """False: the run was interrupted, and its outputs keep their `.part` names."""
     warnings: tuple[str, ...]
-    """What did not come through as it was."""
+    """What of the source is missing or changed in the outputs, a line each."""
     damaged: int
     """Damaged packets and frames in the source, after which decoding went on."""
     repaired: int
@@ -57,9 +57,9 @@ class Report:
     """Frames left out to keep up with the source."""
     label_set: LabelSet
     shares: dict[str, float] | None
-    """Each class's share of the pixels, from 0 to 1; None where an earlier run did not note those of its frames."""
+    """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
     shares_over_time: tuple[tuple[int, dict[str, float]], ...]
-    """(second of the source, shares as above), likewise."""
+    """(second of the source, the shares of that second)."""
     zones: dict[str, Shares]
     """The same of each zone, by its name."""
     flicker: tuple[float, float] | None
@@ -67,20 +67,12 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
+        figures = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
         return {
             "lmaseg": __version__,
             "settings": self.job.as_json(),
-            "frames": self.frames,
-            "resumed_after": self.resumed_after,
-            "width": self.width,
-            "height": self.height,
-            "seconds": round(self.seconds, 3),
-            "model_seconds": round(self.model_seconds, 3),
-            "complete": self.complete,
+            **{name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()},
             "warnings": list(self.warnings),
-            "damaged": self.damaged,
-            "repaired": self.repaired,
-            "dropped": self.dropped,
             **Shares(self.shares, self.shares_over_time).as_json(),
             **({"zones": {name: shares.as_json() for name, shares in self.zones.items()}} if self.zones else {}),
         }

@@ -1,4 +1,4 @@
-"""What an evaluation adds up while it runs, and the scores it ends with."""
+"""The sums of an evaluation, and its scores."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ TEMPORAL = (*(f"mvc{n}{kind}" for n in VSPW_WINDOWS for kind in ("", "Strict")),
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found, over all clips and all processes."""
+    """The scores of an evaluation, over all clips and all processes."""
 
     labels: LabelSet
     """The data set's classes, in which everything here is counted."""
@@ -196,7 +196,7 @@ class Tallies:
     def evaluation(
         self, labels: LabelSet, known: tuple[bool, ...], seconds: float, settings: Mapping[str, Any]
     ) -> Evaluation:
-        """What the sums come to."""
+        """The scores that follow from the sums."""
         parts, wholes = self._temporal.sum(axis=0).T.tolist()
         temporal = {name: Tally(*sums).share for name, *sums in zip(TEMPORAL, parts, wholes, strict=True)}
         return Evaluation(labels, known, self.counts, temporal, self.frames, seconds, settings)

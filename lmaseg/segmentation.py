@@ -15,6 +15,7 @@ from lmaseg.comparison import ComparingSegmenter
 from lmaseg.images import ImageReader, open_source
 from lmaseg.job import Job
 from lmaseg.labels import LabelSet
+from lmaseg.models.precision import named_dtype
 from lmaseg.outputs import Reader, Sinks, drawn, make_view
 from lmaseg.paths import check_apart, check_places
 from lmaseg.pipeline import Labelling, Progress, segment_video
@@ -38,7 +39,7 @@ class Result:
     name: str
     """Six digits that count the frames of a video; an image file's stem."""
     label_set: LabelSet
-    """What the class ids mean."""
+    """The classes of the ids."""
     job: Job
 
     def overlay(self) -> np.ndarray:
@@ -61,7 +62,7 @@ def segment(source: str | Path, *, segmenter: Segmenter | None = None, **setting
 
     Raises:
         VideoError, CheckpointError, BackendError: as the frames are asked for.
-        TypeError, ValueError: settings that there are not, or that the network cannot work with.
+        TypeError, ValueError: unknown settings, or values that the network cannot work with.
 
     For example:
 
@@ -93,15 +94,15 @@ def run(
     """Segment a source into files, as `lmaseg run` does.
 
     Args:
-        source: as of `segment`.
-        segmenter: as of `segment`; shared by several runs it is loaded once.
+        source: as in `segment`.
+        segmenter: as in `segment`; give one to several runs to load the network once.
         overwrite: whether outputs that exist may be replaced.
-        resume: whether to go on with what the same run left when it was cut short.
+        resume: whether to continue what an interrupted run with the same settings left.
         settings: further fields of a `Job`: at least one of the outputs (video, maps, confidence, lines, report, plot).
 
     Raises:
         VideoError, CheckpointError, BackendError: the source cannot be read, or an output cannot be written.
-        TypeError, ValueError: settings that there are not, or that the network cannot work with.
+        TypeError, ValueError: unknown settings, or values that the network cannot work with.
 
     For example:
 
@@ -123,19 +124,19 @@ def run_job(
     observe: Callable[[Frame], None] | None = None,
     more: Sequence[Sink] = (),
 ) -> Report:
-    """Do a job.
+    """Segment a source as a job says.
 
     Args:
         segmenter: what labels the frames; None makes one as the job says.
         reader: the job's source, open, which is closed in the end; None opens it.
-        overwrite, resume: as of `run`.
+        overwrite, resume: as in `run`.
         stop: when set, the run ends after the frame in hand and keeps what there is under `.part` names.
-        watch: told about ten times a second how far the run is.
-        observe: told of every frame that is read, those that only warm up the memory included, on another thread.
+        watch: called about ten times a second with the progress.
+        observe: called with every frame that is read, also those that only warm up the memory, on another thread.
         more: sinks beside those of the job.
 
     Raises:
-        VideoError, CheckpointError, BackendError, ValueError: as of `run`.
+        VideoError, CheckpointError, BackendError, ValueError: as in `run`.
     """
     if not (job.outputs or job.pipe or job.lines or more):
         raise ValueError("the run would write nothing: name a video, maps or another output")
@@ -173,14 +174,14 @@ def _report(job: Job, reader: Reader, label_set: LabelSet, sinks: Sinks, progres
         "frames whose time was not after the one before, moved just past it": reader.repaired,
     }
     shares = sinks.shares
-    told = {
+    shares_of_parts = {
         name: Shares(
             shares_by_name(shares.total(name), label_set),
             tuple((second, shares_by_name(part, label_set)) for second, part in shares.over_time(name)),
         )
         for name in (shares.names if shares.complete else ())
     }
-    whole = told.pop(WHOLE, Shares(None, ()))
+    whole = shares_of_parts.pop(WHOLE, Shares(None, ()))
     return Report(
         job=job,
         label_set=label_set,
@@ -197,7 +198,7 @@ def _report(job: Job, reader: Reader, label_set: LabelSet, sinks: Sinks, progres
         dropped=reader.dropped,
         shares=whole.total,
         shares_over_time=whole.over_time,
-        zones=told,
+        zones=shares_of_parts,
         flicker=sinks.comparison.shares if sinks.comparison else None,
     )
 
@@ -206,8 +207,8 @@ def make_segmenter(job: Job) -> Segmenter:
     """The network of a job, loaded, ready to stream.
 
     Raises:
-        CheckpointError, BackendError: as of `load`.
-        ValueError: a size or a memory that it cannot work with, or classes it does not know.
+        CheckpointError, BackendError: as in `load`.
+        ValueError: a size, a memory or a type that it cannot work with, or classes it does not know.
     """
     net = load(job.weights, job.device, job.net)
     drawn(job, net.labels)
@@ -216,6 +217,7 @@ def make_segmenter(job: Job) -> Segmenter:
         size=job.size,
         memory=job.memory,
         batch=job.batch,
+        dtype=named_dtype(job.dtype),
         confidence=job.confidence is not None,
         smooth=job.video is not None and not job.compare,
         min_confidence=job.min_confidence,

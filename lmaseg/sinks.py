@@ -1,20 +1,20 @@
-"""What becomes of labelled frames: overlaid video, label maps, shares of the classes, a pipe."""
+"""Outputs that take labelled frames: overlaid video, lines of JSON, shares of the classes, or any function."""
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
 import numpy as np
 from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.paths import appearing, part_path, publish, writing
 from lmaseg.render import View
-from lmaseg.video import Frame, LabelVideoWriter, VideoWriter
+from lmaseg.video import Frame, VideoWriter
 from lmaseg.zones import Zones
 
 QUALITY = 95  # of pictures in formats that lose some
@@ -23,27 +23,35 @@ WHOLE = ""
 
 
 class Labelled(NamedTuple):
-    """A frame and what the network says of it."""
+    """A frame and its labels."""
 
     frame: Frame
     labels: np.ndarray
     """(H, W) uint8 class ids."""
     confidence: np.ndarray | None = None
-    """(H, W) floating point: the probability of each pixel's class, where the segmenter tells it."""
+    """(H, W) floating point: the probability of each pixel's class, if the segmenter computes it."""
     alone: np.ndarray | None = None
-    """(H, W) uint8 class ids of the frame without its past, where the segmenter tells them."""
+    """(H, W) uint8 class ids of the frame without its past, if the segmenter computes them."""
     smooth: np.ndarray | None = None
-    """(H, W) uint8 class ids with smooth edges, nicer to look at, where the segmenter tells them."""
+    """(H, W) uint8 class ids with smooth edges, nicer to look at, if the segmenter computes them."""
 
 
 class Sink:
-    """Takes labelled frames in order, into an output that is open while the sink is entered; this one lets them go.
+    """Takes labelled frames in order, into an output that is open while the sink is entered.
 
     Left on an exception, the output keeps what it has under a `.part` name.
+
+    Args:
+        output: a context manager that is entered and left with the sink; None where nothing needs to be closed.
+        take: what to do with each labelled frame, unless a subclass says so by its `write`.
     """
 
-    def __init__(self, output: AbstractContextManager[object]) -> None:
-        self._output = output
+    def __init__(
+        self,
+        output: AbstractContextManager[object] | None = None,
+        take: Callable[[Labelled], object] = lambda seen: None,
+    ) -> None:
+        self._output, self._take = output or nullcontext(), take
 
     def __enter__(self) -> Self:
         self._output.__enter__()
@@ -56,9 +64,10 @@ class Sink:
 
     def write(self, seen: Labelled) -> None:
         """Take a labelled frame."""
+        self._take(seen)
 
     def skip(self, frame: Frame) -> None:
-        """Pass over a frame that the output holds already, from a run that was cut short."""
+        """Pass over a frame that the output holds already, from an interrupted run."""
 
 
 class OverlayVideo(Sink):
@@ -84,7 +93,7 @@ class OverlayPicture(Sink):
     """
 
     def __init__(self, path: Path, view: View) -> None:
-        super().__init__(nullcontext())
+        super().__init__()
         self._path, self._view = path, view
 
     def write(self, seen: Labelled) -> None:
@@ -93,64 +102,12 @@ class OverlayPicture(Sink):
             picture.save(part, quality=QUALITY)
 
 
-class LabelMaps(Sink):
-    """A folder of indexed PNG label maps; `ids` (256,) uint8 leads from class id to the id to write."""
-
-    def __init__(self, writer: LabelMapWriter, ids: np.ndarray) -> None:
-        super().__init__(writer)
-        self._writer, self._ids = writer, ids
-
-    def write(self, seen: Labelled) -> None:
-        self._writer.write(self._ids[seen.labels], seen.frame.name)
-
-
-class ConfidenceMaps(Sink):
-    """A folder of 16-bit PNG maps of how sure the network was; for a segmenter that tells."""
-
-    def __init__(self, writer: ConfidenceMapWriter) -> None:
-        super().__init__(writer)
-        self._writer = writer
-
-    def write(self, seen: Labelled) -> None:
-        assert seen.confidence is not None
-        self._writer.write(seen.confidence, seen.frame.name)
-
-
-class LabelVideo(Sink):
-    """Label maps as a lossless video into a pipe; `ids` as in `LabelMaps`."""
-
-    def __init__(self, writer: LabelVideoWriter, ids: np.ndarray) -> None:
-        super().__init__(writer)
-        self._writer, self._ids = writer, ids
-
-    def write(self, seen: Labelled) -> None:
-        self._writer.write(self._ids[seen.labels], seen.frame.pts)
-
-
-class RawLabels(Sink):
-    """Label maps into a pipe one after the other, a byte per pixel, without any header; `ids` as in `LabelMaps`.
-
-    Raises VideoError when the pipe takes no more.
-    """
-
-    def __init__(self, stream: BinaryIO, ids: np.ndarray) -> None:
-        super().__init__(nullcontext())
-        self._stream, self._ids = stream, ids
-
-    def write(self, seen: Labelled) -> None:
-        try:
-            self._stream.write(self._ids[seen.labels].tobytes())
-            self._stream.flush()
-        except OSError as error:
-            raise VideoError(f"the pipe takes no more ({error.strerror}): see why its reader ended") from error
-
-
 class LineFile:
     """A text file that takes a line per frame; a context manager.
 
     Args:
         output: where it appears when it is complete, or an open text stream, which is left open.
-        keep: lines that the file's part holds from a run that was cut short.
+        keep: how many lines of the file's part to keep from an interrupted run.
         publish: whether it appears; otherwise its part stays for the caller to replace.
 
     Attributes:
@@ -211,7 +168,7 @@ class FrameLines(Sink):
     Args:
         output, keep: of a `LineFile`.
         label_set: names the classes.
-        zones: parts of the picture whose shares are told, too.
+        zones: parts of the picture whose shares are written, too.
     """
 
     def __init__(
@@ -241,18 +198,18 @@ class ClassShares(Sink):
 
     Args:
         classes: how many there are.
-        record: an output whose part notes the pixels of each frame, so that a run that is cut short can be gone on
-            with; the part is left to the caller to replace.
-        keep: frames that the part holds from such a run.
+        record: an output whose part has the pixel counts of each frame, so that an interrupted run can be continued;
+            the caller replaces the part.
+        keep: how many frames the part holds from an interrupted run.
         zones: parts of the picture that are counted, too.
 
     Attributes:
-        complete: whether the frames of such a run are counted, too.
+        complete: whether the frames of the interrupted run are counted, too.
     """
 
     def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None) -> None:
         self._record = None if record is None else LineFile(record, keep=keep, publish=False)
-        super().__init__(self._record or nullcontext())
+        super().__init__(self._record)
         self._classes, self._zones = classes, zones
         self.names = [WHOLE, *(zones.names if zones else ())]
         self._pixels: dict[int, np.ndarray] = {}  # by second, (parts, classes + 1)
@@ -293,7 +250,7 @@ def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def shares_of(pixels: np.ndarray) -> np.ndarray:
-    """What `pixels_of` tells -> (classes,) float64 shares, which add up to 1 if every pixel is of a class."""
+    """Counts of `pixels_of` -> (classes,) float64 shares, which add up to 1 if every pixel is of a class."""
     return pixels[:-1] / max(1, int(pixels.sum()))
 
 

@@ -19,7 +19,7 @@ class Stages:
     """The threads of one run. The first exception in any of them ends them all and is the one reported.
 
     Args:
-        release: called when they are to end early, to wake one that waits for something else than its queues.
+        release: called when they end early, to wake a stage that waits for something other than its queues.
     """
 
     def __init__(self, release: Callable[[], None] = lambda: None) -> None:
@@ -68,7 +68,7 @@ class Stages:
 
 
 class Channel(Generic[T]):
-    """A bounded queue that neither end waits on after the run has failed."""
+    """A bounded queue; neither end waits for the other once the run has failed."""
 
     def __init__(self, abort: threading.Event) -> None:
         self._abort = abort
@@ -84,7 +84,7 @@ class Channel(Generic[T]):
         raise _Aborted
 
     def close(self) -> None:
-        """Say that nothing more comes: the reading end's loop is over after what is queued."""
+        """Mark the end: the reader's loop ends after the items in the queue."""
         self.put(None)
 
     def __iter__(self) -> Iterator[T]:

@@ -1,6 +1,7 @@
 """Streaming: one frame in, one label map out, with constant memory."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import Any
@@ -11,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH, Decided, decide, smoothed
-from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, fold
+from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, inference_network
 from lmaseg.models.memory import Past
+from lmaseg.models.precision import choose_dtype, fastest_dtype
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
 LONGEST = 8192  # pixels: keeps the working size of a very narrow source bounded
@@ -28,8 +30,7 @@ class Segmenter:
             are given.
         memory: past frames to attend to; None takes what the weights were made for, 0 segments every frame alone.
             A network without a memory gets an untrained one, which averages features along their likeness.
-        dtype: floating point type of the network's computation; None takes bfloat16 where the device has
-            instructions for it, else that of the weights.
+        dtype: type of the network's computation, a floating point one or int8; None leaves it to `choose_dtype`.
         batch: frames that `submit` takes at most. More of them keep a GPU busier; the labels stay the same but for
             rounding.
         confidence: whether to tell the probability of each pixel's class, too.
@@ -38,7 +39,7 @@ class Segmenter:
 
     Raises:
         ValueError: a size under 32 or over 8192 pixels, a negative memory, a batch under 1, or a min_confidence that
-            is no probability.
+            is no probability; int8 where `inference_network` refuses it.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Segmenter:
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"a least confidence of {min_confidence:g} is not between 0 and 1: give a probability")
         weight = next(net.parameters())
-        self.device, self.dtype = weight.device, dtype or fastest_dtype(weight)
+        self.device, self.dtype = weight.device, dtype or choose_dtype(net)
         self.net, self.batch = net, batch
-        self._folded = fold(net).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.wide_dtype = fastest_dtype(weight) if self.dtype == torch.int8 else self.dtype
+        self._network = inference_network(net, self.dtype, self.wide_dtype)
         frames = net.spec.memory_frames if memory is None else memory
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
@@ -110,11 +112,13 @@ class Segmenter:
 
     @cached_property
     def digest(self) -> str:
-        """What tells the network's weights from others."""
+        """What tells the network's weights from others, and in int8 the ranges of its activations."""
         told = hashlib.sha256()
         for name, tensor in sorted(self.net.state_dict().items()):
             told.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        if self.dtype == torch.int8:
+            told.update(json.dumps(self.net.ranges, sort_keys=True).encode())
         return told.hexdigest()
 
     def reset(self) -> None:
@@ -124,8 +128,8 @@ class Segmenter:
     def _label(self, pixels: Tensor, resets: Sequence[bool]) -> Decided:
         """(N, H, W, 3) uint8 -> what is decided of their logits."""
         height, width = pixels.shape[1:3]
-        prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.dtype)
-        encoded = self._folded.encode(prepared)
+        prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.wide_dtype)
+        encoded = self._network.encode(prepared)
         decided = []
         starts = [i for i, reset in enumerate(resets) if reset or i == 0]
         for start, end in zip(starts, [*starts[1:], len(resets)], strict=True):
@@ -141,7 +145,7 @@ class Segmenter:
     def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> Decided:
         """What is decided of encoded frames, in the light of their past, at their own size."""
         rows, columns = (-(-side // self.net.logit_stride) for side in working)
-        logits = self._folded.decode(group, past.keys, past.values)[..., :rows, :columns]
+        logits = self._network.decode(group, past.keys, past.values)[..., :rows, :columns]
         decided = decide(logits, *size, confidence=self._confidence, min_confidence=self._min_confidence)
         if self._smooth:
             combed = self.net.logit_stride == 1  # coarser logits are smooth when they are interpolated
@@ -271,18 +275,6 @@ def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:
     stacked = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=pinned)
     np.stack(frames, out=stacked.numpy())
     return stacked
-
-
-def fastest_dtype(weight: Tensor) -> torch.dtype:
-    """bfloat16 where the device of a network's float32 weights has instructions for it, else that of the weights."""
-    if weight.dtype != torch.float32:
-        return weight.dtype
-    if weight.device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    # torch says this of CPUs under private names only; without them float32 is right everywhere.
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    fast = weight.device.type == "cpu" and any(getattr(torch.cpu, probe, bool)() for probe in probes)
-    return torch.bfloat16 if fast else torch.float32
 
 
 def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtype: torch.dtype) -> Tensor:

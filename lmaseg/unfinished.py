@@ -1,4 +1,4 @@
-"""What runs that were cut short left of a job's outputs, and the locks that keep two runs from writing one output."""
+"""The unfinished outputs of interrupted runs, and the locks that keep two runs from writing one output."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells a source from another under its name."""
+    """Identifies the content of a source."""
 
     size: int = 0
     """Bytes; 0 for what is no file."""
@@ -29,7 +29,7 @@ class Identity:
 
 
 def identify(source: str) -> Identity:
-    """What tells a source from others; read from its head alone.
+    """The identity of a source, from its size and its beginning.
 
     Raises:
         VideoError: it cannot be read.
@@ -58,7 +58,7 @@ class Unfinished:
     """The parts of a job's outputs, which nobody else writes while this is entered; a context manager.
 
     Beside each output lies a note on how its part was made, NAME.EXT.unfinished, which is its lock, too: only a job of
-    the same settings and source may go on with the parts.
+    the same settings and source may continue the parts.
 
     Args:
         job: what is to be written.
@@ -113,7 +113,7 @@ class Unfinished:
         part = parts_of(self._job)[0]
         note = next((lock.note for lock in self._locks if lock.note), None)
         if not isinstance(note, dict):
-            raise VideoError(f"nothing beside {part} tells how it was made: start anew instead of resuming")
+            raise VideoError(f"there is no note beside {part} on how it was made: start anew instead of resuming")
         how = self._how
         changed = sorted(key for key in how.keys() | note.keys() if how.get(key) != note.get(key))
         if changed:
@@ -125,7 +125,7 @@ class Unfinished:
 
 
 def parts_of(job: Job) -> list[Path]:
-    """What there is of the outputs that are not complete."""
+    """The `.part` files and folders of a job that exist."""
     return [part for part in map(part_path, job.outputs) if part.exists()]
 
 
@@ -140,7 +140,7 @@ def is_complete(job: Job) -> bool:
 
 
 def frames_done(job: Job) -> int:
-    """How many frames all parts of a job's outputs hold, so that a run can go on after them."""
+    """How many frames all parts of a job's outputs hold, so that a run can continue after them."""
     parts = map(part_path, job.folders)
     counts = [sum(1 for _ in part.glob("*.png")) - 1 for part in parts]  # the last one may not be whole
     counts += [_lines(part_path(file)) for file in (job.lines, record_of(job), job.coco) if file in job.outputs]

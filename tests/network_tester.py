@@ -126,13 +126,10 @@ class NetworkTests:
                     assert_close(ours, eager)
 
     @pytest.mark.slow
-    def test_exported_for_one_size(self, net):
-        self.check_program(net, trace(net, self.frame_size).module(), self.frame_size)
-
-    @pytest.mark.slow
-    def test_exported_for_any_size(self, net):
-        if not self.any_size:
-            pytest.skip("its own code is made for one size when it is traced")
+    def test_exported(self, net):
+        if not self.any_size:  # its own code is made for one size when it is traced
+            self.check_program(net, trace(net, self.frame_size).module(), self.frame_size)
+            return
         remainder = getattr(net.encoder, "remainder", 0)
         program = trace(net).module()
         for cells in ((9, 12), (11, 10)):

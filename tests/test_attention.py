@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import slow
 
 from lmaseg.attention import local_attention
 from lmaseg.errors import BackendError
@@ -61,7 +62,7 @@ def test_agrees_with_the_definition(backend, frames, height, width, channels, de
     torch.testing.assert_close(local_attention(*case, window, backend), cell_by_cell(*case, window))
 
 
-@pytest.mark.parametrize("backend", PLAIN)
+@pytest.mark.parametrize("backend", [slow(name) if name == "reference" else name for name in PLAIN])
 def test_gradients(backend):
     query, keys, values = (x.requires_grad_() for x in random_case())
     assert torch.autograd.gradcheck(lambda *case: local_attention(*case, 3, backend), (query, keys, values))

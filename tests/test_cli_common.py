@@ -16,7 +16,8 @@ from PIL import Image
 from street.files import draw_folders
 from test_cli import SMALL, run_cli
 
-from lmaseg.cli import COMMANDS, toml
+from lmaseg.cli import COMMANDS
+from lmaseg.cli.config import toml
 from lmaseg.video import VideoReader
 
 WIDTH = 80
@@ -138,6 +139,7 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
     assert "kernels" not in said(capsys)
 
 
+@pytest.mark.slow
 def test_verbose_training_says_on_what_it_runs(tmp_path, capsys):
     data = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
     arguments = ("-o", tmp_path / "run", "--folder", *data, "--size", "64x96", "--crop", "64x96", "--batch", "1")
@@ -237,7 +239,7 @@ def test_a_command_s_own_table_wins_over_what_is_for_all(tmp_path, capsys):
 
 
 def test_a_run_by_a_file_alone(clip, tmp_path):
-    text = f"[run]\nsource = {toml.written(str(clip))}\noutput = {toml.written(str(tmp_path / 'maps'))}\nsize = 64\n"
+    text = f"[run]\nsource = {toml(str(clip))}\noutput = {toml(str(tmp_path / 'maps'))}\nsize = 64\n"
     assert run_cli("run", "--config", config(tmp_path, text)) == 0
     assert len(list((tmp_path / "maps").iterdir())) == 4
 
@@ -321,10 +323,10 @@ SCALARS = st.one_of(
 )
 
 
-@given(st.text(min_size=1), st.dictionaries(st.text(), st.one_of(SCALARS, st.lists(SCALARS))))
-def test_toml_is_read_back_as_it_was(name, values):
-    assert tomllib.loads(toml.table(name, values)) == {name: values}
+@given(st.one_of(SCALARS, st.lists(SCALARS)))
+def test_toml_is_read_back_as_it_was(value):
+    assert tomllib.loads(f"key = {toml(value)}") == {"key": value}
 
 
 def test_paths_are_told_from_text():
-    assert toml.written(str(Path("a\\b"))) == '"a\\\\b"'
+    assert toml(str(Path("a\\b"))) == '"a\\\\b"'

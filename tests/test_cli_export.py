@@ -44,6 +44,7 @@ def attached(tmp_path, monkeypatch):
     return net, tmp_path / "net.safetensors"
 
 
+@pytest.mark.slow
 def test_exports_the_bundled_weights(tmp_path, capsys):
     output = tmp_path / "net.pt2"
     assert run_cli("export", "-o", output, "--size", "64x96") == 0

@@ -10,12 +10,14 @@ from media import write_video
 from PIL import Image
 from rich.console import Console
 from test_cli import SMALL, run_cli
+from test_render import oklab
 
 from lmaseg import CAMVID
 from lmaseg.cli import preview as preview_module
-from lmaseg.cli.console import RunDisplay, console
-from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks, oklab
-from lmaseg.render import for_screens, overlay
+from lmaseg.cli.console import Display, console
+from lmaseg.cli.preview import HALF_BLOCK, Preview, fitting, half_blocks
+from lmaseg.labels import for_screens
+from lmaseg.render import overlay
 from lmaseg.shares_plot import HEIGHT as AREA_HEIGHT
 from lmaseg.shares_plot import LEFT, TOP, shares_plot
 from lmaseg.shares_plot import WIDTH as AREA_WIDTH
@@ -151,11 +153,11 @@ def terminal(monkeypatch):
 def test_the_preview_stands_above_the_progress_line(monkeypatch):
     written = terminal(monkeypatch)
     preview = make_preview()
-    with RunDisplay("in.mp4", preview=preview) as display:
+    with Display(preview=preview) as display:
         preview.write(labelled(77))
-        display.update(1, 8, 1.0)
+        display.update("in.mp4", 1, 8, "1 of 8 frames")
     shown = written.getvalue()
-    assert shown.index("38;2;77;77;77") < shown.rindex("1/8")
+    assert shown.index("38;2;77;77;77") < shown.rindex("1 of 8")
 
 
 def test_a_run_with_a_preview(tmp_path, monkeypatch):

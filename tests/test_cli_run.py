@@ -18,9 +18,9 @@ from PIL import Image
 from test_cli import run_cli
 
 from lmaseg import CAMVID, CITYSCAPES
-from lmaseg.labels import CITYSCAPES_LABEL_IDS
+from lmaseg.labels import CITYSCAPES_LABEL_IDS, for_screens
 from lmaseg.pictures import SUFFIXES
-from lmaseg.render import VIEWS, for_screens
+from lmaseg.render import VIEWS
 from lmaseg.video import VideoReader
 
 SMALL = ("--size", "32")
@@ -111,7 +111,7 @@ def test_class_shares_in_zones(clip, tmp_path, capsys):
     assert told["class_shares_per_second"][0]["second"] == 0
 
     assert run_cli("run", clip, "-o", tmp_path / "again", "--zones", zones, *SMALL) == 2
-    assert "told in the lines of JSON and in the report" in " ".join(capsys.readouterr().err.split())
+    assert "appear in the lines of JSON and the report" in " ".join(capsys.readouterr().err.split())
     zones.write_text(json.dumps({"far": [[900, 0], [950, 0], [950, 500]]}))
     assert run_cli("run", clip, "-o", tmp_path / "a", "--json", tmp_path / "b", "--zones", zones, *SMALL) == 1
     assert "the zone 'far' lies outside" in " ".join(capsys.readouterr().err.split())
@@ -155,33 +155,19 @@ def test_a_line_of_json_per_frame(clip, tmp_path, capsys):
     assert capsys.readouterr().out == (tmp_path / "lines.jsonl").read_text()
 
 
-def piped(*arguments):
-    command = [sys.executable, "-m", "lmaseg", "run", *map(str, arguments), *SMALL]
-    return subprocess.run(command, capture_output=True, check=True, timeout=100).stdout
+def test_label_maps_on_standard_output(clip, tmp_path, capfdbinary):
+    def piped(*arguments):
+        assert run_cli("run", clip, "-o", "-", *arguments, *SMALL) == 0
+        return capfdbinary.readouterr().out
 
-
-@pytest.mark.timeout(200)
-def test_label_maps_on_standard_output(clip, tmp_path):
     assert run_cli("run", clip, "-o", tmp_path / "maps", *SMALL) == 0
     expected = np.stack(list(maps(tmp_path / "maps").values()))
-    assert (np.frombuffer(piped(clip, "-o", "-"), np.uint8).reshape(expected.shape) == expected).all()
-    (tmp_path / "labels.mkv").write_bytes(piped(clip, "-o", "-", "--pipe", "mkv"))
+    assert (np.frombuffer(piped(), np.uint8).reshape(expected.shape) == expected).all()
+    (tmp_path / "labels.mkv").write_bytes(piped("--pipe", "mkv"))
     with av.open(tmp_path / "labels.mkv") as container:
         frames = list(container.decode(video=0))
     assert (np.stack([frame.to_ndarray() for frame in frames]) == expected).all()
     assert [frame.time for frame in frames] == pytest.approx([float(time) for time in times(clip)], abs=0.001)
-
-
-@pytest.mark.timeout(100)
-def test_a_pipe_whose_reader_left_is_one_sentence(clip):
-    reading, writing = os.pipe()
-    command = [sys.executable, "-m", "lmaseg", "run", str(clip), "-o", "-", *SMALL]
-    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True)
-    os.close(writing)
-    os.close(reading)
-    _, said = process.communicate(timeout=90)
-    assert process.returncode == 1
-    assert said.strip().splitlines()[-1] == "error: the pipe takes no more (Broken pipe): see why its reader ended"
 
 
 def test_several_sources(clip, tmp_path, capsys):

@@ -55,6 +55,7 @@ def test_logits_equal_the_authors(case):
     assert max(found.values()) < AGREEMENT, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_logits_equal_the_authors_at_every_pixel(case, shared_file):
     file = shared_file(f"upstream/{case}.safetensors")

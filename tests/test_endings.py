@@ -11,6 +11,7 @@ import time
 
 import av
 import pytest
+from marks import slow
 from media import CLOCK, packets, write_video
 from rtsp_server import RtspServer
 from test_cli import run_cli
@@ -52,8 +53,17 @@ def when_there(path, act):
     return thread
 
 
-@pytest.mark.parametrize("wanted", ["video", "maps", "all"])
-@pytest.mark.parametrize("loss", ["removed", "moved"])
+@pytest.mark.parametrize(
+    ("loss", "wanted"),
+    [
+        ("removed", "video"),
+        ("moved", "all"),
+        slow("removed", "maps"),
+        slow("removed", "all"),
+        slow("moved", "video"),
+        slow("moved", "maps"),
+    ],
+)
 def test_an_output_folder_that_vanishes(source, tmp_path, capsys, monkeypatch, loss, wanted):
     folder, moved = tmp_path / "out", tmp_path / "moved"
     folder.mkdir()
@@ -118,7 +128,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+@pytest.mark.parametrize("name", ["out.mp4", slow("out.mkv")])
 def test_a_full_disk_leaves_a_part_that_plays_and_is_gone_on_from(source, small_disk, capsys, name):
     folder, give_room = small_disk
     command = ("run", source, "-o", folder / name, "--view", "side-by-side", "--crf", 12, *SMALL)
@@ -160,7 +170,9 @@ def test_a_file_that_may_not_grow_ends_the_run(source, tmp_path, capsys):
     assert 20 < len(times(tmp_path / "out.part.mp4")) < FRAMES
 
 
-@pytest.mark.parametrize("more", [[], ["--labels", "maps", "--json", "lines.jsonl"]], ids=["video", "more"])
+@pytest.mark.parametrize(
+    "more", [slow([], id="video"), pytest.param(["--labels", "maps", "--json", "lines.jsonl"], id="more")]
+)
 def test_an_encoder_that_fails_on_the_way(source, tmp_path, capsys, monkeypatch, more):
     encode, calls = VideoWriter._encode, []
 
@@ -181,7 +193,9 @@ def test_an_encoder_that_fails_on_the_way(source, tmp_path, capsys, monkeypatch,
     assert not (tmp_path / "out.mp4").exists()
 
 
-@pytest.mark.parametrize("more", [["-o", "-"], ["-o", "-", "--pipe", "mkv"], ["-o", "maps", "--json", "-"]], ids=str)
+@pytest.mark.parametrize(
+    "more", [["-o", "-"], slow(["-o", "-", "--pipe", "mkv"]), slow(["-o", "maps", "--json", "-"])], ids=str
+)
 def test_a_pipe_whose_reader_left_is_one_sentence(source, tmp_path, more):
     reading, writing = os.pipe()
     os.close(reading)
@@ -212,6 +226,7 @@ def stalled(tmp_path):
     server.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(stalled, tmp_path):
     output = tmp_path / "out.mkv"
     process = start(stalled.url, "-o", output, "--labels", tmp_path / "maps")
@@ -230,6 +245,7 @@ def test_ctrl_c_twice_ends_at_once(stalled, tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_once_ends_when_the_stream_has_had_its_time(stalled, tmp_path):
     process = start(stalled.url, "-o", tmp_path / "out.mkv", "--labels", tmp_path / "maps")
     while not (tmp_path / "maps.part" / "000050.png").exists() and process.poll() is None:
@@ -243,6 +259,7 @@ def test_ctrl_c_once_ends_when_the_stream_has_had_its_time(stalled, tmp_path):
     assert len(times(tmp_path / "out.part.mkv")) == len(maps(tmp_path / "maps.part"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pipe", "address"])
 def test_ctrl_c_while_a_source_does_not_answer(tmp_path, kind):
     silent = socket.create_server(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from marks import slow
 from PIL import Image
 from street import street_clip
 
@@ -121,8 +122,7 @@ class Recorder(dict[str, Picture]):
 
 
 class TestProtocols:
-    @pytest.mark.parametrize("memory", [0, MEMORY])
-    @pytest.mark.parametrize("full_resolution", [True, False])
+    @pytest.mark.parametrize(("memory", "full_resolution"), [(MEMORY, False), slow(MEMORY, True), slow(0, True)])
     def test_give_identical_label_maps(
         self, camvid_net: LocalMemoryNet, clips: list[Clip], memory: int, full_resolution: bool
     ) -> None:
@@ -147,8 +147,7 @@ class TestProtocols:
         assert np.array_equal(scores[0].counts, scores[1].counts)
         assert scores[0].temporal == pytest.approx(scores[1].temporal, nan_ok=True)
 
-    @pytest.mark.parametrize("protocol", ["stream", "clip"])
-    @pytest.mark.parametrize("full_resolution", [True, False])
+    @pytest.mark.parametrize(("protocol", "full_resolution"), [("stream", True), slow("clip", False)])
     def test_batches_change_nothing_but_rounding(
         self, camvid_net: LocalMemoryNet, clips: list[Clip], protocol: str, full_resolution: bool
     ) -> None:

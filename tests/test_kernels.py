@@ -90,7 +90,7 @@ def assert_attends(query, keys, values, window, level):
 
 
 @built
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     batch=st.integers(1, 2),
     frames=st.integers(1, 6),
@@ -250,7 +250,7 @@ def assert_labels(logits, height, width, align_corners, level):
 
 
 @built
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     batch=st.integers(1, 2),
     classes=st.integers(1, 30),

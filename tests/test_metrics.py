@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from lmaseg.labels import CAMVID, CITYSCAPES, CITYSCAPES_CATEGORIES, CITYSCAPES_LABEL_IDS, categories
 from lmaseg.metrics import (
     Flicker,
+    Tally,
     TemporalConsistency,
     confusion_counts,
     iou_per_category,
     iou_per_class,
     mean_iou,
-    mvc_n,
     pixel_accuracy,
 )
 
@@ -164,6 +164,18 @@ def windows_of_the_script(clip: list[tuple[Map, Map]], n: int, ignored: int) -> 
             (labelled & (truth == predicted).all(axis=0)).sum() / labelled.sum() if labelled.any() else math.nan
         )
     return plain, strict
+
+
+def mvc_n(clips: list[list[tuple[Map, Map]]], n: int, *, ignore_index: int) -> tuple[float, float]:
+    """mVC_n of whole videos of (truth, predicted) maps: as the VSPW script has it, and strict."""
+    plain, strict = Tally(), Tally()
+    for clip in clips:
+        consistency = TemporalConsistency((n,), ignore_index=ignore_index)
+        for truth, predicted in clip:
+            consistency.update(truth, predicted)
+        plain.add(consistency.plain[n].part, consistency.plain[n].whole)
+        strict.add(consistency.strict[n].part, consistency.strict[n].whole)
+    return plain.share, strict.share
 
 
 class TestTemporalConsistency:

@@ -23,6 +23,7 @@ class TestLean(NetworkTests):
         return build(with_memory(ModelSpec("lean", 19), lean.Encoder.channels), CITYSCAPES, Preprocess())
 
 
+@pytest.mark.slow
 class TestPspnet50(NetworkTests):
     frame_size = (33, 49)
 
@@ -30,13 +31,18 @@ class TestPspnet50(NetworkTests):
         return build(with_memory(ModelSpec("pspnet50", 19), 2048, memory_frames=2), CITYSCAPES, Preprocess())
 
 
+@pytest.mark.slow
 class TestErfnetOfTheAuthors(NetworkTests):
+    test_compiled = test_exported = None  # as TestErfnet
+
     def make(self):
         return build(with_memory(ModelSpec("erfnet", 11), 128, fusion="sigmoid-do1"), CAMVID, Preprocess())
 
 
+@pytest.mark.slow
 class TestPspnet50OfTheAuthors(NetworkTests):
     frame_size = (33, 49)
+    test_compiled = test_exported = None  # as TestPspnet50
 
     def make(self):
         spec = with_memory(ModelSpec("pspnet50", 19), 2048, memory_frames=2, fusion="sigmoid-down1")
@@ -96,22 +102,27 @@ class TestSegformer(HubNetworkTests):
     architecture = "segformer"
 
 
+@pytest.mark.slow
 class TestUpernet(HubNetworkTests):
     architecture, any_size = "upernet", False
 
 
+@pytest.mark.slow
 class TestDpt(HubNetworkTests):
     architecture, idle = "dpt", ("layers.0.residual_layer1", "dpt.layernorm")
 
 
+@pytest.mark.slow
 class TestBeit(HubNetworkTests):
     architecture, any_size = "beit", False
     idle = ("beit.layers.3",)  # its code counts from one, and leaves the last layer out
 
 
+@pytest.mark.slow
 class TestMobilevit(HubNetworkTests):
     architecture, any_size = "mobilevit", False
 
 
+@pytest.mark.slow
 class TestMobilenetV2(HubNetworkTests):
     architecture, any_size, idle = "mobilenet_v2", False, ("conv_1x1",)

@@ -12,10 +12,8 @@ from lmaseg.maps import LabelMapWriter
 from lmaseg.models import ModelSpec, Preprocess, build
 from lmaseg.pipeline import _step_back
 from lmaseg.render import View
-from lmaseg.sinks import ClassShares, Labelled, LabelMaps, OverlayVideo, Sink
+from lmaseg.sinks import ClassShares, Labelled, OverlayVideo, Sink
 from lmaseg.video import Frame, VideoReader, VideoWriter
-
-IDENTITY = np.arange(256, dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +188,8 @@ def test_from_a_file_to_a_file_and_label_maps(net, tmp_path):
         writer = VideoWriter(
             output, width=reader.width, height=reader.height, time_base=reader.time_base, rate=reader.rate
         )
-        maps = LabelMaps(LabelMapWriter(tmp_path / "maps", CAMVID), IDENTITY)
+        folder = LabelMapWriter(tmp_path / "maps", CAMVID)
+        maps = Sink(folder, lambda seen: folder.write(seen.labels, seen.frame.name))
         run(reader, Segmenter(net), [OverlayVideo(writer, View(CAMVID)), maps])
     with VideoReader(output) as again:
         assert [float(frame.time) for frame in again] == pytest.approx([pts / 25 for pts in times])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marks import slow
 from media import write_video
 from PIL import Image
 from test_cli import run_cli
@@ -104,7 +105,7 @@ def check_refusals(data, folder, capsys):
         assert said.count("error") == 1, f"{name}: {said}"
 
 
-@pytest.mark.parametrize("rights", [0o555, 0])
+@pytest.mark.parametrize("rights", [0o555, slow(0)])
 def test_a_folder_without_the_right_to_write_or_to_enter(common, data, rights, capsys):
     for name, arguments in commands(data, common / "none").items():  # loads what nobody could not
         if "train" not in name:  # it would make the folder
@@ -123,6 +124,7 @@ def test_a_folder_without_the_right_to_write_or_to_enter(common, data, rights, c
     assert "clip.mp4 cannot be looked at (Permission denied)" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_file_system_that_cannot_be_written(mounted, data, capsys):
     check_refusals(data, mounted, capsys)
 

@@ -56,6 +56,7 @@ def with_varied_norms(net):
     return net
 
 
+@pytest.mark.slow
 def test_every_parameter_gets_a_gradient(net):
     net.train()
     frames = torch.rand(2, 2, 3, 64, 96)

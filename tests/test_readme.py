@@ -44,6 +44,7 @@ QUICK = {  # so that a few seconds suffice: what comes last on a command line ho
     "compare": "--size 48",
     "batch": "--size 48",
     "eval": "--size 48",
+    "calibrate": "--size 48 --count 2",
 }
 
 

@@ -4,12 +4,24 @@ import numpy as np
 import pytest
 
 from lmaseg import CAMVID, CITYSCAPES, LabelSet
-from lmaseg.cli.preview import oklab
 from lmaseg.job import Corner
-from lmaseg.render import KEPT, VIEWS, Legend, color_map, edges, for_screens, indexed, overlay
+from lmaseg.labels import for_screens
+from lmaseg.render import KEPT, VIEWS, Legend, edges, indexed, overlay
 
 LABELS = np.array([[0, 3], [10, 11]], np.uint8)
 IMAGE = np.array([[[0, 0, 0], [255, 255, 255]], [[10, 200, 30], [90, 90, 90]]], np.uint8)
+
+
+def oklab(colors: np.ndarray) -> np.ndarray:
+    """(N, 3) 8-bit sRGB -> (N, 3) lightness, green to red and blue to yellow, in which distances are as eyes see them.
+
+    From https://bottosson.github.io/posts/oklab/, times 100.
+    """
+    levels = colors / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    to_cones = [[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], [0.08830, 0.28172, 0.62998]]
+    to_lab = [[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]]
+    return np.asarray(100 * np.cbrt(linear @ np.transpose(to_cones)) @ np.transpose(to_lab))
 
 
 def test_indexed_keeps_ids_and_shows_colours():
@@ -19,15 +31,19 @@ def test_indexed_keeps_ids_and_shows_colours():
     assert picture.convert("RGB").getpixel((1, 0)) == CAMVID.colors[3]
 
 
-def test_color_map_shows_ids_without_a_class_in_black():
-    colors = color_map(LABELS, CAMVID)
+def colors_of(labels):
+    return np.asarray(indexed(labels, CAMVID).convert("RGB"))
+
+
+def test_ids_without_a_class_are_black():
+    colors = colors_of(LABELS)
     assert tuple(colors[1, 0]) == CAMVID.colors[10]
     assert tuple(colors[1, 1]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
 def test_overlay_blends(opacity):
-    expected = IMAGE * (1 - opacity) + color_map(LABELS, CAMVID) * opacity
+    expected = IMAGE * (1 - opacity) + colors_of(LABELS) * opacity
     expected[1, 1] = IMAGE[1, 1]  # 11 is no class
     assert np.abs(overlay(IMAGE, LABELS, CAMVID, opacity) - expected).max() <= 1
 
@@ -108,7 +124,8 @@ def test_colours_that_are_not_those_of_cityscapes_stay_on_screens():
 
 
 def shown_colors(picture):
-    return {tuple(color) for color in picture.reshape(-1, 3).tolist()}
+    packed = np.unique(picture.reshape(-1, 3).astype(np.int32) @ (1 << 16, 1 << 8, 1))
+    return {(color >> 16, color >> 8 & 255, color & 255) for color in packed.tolist()}
 
 
 @pytest.mark.parametrize("corner", get_args(Corner))

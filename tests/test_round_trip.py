@@ -94,7 +94,7 @@ def test_frames_times_and_sound_are_preserved(tmp_path_factory, video, wanted):
 
 
 @pytest.mark.slow
-@videos_tried(40)
+@videos_tried(20)
 def test_frames_times_and_sound_of_many_are_preserved(tmp_path_factory, video, wanted):
     check_preserved(tmp_path_factory, video, wanted)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marks import slow
 from PIL import Image
 from street import Street, street_clip
 from street.files import draw_folders, draw_sample
@@ -45,6 +46,7 @@ def test_awkward_sizes(street: Street, height: int, width: int) -> None:
     assert image.shape[:2] == labels.shape == (height, width)
 
 
+@pytest.mark.slow
 def test_a_frame_does_not_depend_on_the_frames_before_it(street: Street) -> None:
     expected = street.frame(2.0, **SMALL)
     other = Street(0)
@@ -60,6 +62,7 @@ def test_seeds_and_times_differ(street: Street) -> None:
         assert np.abs(image.astype(int) - other[0]).mean() > 10
 
 
+@pytest.mark.slow
 def test_every_class_appears_within_five_seconds(street: Street) -> None:
     shown = [street.frame(time, height=180, width=320)[1] for time in np.arange(0, 5, 0.5)]
     shares = np.bincount(np.stack(shown).ravel(), minlength=len(CAMVID)) / np.stack(shown).size
@@ -82,7 +85,7 @@ def test_a_standing_camera_sees_the_street_stand_still() -> None:
     assert np.median(np.abs(image.astype(int) - later)) < 8
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, slow(2)])
 def test_labels_lie_exactly_on_the_image(seed: int) -> None:
     image, labels = Street(seed).frame(1.5, height=180, width=320)
     contrast = edges(image.mean(axis=2))
@@ -124,6 +127,7 @@ def test_bad_streets_and_clips() -> None:
         next(street_clip(fps=0))
 
 
+@pytest.mark.slow
 def test_a_long_drive_keeps_little() -> None:
     street = Street(4, speed=40.0)
     kept = []
@@ -140,6 +144,7 @@ def test_an_hour_into_the_drive(street: Street) -> None:
     assert image.std() > 20
 
 
+@pytest.mark.slow
 def test_a_clip_is_the_street_frame_by_frame(street: Street) -> None:
     pairs = list(street_clip(frames=2, fps=10, start=1.0, **SMALL))
     assert len(pairs) == 2
@@ -153,6 +158,7 @@ def test_noise_tiles_repeat_without_a_seam() -> None:
     assert np.abs(noise[0] - noise[-1]).mean() < 1.5 * np.abs(noise[10] - noise[11]).mean()
 
 
+@pytest.mark.slow
 def test_folders_to_train_on(tmp_path) -> None:
     images, labels = draw_folders(tmp_path, streets=2, frames=3, rate=1, size=(48, 64), seed=4)
     clips = folder_clips(images, labels, CAMVID)
@@ -178,6 +184,7 @@ def test_the_sample_clip_is_drawn_the_same_again(tmp_path) -> None:
             assert np.abs(one.image.astype(int) - other.image).mean() < 4  # an encoder looks ahead
 
 
+@pytest.mark.slow
 def test_the_module_runs_by_its_name(tmp_path) -> None:
     small = ["--streets", "1", "--frames", "1", "--size", "32x48"]
     subprocess.run([sys.executable, "-m", "tests.street", tmp_path, *small], check=True, cwd=ASSETS.parent)

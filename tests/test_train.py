@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from marks import slow
 from PIL import Image
 from street.files import draw_folders
 from test_cli import run_cli
@@ -525,7 +526,7 @@ class TestRun:
         run_to_end(tmp_path / "plain", options())
         assert_same(weights_in(tmp_path / "spoilt"), weights_in(tmp_path / "plain"))
 
-    @pytest.mark.parametrize("stage", ["base", "memory", "joint"])
+    @pytest.mark.parametrize("stage", ["memory", slow("base"), slow("joint")])
     def test_a_killed_run_ends_with_the_same_weights(self, tmp_path, stage):
         settings = options(stage=stage, save_minutes=0.0, validate_every=4)
         validate = Validate(["mIoU"], lambda net: {"mIoU": 0.5})
@@ -660,6 +661,7 @@ class TestCommand:
         assert about["data"] == "folder 2 frames (100%)"
         assert about["scores"].startswith("held out memory 0 mIoU")
 
+    @pytest.mark.slow
     def test_val_classes_say_what_the_validated_label_maps_mean(self, tmp_path):
         images, labels = one_frame(tmp_path)
         data = ["--folder", images, labels, "--classes", "cityscapes", "--val-folder", images, labels]

@@ -8,6 +8,7 @@ import traceback
 
 import pytest
 import torch
+from marks import slow
 from test_train import options, random_store
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -51,7 +52,7 @@ def meta_stand_ins(monkeypatch):
     _per_channel.cache_clear()
 
 
-@pytest.mark.parametrize("stage", ["base", "memory", "joint"])
+@pytest.mark.parametrize("stage", ["memory", slow("base"), slow("joint")])
 def test_a_step_waits_for_nothing(stage, meta_stand_ins):
     store = random_store(past=3)
     store.images, store.labels = store.images.to(META), store.labels.to(META)

@@ -1,4 +1,4 @@
-"""What every way to attend asks of the tensors it is given."""
+"""The check of shapes that all ways to compute the attention share."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""One chunk of a source: its computation, and what proves that it fits its neighbours."""
+"""One chunk of a source: its computation, and the check that it fits its neighbours."""
 
 import time
 import zlib
@@ -20,7 +20,7 @@ from lmaseg.video import Frame
 SUFFIX = ".mp4"  # of the videos of a batch and of their chunks
 
 Marks = list[tuple[int, int]]
-"""Frames told by (pts, CRC-32 of the RGB picture), in order."""
+"""Frames identified by (pts, CRC-32 of the RGB picture), in order."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Chunk:
     """A part of a source to be segmented: a task that any worker can do."""
 
     job: Job
-    """Of the whole source."""
+    """The job of the whole source."""
     folder: str
-    """For the outputs."""
+    """The folder for the outputs."""
     index: int
     start: float | None
     """Seconds after the source's start; None is its beginning."""
@@ -38,7 +38,7 @@ class Chunk:
     """Seconds; None is its end."""
     mode: Mode = Mode.SEEK
     attempt: int = 1
-    """Outputs are named after it, so that a worker that was given up too early spoils nothing."""
+    """Part of the names of its outputs, so that a worker that was given up too early cannot overwrite them."""
 
     @property
     def is_whole(self) -> bool:
@@ -61,13 +61,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a chunk."""
+    """The outcome of a chunk."""
 
     frames: int
     warm_up: int
-    """Frames it was to warm up on."""
+    """Number of frames it should warm up on."""
     before: Marks
-    """Those it did."""
+    """The frames it did warm up on."""
     tail: Marks
     """Its last frames, as many as a neighbour warms up on."""
     damaged: int = 0
@@ -81,7 +81,7 @@ class ChunkResult:
 
 
 def warm_up_of(memory_frames: int) -> int:
-    """Frames read before a chunk: what the network remembers, and at least the one that tells a cut."""
+    """Frames read before a chunk: as many as the memory holds, and at least one, to detect a cut."""
     return max(1, memory_frames)
 
 
@@ -98,7 +98,7 @@ def run_chunk(
         chunk: what to do.
         segmenter: of the chunk's job; its memory is emptied first.
         stop: when set, the chunk is given up after the frame in hand.
-        on_frames: told now and then how many frames are done.
+        on_frames: called now and then with the number of frames done.
 
     Raises:
         VideoError: the source cannot be read, or the outputs cannot be written.
@@ -152,7 +152,7 @@ def disagreement(results: Sequence[ChunkResult]) -> str | None:
 
 
 class Ends:
-    """What tells the frames at both ends of a chunk.
+    """Identifies the frames at both ends of a chunk.
 
     Args:
         warm_up: how many of its last frames a neighbour warms up on.

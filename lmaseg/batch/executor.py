@@ -1,4 +1,4 @@
-"""Workers, wherever they are, as the scheduler sees them; and the one that is this process."""
+"""What the scheduler needs of workers, wherever they are; and a worker in this process."""
 
 import errno
 import os
@@ -29,12 +29,12 @@ class Failure:
 
     message: str
     disk_full: bool = False
-    """No other worker would fare better."""
+    """Other workers would fail, too."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task."""
+    """The outcome of a task."""
 
     worker: str
     task: Task
@@ -49,7 +49,7 @@ class Executor(Protocol):
     """How many there are to be."""
 
     def alive(self) -> Sequence[str]:
-        """Names of the workers that are there, busy or not; one that was started anew has another name."""
+        """Names of the running workers, busy or not; a restarted worker has a new name."""
 
     def idle(self) -> Sequence[str]:
         """Names of those that wait for a task."""
@@ -64,7 +64,7 @@ class Executor(Protocol):
         """Frames done of chunks that are not, as far as is known."""
 
     def close(self, *, at_once: bool) -> None:
-        """Let the workers go; `at_once`, whatever they are at."""
+        """Stop the workers; with `at_once`, without waiting for their tasks."""
 
 
 class Worker:

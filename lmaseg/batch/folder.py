@@ -1,4 +1,4 @@
-"""A batch's folder: where things lie in it, what may be written there, and what is told of it in the end."""
+"""A batch's folder: what may be written there, and the report at the end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmaseg._version import __version__
-from lmaseg.batch.manifest import SourceHistory, history
+from lmaseg.batch.manifest import SourceHistory
 from lmaseg.batch.schedule import Batch, chunks_folder
 from lmaseg.errors import BatchError
 from lmaseg.job import Job
@@ -20,7 +20,7 @@ def check_outputs(
     Args:
         jobs: for each source, by name.
         folder: of the batch.
-        known: what its manifest tells of each source.
+        known: what its manifest says about each source.
 
     Raises:
         BatchError: names the first output in the way.
@@ -36,7 +36,7 @@ def check_outputs(
 
 
 def report_of(batch: Batch, *, complete: bool) -> dict[str, Any]:
-    """What a batch did, as JSON can hold it."""
+    """The report of a batch, ready for JSON."""
     progress = batch.progress()
     return {
         "lmaseg": __version__,
@@ -48,15 +48,3 @@ def report_of(batch: Batch, *, complete: bool) -> dict[str, Any]:
         "failed": {state.job.source: state.error for state in batch.states if state.error is not None},
         "warnings": {state.job.source: state.warnings for state in batch.states if state.warnings},
     }
-
-
-def status_of(folder: Path) -> dict[str, SourceHistory]:
-    """What the manifest of a batch tells of each source, by name; the batch may be running on any machine.
-
-    Raises:
-        BatchError: there is no batch in the folder.
-    """
-    known = history(folder)
-    if not known:
-        raise BatchError(f"{folder} holds no batch that has begun: give the --output folder of one")
-    return known

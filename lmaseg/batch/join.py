@@ -20,7 +20,7 @@ REPLACED = "replaced"  # the folder for label maps of an earlier state of the so
 
 @dataclass(frozen=True)
 class Piece:
-    """What there is of one chunk, in the source's folder of chunks."""
+    """The outputs of one chunk, in the source's folder of chunks."""
 
     frames: int
     video: str | None = None
@@ -29,7 +29,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Joined:
-    """What became of a source."""
+    """The outcome of joining a source."""
 
     frames: int
     seconds: float
@@ -43,7 +43,7 @@ class Join:
     """Make a source's outputs of its chunks. Run again after having been killed, it goes on."""
 
     job: Job
-    """Of the whole source."""
+    """The job of the whole source."""
     folder: str
     pieces: tuple[Piece, ...]
 
@@ -128,7 +128,7 @@ class Join:
 
 
 class LostError(Exception):
-    """What a chunk had written is not there, or not whole."""
+    """Outputs of a chunk are missing or incomplete."""
 
 
 def _size_of(video: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a job remembers of itself: a line of JSON for everything that happens, appended to one file."""
+"""The record of a job: a line of JSON for every event, appended to one file."""
 
 import json
 import os
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from lmaseg.batch.chunk import ChunkResult
-from lmaseg.batch.plan import Plan, as_record, plan_from
+from lmaseg.batch.plan import Mode, Plan
 from lmaseg.errors import BatchError
+from lmaseg.unfinished import Identity
 
 NAME = "manifest.jsonl"
 
@@ -79,7 +80,7 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class SourceHistory:
-    """What the manifest tells of one source, as of its last plan."""
+    """The records of one source since its last plan."""
 
     key: str = ""
     plan: Plan | None = None
@@ -88,9 +89,9 @@ class SourceHistory:
     error: str | None = None
     results: dict[int, ChunkResult] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
-    """Of each chunk, started so far."""
+    """Attempts started so far, by chunk."""
     errors: dict[int, str] = field(default_factory=dict)
-    """Of chunks whose last attempt failed."""
+    """Errors of chunks whose last attempt failed."""
 
     @property
     def running(self) -> int:
@@ -99,7 +100,7 @@ class SourceHistory:
 
 
 def history(folder: Path) -> dict[str, SourceHistory]:
-    """What is known of each source, by name."""
+    """The records of each source, by name."""
     pasts: dict[str, SourceHistory] = {}
     for record in records(folder):
         name = record.get("source")
@@ -112,7 +113,7 @@ def history(folder: Path) -> dict[str, SourceHistory]:
 def _take_in(past: SourceHistory, record: dict[str, Any]) -> None:
     state, chunk = record["state"], record.get("chunk")
     if state == "planned":
-        fresh = SourceHistory(key=record["key"], plan=plan_from(record["plan"]))
+        fresh = SourceHistory(key=record["key"], plan=_plan_from(record["plan"]))
         past.__dict__.update(fresh.__dict__)
     elif isinstance(chunk, int):
         _take_in_chunk(past, chunk, state, record)
@@ -127,21 +128,20 @@ def _take_in_chunk(past: SourceHistory, chunk: int, state: str, record: dict[str
     if state == "started":
         past.attempts[chunk] = record["attempt"]
     elif state == "done":
-        past.results[chunk] = result_from(record["result"])
+        past.results[chunk] = _result_from(record["result"])
     else:
         past.errors[chunk] = record["error"]
 
 
 def planned(key: str, plan: Plan) -> dict[str, Any]:
-    """What the manifest says of a source that was cut."""
-    return {"state": "planned", "key": key, "plan": as_record(plan)}
+    """The record of a source that was cut."""
+    return {"state": "planned", "key": key, "plan": asdict(plan)}
 
 
-def result_from(told: dict[str, Any]) -> ChunkResult:
-    """The result that `asdict` gave, after JSON."""
+def _plan_from(told: dict[str, Any]) -> Plan:
+    return Plan(**{**told, "identity": Identity(**told["identity"]), "mode": Mode(told["mode"])})
+
+
+def _result_from(told: dict[str, Any]) -> ChunkResult:
     seen = {key: [(pts, crc) for pts, crc in told[key]] for key in ("before", "tail")}
     return ChunkResult(**{**told, **seen})
-
-
-def result_as_record(result: ChunkResult) -> dict[str, Any]:
-    return asdict(result)

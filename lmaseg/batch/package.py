@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Package:
-    """What tells an lmaseg from others."""
+    """Identifies an installed lmaseg."""
 
     host: str
     path: str

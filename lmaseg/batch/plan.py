@@ -1,7 +1,7 @@
 """Cutting a source into chunks."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 from lmaseg.job import Job
@@ -14,7 +14,7 @@ LEAST_REST = 0.25  # of a chunk: a shorter rest goes with the chunk before it
 
 
 class Mode(StrEnum):
-    """How chunks of a source are read, in the order of trust in it."""
+    """How chunks of a source are read, from the fastest way to the safest."""
 
     SEEK = "seek"
     """Decoding begins at a keyframe before the chunk."""
@@ -32,15 +32,15 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a source is and how it is cut."""
+    """The identity of a source, and how it is cut."""
 
     identity: Identity
     mode: Mode = Mode.SEEK
     chunks: int = 1
     seconds: float = 0.0
-    """Of a chunk; the first is open to the front and the last one to the end."""
+    """Length of a chunk; the first one has no start, the last one no end."""
     frames: int = 0
-    """Expected of the whole source; 0 if it does not tell."""
+    """Expected number of frames of the whole source; 0 if unknown."""
 
     def span(self, index: int) -> tuple[float | None, float | None]:
         """(start, end) of a chunk in seconds after the source's start; None where it is open."""
@@ -76,17 +76,6 @@ class PlanTask:
         count = _count(duration, self.seconds, mode)
         seconds = duration / count if mode is Mode.START or count == MOST_CHUNKS else self.seconds
         return Plan(identity, mode, count, seconds, frames)
-
-
-def plan_from(record: dict[str, object]) -> Plan:
-    """The plan that `as_record` wrote."""
-    told = dict(record)
-    return Plan(Identity(**told.pop("identity")), Mode(told.pop("mode")), **told)  # type: ignore[arg-type]
-
-
-def as_record(plan: Plan) -> dict[str, object]:
-    """The plan as JSON can hold it."""
-    return asdict(plan)
 
 
 def _count(duration: float, seconds: float, mode: Mode) -> int:

@@ -17,9 +17,9 @@ import torch
 from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
 from lmaseg.batch.executor import Executor, Failure, Outcome
 from lmaseg.batch.join import Join, Joined, Piece
-from lmaseg.batch.manifest import Manifest, SourceHistory, planned, result_as_record
+from lmaseg.batch.manifest import Manifest, SourceHistory, planned
 from lmaseg.batch.plan import Mode, Plan, PlanTask
-from lmaseg.batch.state import Assignment, BatchProgress, Counts, SourceState
+from lmaseg.batch.state import Assignment, BatchProgress, SourceState
 from lmaseg.checkpoint import BUNDLED, load
 from lmaseg.hub import network_folder
 from lmaseg.job import Job, digest
@@ -27,7 +27,7 @@ from lmaseg.models.spec import HUB_PREFIX
 from lmaseg.stream import Segmenter
 
 RETRIES = 3
-PATIENCE = 0.2  # seconds to wait for a worker before the display is told
+PATIENCE = 0.2  # seconds to wait for a worker before the display is updated
 CHUNKS = ".chunks"  # the folder of the output that holds what is not joined yet
 NAMES = {Chunk: "chunk", Join: "join", PlanTask: "plan"}
 
@@ -38,8 +38,8 @@ class Batch:
     Args:
         jobs: for each source, by the name of its outputs; all with the same settings.
         folder: where chunks are kept until they are joined: on a disk that every worker sees.
-        manifest: open; everything that happens is written down before it counts.
-        history: what it said so far, by source.
+        manifest: open; everything that happens is recorded there first.
+        history: its records so far, by source.
         executor: the workers.
         seconds: of a chunk.
         retries: further attempts at a task that failed, on other workers where there are any.
@@ -68,7 +68,7 @@ class Batch:
         self._queues: tuple[deque[Assignment], ...] = (deque(), deque(), deque())  # by urgency
         self._running: dict[str, Assignment] = {}
         self._began = time.monotonic()
-        self._counts = Counts(len(self.states))
+        self._counts = BatchProgress(len(self.states))
         for state in self.states:
             self._look_at(state, Mode.SEEK)
 
@@ -88,7 +88,7 @@ class Batch:
 
     def progress(self) -> BatchProgress:
         seconds = time.monotonic() - self._began
-        return self._counts.progress(len(self._executor.alive()), seconds, self._executor.under_way())
+        return self._counts.now(len(self._executor.alive()), seconds, self._executor.under_way())
 
     def _deal(self) -> None:
         for worker in self._executor.idle():
@@ -135,7 +135,7 @@ class Batch:
             self._give_up(unit.state, failure.message)
 
     def _give_up(self, state: SourceState, why: str) -> None:
-        self._counts.failed += state.error is None
+        self._counts.sources_failed += state.error is None
         state.error = state.error or why
         self._counts.set_left(state, 0)
 
@@ -146,12 +146,12 @@ class Batch:
         self._queue(Assignment(PlanTask(state.job, self._seconds, mode, known), state))
 
     def _key(self, state: SourceState, plan: Plan) -> str:
-        """What a source's outputs are known by: the same key, the same outputs."""
+        """Identifies the outputs of a source: the same key means the same outputs."""
         return digest([state.job.fingerprint(self._weights), asdict(plan.identity)])
 
     def _cut(self, state: SourceState, plan: Plan) -> None:
-        """Deal out what is missing of a source, now that it is known what it is."""
-        self._counts.looked_at += 1
+        """Queue the chunks that are missing of a source, now that its plan is known."""
+        self._counts.sources_looked_at += 1
         key, past = self._key(state, plan), state.past
         same = past.key == key and past.plan == plan
         if same and past.done and all(output.exists() for output in state.job.outputs):
@@ -172,7 +172,7 @@ class Batch:
 
     def _found_done(self, state: SourceState) -> None:
         state.done = state.found_done = True
-        self._counts.done += 1
+        self._counts.sources_done += 1
         if state.past.error:
             self._record(state, state="done", frames=state.past.frames)
         self._tidy(state)
@@ -186,7 +186,7 @@ class Batch:
     def _segmented(self, unit: Assignment, result: ChunkResult) -> None:
         state, chunk = unit.state, unit.task
         assert isinstance(chunk, Chunk)
-        self._note(unit, "done", attempt=chunk.attempt, result=result_as_record(result))
+        self._note(unit, "done", attempt=chunk.attempt, result=asdict(result))
         state.past.results[chunk.index] = result
         state.open_chunks -= 1
         self._counts.chunks_done += 1
@@ -216,7 +216,7 @@ class Batch:
             self._cut_anew(state, joined.fault)
             return
         state.done = True
-        self._counts.done += 1
+        self._counts.sources_done += 1
         self._counts.set_left(state, 0)
         state.warnings += [f"not copied: {line}" for line in joined.skipped_streams]
         state.past.frames = joined.frames
@@ -226,10 +226,10 @@ class Batch:
         self._tidy(state)
 
     def _cut_anew(self, state: SourceState, why: str) -> None:
-        """Read a source again in a way that trusts it less."""
+        """Read a source again in a stricter mode."""
         plan, key = state.past.plan, state.past.key
         assert plan is not None
-        self._counts.looked_at -= 1
+        self._counts.sources_looked_at -= 1
         self._counts.chunks -= plan.chunks
         self._counts.chunks_done -= len(state.past.results)
         for units in self._queues:
@@ -274,8 +274,7 @@ def chunks_folder(folder: Path, name: str) -> Path:
 
 
 def weights_digest(job: Job) -> str:
-    """What tells the weights of a job from others: its checkpoint's, those of a hub network's files or of a function's
-    network."""
+    """A digest of the weights of a job: of its checkpoint, of a hub network's files, or of what a function builds."""
     if job.weights or not job.net:
         return file_digest(job.weights or BUNDLED)
     if job.net.startswith(HUB_PREFIX):

@@ -1,4 +1,4 @@
-"""Where a batch stands: its sources, the tasks under way, and the counts that are shown."""
+"""Where a batch stands: its sources, the tasks under way, and the figures that are shown."""
 
 from dataclasses import dataclass, field, replace
 
@@ -15,10 +15,10 @@ class SourceState:
     """A source of a job that runs."""
 
     name: str
-    """Of its outputs."""
+    """The name of its outputs."""
     job: Job
     past: SourceHistory
-    """What the manifest tells of it."""
+    """Its records in the manifest."""
     error: str | None = None
     """Why it failed."""
     done: bool = False
@@ -26,7 +26,7 @@ class SourceState:
     """Before this start of the job."""
     open_chunks: int = 0
     frames_left: int = 0
-    """Expected."""
+    """Expected number of frames that are yet to come."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -42,7 +42,7 @@ class Assignment:
 
     @property
     def urgency(self) -> int:
-        """0 goes first: outputs appear early, then all sources are looked at, so that the end can be told."""
+        """0 goes first: joins, so that outputs appear early, then plans, so that the time left can be estimated."""
         return {Join: 0, PlanTask: 1, Chunk: 2}[type(self.task)]
 
     @property
@@ -59,53 +59,35 @@ class Assignment:
             self.task = replace(self.task, attempt=self.task.attempt + 1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class BatchProgress:
-    """Where a job stands."""
+    """Where a job stands, counted as it happens: going over all sources for each look would cost more than the work.
+
+    Sources are looked at, then done or failed. Chunks and frames left are those of the sources looked at.
+    """
 
     sources: int
-    sources_looked_at: int
-    sources_done: int
-    sources_failed: int
-    chunks: int
-    """Of the sources looked at."""
-    chunks_done: int
-    frames: int
+    sources_looked_at: int = 0
+    sources_done: int = 0
+    sources_failed: int = 0
+    chunks: int = 0
+    chunks_done: int = 0
+    frames: int = 0
     """Segmented since this start of the job."""
-    frames_left: int
-    """Expected, of the sources looked at."""
-    retries: int
-    workers: int
-    """That are alive."""
-    seconds: float
-    """Since this start."""
-
-
-class Counts:
-    """What is counted as it happens: going over all the sources for each look would cost more than the work."""
-
-    def __init__(self, sources: int) -> None:
-        self.sources = sources
-        self.looked_at = self.done = self.failed = 0
-        self.chunks = self.chunks_done = self.frames = self.frames_left = self.retries = 0
+    frames_left: int = 0
+    """Expected number of frames that are yet to come."""
+    retries: int = 0
+    workers: int = 0
+    """Running workers."""
+    seconds: float = 0.0
+    """Seconds since this start of the job."""
 
     def set_left(self, state: SourceState, frames: int) -> None:
-        """How many frames of a source are yet to come."""
+        """Set how many frames of a source are yet to come."""
         self.frames_left += max(0, frames) - state.frames_left
         state.frames_left = max(0, frames)
 
-    def progress(self, workers: int, seconds: float, under_way: int) -> BatchProgress:
-        """The counts as they are shown, with the frames that chunks under way have done."""
-        return BatchProgress(
-            self.sources,
-            self.looked_at,
-            self.done,
-            self.failed,
-            self.chunks,
-            self.chunks_done,
-            self.frames + under_way,
-            max(0, self.frames_left - under_way),
-            self.retries,
-            workers,
-            seconds,
-        )
+    def now(self, workers: int, seconds: float, under_way: int) -> "BatchProgress":
+        """A copy as it is shown, with the frames that chunks under way have done."""
+        frames, left = self.frames + under_way, max(0, self.frames_left - under_way)
+        return replace(self, frames=frames, frames_left=left, workers=workers, seconds=seconds)

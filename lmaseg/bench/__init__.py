@@ -66,22 +66,16 @@ def bench(
     ways, memory_cost = time_ways(workload, video, watch)
     plain, agreement = straightforward_network(workload, watch) if full else ([], None)
     details = [*plain, *parts(workload, watch), *variants(workload, watch)] if full else []
-    return Report(
-        environment=environment(),
-        settings=Settings(
-            device=torch.cuda.get_device_name(segmenter.device) if segmenter.device.type == "cuda" else "cpu",
-            backbone=net.spec.backbone,
-            classes=net.spec.classes,
-            source_size=source_size,
-            working_size=size,
-            memory=workload.memory,
-            window=net.spec.window,
-            batch=batch,
-            dtype=str(workload.dtype).removeprefix("torch."),
-            seconds=seconds,
-        ),
-        ways=ways,
-        memory_cost=memory_cost,
-        details=tuple(details),
-        agreement=agreement,
+    settings = Settings(
+        device=torch.cuda.get_device_name(segmenter.device) if segmenter.device.type == "cuda" else "cpu",
+        backbone=net.spec.backbone,
+        classes=net.spec.classes,
+        source_size=source_size,
+        working_size=size,
+        memory=workload.memory,
+        window=net.spec.window,
+        batch=batch,
+        dtype=str(workload.dtype).removeprefix("torch."),
+        seconds=seconds,
     )
+    return Report(environment(), settings, ways, memory_cost, tuple(details), agreement)

@@ -19,7 +19,7 @@ from lmaseg.bench.report import Detail
 from lmaseg.bench.timing import Call, Contender, Stopwatch, recorded
 from lmaseg.bench.workload import PlainNetwork, Workload, full_memory, look_back, write_video
 from lmaseg.decision import labels_at
-from lmaseg.models import Encoded, LocalMemoryNet, fold
+from lmaseg.models import Encoded, LocalMemoryNet, inference_network
 from lmaseg.models.projections import NoProjections
 from lmaseg.render import View
 from lmaseg.stream import SMALLEST, preprocess
@@ -88,7 +88,8 @@ def _scaled(workload: Workload, scale: float) -> Workload:
 
 def network_parts(workload: Workload) -> Mapping[str, Call]:
     """What `Segmenter` does with a batch, one call per part, in order."""
-    net = fold(workload.net).to(dtype=workload.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    wide = workload.segmenter().wide_dtype
+    net = inference_network(workload.net, workload.dtype, wide)
     pixels = torch.from_numpy(np.stack(list(islice(cycle(workload.frames), workload.batch)))).to(workload.device)
     calls: dict[str, Callable[[], Any]] = {}
 
@@ -96,7 +97,7 @@ def network_parts(workload: Workload) -> Mapping[str, Call]:
         calls[name] = partial(work, *arguments)
         return calls[name]()
 
-    prepared = part("preprocess", preprocess, pixels, net.preprocess, workload.size, workload.dtype)
+    prepared = part("preprocess", preprocess, pixels, net.preprocess, workload.size, wide)
     features = part("encode", _encoder_alone(net), prepared)
     if workload.memory:
         encoded: Encoded = part("project", net.projections, features)

@@ -18,7 +18,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Settings:
-    """What was timed."""
+    """The settings of a benchmark."""
 
     device: str
     """Its name, "cpu" for a CPU."""
@@ -32,7 +32,7 @@ class Settings:
     batch: int
     dtype: str
     seconds: float
-    """That the whole benchmark was meant to take."""
+    """Seconds that the whole benchmark was meant to take."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Report:
     """Everything one benchmark measured. Ratios are medians over the repeats of each repeat's own ratio."""
 
     environment: dict[str, dict[str, Any]]
-    """What `lmaseg.environment.environment` tells of the machine and the versions."""
+    """The machine and the versions, from `lmaseg.environment.environment`."""
     settings: Settings
     ways: tuple[Way, ...]
     """Without the memory and with it; the first alone if no past frame was asked for."""
     memory_cost: Spread | None
     """Time in the network with the memory over that without."""
     details: tuple[Detail, ...] = ()
-    """Of a full benchmark."""
+    """The further times of a full benchmark."""
     agreement: float | None = None
     """In a full benchmark, the share of the pixels that the straightforward network labels as the other does."""

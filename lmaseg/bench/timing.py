@@ -12,7 +12,7 @@ import torch
 from lmaseg.bench.report import Spread
 
 LEAST_REPEATS = 3
-LONG = 0.1  # seconds from which what the caches hold at the start of a call no longer matters
+LONG = 0.1  # seconds: for longer calls it does not matter what the caches hold at their start
 REPLAYS = 20  # of a graph in one call: waiting for a GPU takes longer than some of the work
 
 Call = Callable[[], object]
@@ -66,7 +66,7 @@ class Stopwatch:
         self._plan, self._on_progress = plan, on_progress
 
     def seconds(self, group: str) -> float:
-        """That a group is to take."""
+        """How many seconds a group should take."""
         return self._plan[group]
 
     def race(
@@ -128,7 +128,7 @@ def recorded(call: Call, device: torch.device) -> tuple[Call, int]:
 
 
 def peak_memory(call: Call, device: torch.device) -> int | None:
-    """Most bytes held during a call: of tensors on a GPU, else of the process; None where that is not told."""
+    """Most bytes held during a call: of tensors on a GPU, else of the process; None if the system does not say."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         call()

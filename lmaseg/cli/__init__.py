@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli import batch, bench, compare, convert, eval, export, info, run, train
+from lmaseg.cli import batch, bench, calibrate, compare, convert, eval, export, info, run, train
 from lmaseg.cli.common import epilog, with_common_options
 from lmaseg.cli.config import Command
 from lmaseg.cli.console import complain, complain_unexpected, console, say, warn
@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, Command, str]] = {
     "bench": (SCORES, bench.bench, bench.EXAMPLES),
     "train": (NETWORKS, train.train, train.EXAMPLES),
     "convert": (NETWORKS, convert.convert, convert.EXAMPLES),
+    "calibrate": (NETWORKS, calibrate.calibrate, calibrate.EXAMPLES),
     "export": (NETWORKS, export.export, export.EXAMPLES),
     "info": (NETWORKS, info.info, info.EXAMPLES),
 }

@@ -5,19 +5,20 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmaseg.cli.batch_display import BatchDisplay, duration, failures_table, status_lines
-from lmaseg.cli.console import complain, console, say, warn
+from lmaseg.cli.batch_display import failures_table, figures, status_lines
+from lmaseg.cli.console import Display, clock, complain, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.job_options import LOOK, NETWORK, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import parse_time
 from lmaseg.cli.outputs import make_folder, write_text
-from lmaseg.errors import VideoError
+from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
 from lmaseg.lock import Lock
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lmaseg.cluster import Resources
 
 FAILED = 1
-WORK = "Work"
+work_option = partial(typer.Option, rich_help_panel="Work")
 LOCK, REPORT = ".lock", "report.json"
 EXAMPLES = """
 lmaseg batch 'videos/*.mp4' -o out/                   many, in chunks
@@ -38,9 +39,7 @@ lmaseg batch --status out/                            how far it is
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SOURCE...",
-        help="Videos, folders of images, or quoted patterns of either.",
-        show_default=False,
+        metavar="SOURCE...", help="Videos, folders of images, or quoted patterns of either.", show_default=False
     ),
 ]
 Output = Annotated[
@@ -64,37 +63,26 @@ Status = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Replace files in the output folder that another job wrote.")
 ]
-Seconds = Annotated[
-    Any, typer.Option("--chunk", parser=parse_time, metavar="TIME", help="Length of a chunk.", rich_help_panel=WORK)
-]
+Seconds = Annotated[Any, work_option("--chunk", parser=parse_time, metavar="TIME", help="Length of a chunk.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="How many workers: 1 works in this process, more use Ray; default: 1, or all that a cluster has.",
-        rich_help_panel=WORK,
+    work_option(
+        min=1, help="How many workers: 1 works in this process, more use Ray; default: 1, or all that a cluster has."
     ),
 ]
-Address = Annotated[
-    str | None,
-    typer.Option(help="The Ray cluster to use: auto, or HOST:PORT; default: this machine.", rich_help_panel=WORK),
-]
+Address = Annotated[str | None, work_option(help="The Ray cluster to use: auto, or HOST:PORT; default: this machine.")]
 Gpus = Annotated[
     float | None,
-    typer.Option(
-        "--gpus-per-worker",
-        min=0,
-        help="GPUs of each worker, also a fraction of one; default: 1 where there are GPUs.",
-        rich_help_panel=WORK,
+    work_option(
+        "--gpus-per-worker", min=0, help="GPUs of each worker, also a fraction of one; default: 1 where there are GPUs."
     ),
 ]
 Cpus = Annotated[
     int | None,
-    typer.Option(
+    work_option(
         "--cpus-per-worker",
         min=1,
         help="Processor cores of each worker; default: an equal share of this machine's, 1 in a cluster.",
-        rich_help_panel=WORK,
     ),
 ]
 
@@ -170,15 +158,15 @@ def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: "Res
         at_once = True
         try:
             schedule = Schedule(jobs, folder, manifest, known, executor, seconds=seconds)
-            with stop_on_interrupt() as stop, BatchDisplay() as display:
+            with stop_on_interrupt() as stop, Display() as display:
                 for progress in schedule.run(stop):
                     lock.beat()
-                    display.update(progress)
+                    display.update("chunks", progress.chunks_done, progress.chunks or None, figures(progress))
             at_once = stop.is_set()
         finally:
             executor.close(at_once=at_once)
         complete = progress.sources_done == progress.sources
-        with suppress(VideoError):  # on a full disk, what is said below is the better news
+        with suppress(VideoError):  # on a full disk, the messages below matter more
             write_text(folder / REPORT, json.dumps(report_of(schedule, complete=complete), indent=2) + "\n")
     _summarise(schedule, folder, stopped=stop.is_set())
 
@@ -191,7 +179,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
             warn(f"{state.name}: {warning}")
     say(
         f"{progress.sources_done} of {progress.sources} sources done ({found} before), {progress.frames} frames in "
-        f"{duration(progress.seconds)} -> {folder}"
+        f"{clock(progress.seconds)} -> {folder}"
     )
     if stopped:
         say("interrupted: give the same command again to continue")
@@ -206,9 +194,11 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
 
 
 def _print_status(folder: Path) -> None:
-    from lmaseg.batch.folder import status_of
+    from lmaseg.batch.manifest import history
 
-    pasts = status_of(folder)
+    pasts = history(folder)
+    if not pasts:
+        raise BatchError(f"{folder} holds no batch that has begun: give the --output folder of one")
     for line in status_lines(pasts):
         say(line)
     failures = {name: past.error for name, past in pasts.items() if past.error is not None}

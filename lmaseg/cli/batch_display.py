@@ -3,41 +3,15 @@
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
-from lmaseg.cli.console import LiveLine, console
+from lmaseg.cli.console import clock
 
 if TYPE_CHECKING:
     from lmaseg.batch.manifest import SourceHistory
     from lmaseg.batch.state import BatchProgress
 
 MOST_ROWS = 20  # of a table of failures
-
-
-class BatchDisplay(LiveLine):
-    """A progress line of a job: chunks, frames per second over all workers, time left, failures."""
-
-    def __init__(self) -> None:
-        bar = Bar(
-            TextColumn("chunks"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
-            console=console,
-            transient=True,
-            expand=True,
-            disable=console.quiet or not console.is_terminal,
-        )
-        super().__init__(bar)
-        self._task = bar.add_task("", total=None, told="")
-
-    def update(self, progress: "BatchProgress") -> None:
-        """Show where the job stands."""
-        told = _told(progress)
-        self._bar.update(self._task, completed=progress.chunks_done, total=progress.chunks or None, told=told)
-        self._say_now_and_then(f"{progress.chunks_done} of {progress.chunks} chunks, {told}")
 
 
 def failures_table(failures: dict[str, str]) -> Table:
@@ -71,22 +45,16 @@ def status_lines(known: "dict[str, SourceHistory]") -> list[str]:
     ]
 
 
-def duration(seconds: float) -> str:
-    """90 -> "1:30", 3700 -> "1:01:40"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _told(progress: "BatchProgress") -> str:
-    parts = [f"{progress.sources_done}/{progress.sources} sources"]
+def figures(progress: "BatchProgress") -> str:
+    """Where a job stands: chunks, sources, frames per second over all workers, time left, failures."""
+    parts = [f"{progress.chunks_done} of {progress.chunks}, {progress.sources_done}/{progress.sources} sources"]
     rate = progress.frames / progress.seconds if progress.seconds else 0.0
     if rate:
         parts.append(f"{rate:.1f} frames/s")
     if progress.workers != 1:
         parts.append(f"{progress.workers} workers")
     if rate and progress.frames_left and progress.sources_looked_at == progress.sources:
-        parts.append(f"{duration(progress.frames_left / rate)} left")
+        parts.append(f"{clock(progress.frames_left / rate)} left")
     if progress.retries:
         parts.append(f"{progress.retries} retried")
     if progress.sources_failed:

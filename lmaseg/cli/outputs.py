@@ -58,7 +58,7 @@ def place_beside(source: str) -> Path:
 
 
 def may_replace(outputs: list[Path], overwrite: bool | None, folders: Collection[Path] = ()) -> bool:
-    """Whether outputs that exist may be replaced: as told, else as the person at the terminal answers.
+    """Whether outputs that exist may be replaced: `overwrite` or, if it is None, what the user answers.
 
     Args:
         folders: those of the outputs that are folders.

@@ -1,8 +1,10 @@
-"""What --help looks like: without the types that typer adds to flags and arguments."""
+"""What --help looks like: short words for the types of options, and none for flags and arguments."""
 
 from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+SHORT_TYPES = {"int": "N", "float": "N", "Path": "PATH", "str": "TEXT"}
 
 
 class _Plain:
@@ -11,8 +13,9 @@ class _Plain:
         for parameter in parameters:
             if isinstance(parameter, TyperArgument):
                 parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
-            elif isinstance(parameter, TyperOption) and parameter.is_flag and parameter.metavar is None:
-                parameter.metavar = ""
+            elif isinstance(parameter, TyperOption) and parameter.metavar is None:
+                short = SHORT_TYPES.get(parameter.bare_type())
+                parameter.metavar = "" if parameter.is_flag else short
         return parameters
 
 

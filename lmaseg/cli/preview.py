@@ -1,7 +1,6 @@
 """The overlay in the terminal while a run goes on: two pixels to a character, above the progress line."""
 
 import time
-from contextlib import nullcontext
 from functools import cache
 
 import numpy as np
@@ -17,7 +16,7 @@ INTERVAL = 0.1  # seconds between two pictures, at least
 SHARE = 0.03  # of a core, at most, that drawing may take from the run
 LINES_BELOW = 2  # for the progress line, and one to spare
 HALF_BLOCK = "\N{UPPER HALF BLOCK}"
-FIRST_FIXED = 16  # of the 256 colours; those before are as the terminal's theme wants
+FIRST_FIXED, FIXED = 16, 240  # of the 256 colours; those before are as the terminal's theme wants
 CUBE_LEVELS = (0, 95, 135, 175, 215, 255)  # of red, green and blue, in the 216 that follow; 24 greys follow those
 RESET = "\x1b[0m"
 
@@ -29,11 +28,11 @@ class Preview(Sink):
 
     Args:
         label_set: the classes' colours.
-        opacity, classes: as of `lmaseg.render.overlay`.
+        opacity, classes: as in `lmaseg.render.overlay`.
     """
 
     def __init__(self, label_set: LabelSet, *, opacity: float, classes: list[int] | None) -> None:
-        super().__init__(nullcontext())
+        super().__init__()
         self._label_set, self._opacity, self._classes = label_set, opacity, classes
         self._newest: Labelled | None = None
         self._drawn: Labelled | None = None
@@ -102,38 +101,26 @@ def _full_codes(picture: np.ndarray) -> list[list[str]]:
 
 def _palette_codes(picture: np.ndarray) -> list[list[str]]:
     """Numbers from 16 on of what comes nearest among the colours of 256-colour terminals."""
-    red, green, blue = np.moveaxis(picture >> 3, -1, 0).astype(np.int32)
-    numbers = FIRST_FIXED + _nearest()[red, green, blue]
-    return [[f"5;{number}" for number in row] for row in numbers.tolist()]
+    nearest = np.asarray(_hues_first(picture).quantize(palette=_fixed_colors(), dither=Image.Dither.NONE))
+    return [[f"5;{FIRST_FIXED + min(number, FIXED - 1)}" for number in row] for row in nearest.tolist()]
 
 
 @cache
-def _nearest() -> np.ndarray:
-    """(32, 32, 32) of which of the fixed colours comes nearest to five bits each of red, green and blue.
-
-    Hue and saturation count twice as much as lightness: a class is told by its colour, and the dark half of the cube is
-    so coarse that nearest in all three would be grey.
-    """
+def _fixed_colors() -> Image.Image:
+    """A palette of the colours that are the same in all 256-colour terminals: a cube of 6 levels and 24 greys."""
     cube = np.stack(np.meshgrid(*[CUBE_LEVELS] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     greys = np.repeat(np.arange(8, 239, 10), 3).reshape(-1, 3)
-    fixed, wanted = (oklab(colors) * (0.5, 1, 1) for colors in (np.concatenate([cube, greys]), _five_bits()))
-    distances = (fixed**2).sum(1) - 2 * wanted @ fixed.T
-    nearest: np.ndarray = distances.argmin(1).reshape(32, 32, 32)
-    return nearest
+    fixed = np.pad(np.concatenate([cube, greys]), ((0, 256 - FIXED), (0, 0)), mode="edge").astype(np.uint8)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_hues_first(fixed[None]).tobytes())
+    return palette
 
 
-def _five_bits() -> np.ndarray:
-    levels = np.arange(32) * 255 / 31
-    return np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+def _hues_first(picture: np.ndarray) -> Image.Image:
+    """(H, W, 3) uint8 RGB as brightness, halved, and two colour differences, in the place of red, green and blue.
 
-
-def oklab(colors: np.ndarray) -> np.ndarray:
-    """(N, 3) 8-bit sRGB -> (N, 3) lightness, green to red and blue to yellow, in which distances are as eyes see them.
-
-    From https://bottosson.github.io/posts/oklab/, times 100.
+    A class is known by its hue, and the dark half of the cube is so coarse that nearest in all three would be grey.
     """
-    levels = colors / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    to_cones = [[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], [0.08830, 0.28172, 0.62998]]
-    to_lab = [[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]]
-    return np.asarray(100 * np.cbrt(linear @ np.transpose(to_cones)) @ np.transpose(to_lab))
+    converted = np.array(Image.fromarray(picture).convert("YCbCr"))
+    converted[..., 0] //= 2
+    return Image.fromarray(converted)

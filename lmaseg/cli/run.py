@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmaseg.cli.console import STARTED, RunDisplay, complain, complain_unexpected, console, detail, say, warn
+from lmaseg.cli.console import (
+    STARTED,
+    Display,
+    complain,
+    complain_unexpected,
+    console,
+    detail,
+    frames_done,
+    say,
+    warn,
+)
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
 from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import OUTPUT, end_time
+from lmaseg.cli.options import end_time, output_option
 from lmaseg.cli.outputs import NOTHING, Overwrite, is_drawn_into, make_folder, may_replace, place_beside, require_png
 from lmaseg.errors import LmasegError
 from lmaseg.job import PIPE, Job, Pipe
@@ -60,21 +69,11 @@ Output = Annotated[
 ]
 PipeFormat = Annotated[
     Pipe,
-    typer.Option(
-        "--pipe",
-        help="The form of label maps on standard output: bare bytes, or a lossless grey video.",
-        rich_help_panel=OUTPUT,
-    ),
+    output_option("--pipe", help="The form of label maps on standard output: bare bytes, or a lossless grey video."),
 ]
-Preview = Annotated[
-    bool,
-    typer.Option("--preview", help="Also show the overlay in the terminal.", rich_help_panel=OUTPUT),
-]
+Preview = Annotated[bool, output_option("--preview", help="Also show the overlay in the terminal.")]
 Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume", help="Continue what an interrupted run of the same command left unfinished.", rich_help_panel=OUTPUT
-    ),
+    bool, output_option("--resume", help="Continue what an interrupted run of the same command left unfinished.")
 ]
 Options = JobOptions(
     (
@@ -135,7 +134,7 @@ def run_job(
     resume: bool = False,
     preview: "PreviewSink | None" = None,
 ) -> "Report | None":
-    """Do a job, showing how far it is; Ctrl-C ends it after the frame in hand. None where there is nothing to do."""
+    """Run a job with a progress display; Ctrl-C ends it after the current frame. None if it was complete already."""
     from lmaseg import segmentation
     from lmaseg.sinks import Sink
     from lmaseg.unfinished import is_complete, is_unfinished
@@ -148,7 +147,7 @@ def run_job(
     opening = partial(segmentation.open_reader, job, warm_up=segmenter.memory.frames)
     with unless_interrupted(opening) as reader:
         detail("working at {}x{} (height x width)".format(*segmenter.working_size(reader.height, reader.width)))
-        with stop_on_interrupt() as stop, RunDisplay(display_name(job.source), preview=preview) as display:
+        with stop_on_interrupt() as stop, Display(preview=preview) as display:
             report = segmentation.run_job(
                 job,
                 segmenter=segmenter,
@@ -156,14 +155,14 @@ def run_job(
                 overwrite=replaced,
                 resume=resume,
                 stop=stop,
-                watch=_shown_on(display),
-                more=[preview or Sink(nullcontext())],  # which may be all that there is
+                watch=_shown_on(display, display_name(job.source)),
+                more=[preview or Sink()],  # which may be all that there is
             )
     _summarise(report)
     return report
 
 
-def _shown_on(display: RunDisplay) -> "Callable[[Progress], None]":
+def _shown_on(display: Display, name: str) -> "Callable[[Progress], None]":
     first = False
 
     def show(progress: "Progress") -> None:
@@ -171,13 +170,14 @@ def _shown_on(display: RunDisplay) -> "Callable[[Progress], None]":
         if progress.frames and not first:
             first = True
             detail(f"first frame done {time.perf_counter() - STARTED:.1f} s after the start")
-        display.update(progress.frames, progress.total, progress.seconds)
+        figures = frames_done(progress.frames, progress.total, progress.seconds)
+        display.update(name, progress.frames, progress.total, figures)
 
     return show
 
 
 def _summarise(report: "Report") -> None:
-    """One line on what was done, or on what there is after an interruption; warnings above it."""
+    """Print the warnings, then one line on what was done, or on what is there after an interruption."""
     job = report.job
     for warning in report.warnings:
         warn(warning)
@@ -204,7 +204,7 @@ def _bytes(path: Path) -> int:
 
 
 def _jobs(sources: list[str], output: Path | None, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
-    """What each source becomes: one alone goes to the outputs named, several to files named after them in folders."""
+    """A job for each source: a single one has the outputs named, several have files named after them in folders."""
     from lmaseg.images import name_of
 
     first = make(sources[0])
@@ -257,7 +257,7 @@ def _one_job(job: Job, output: Path | None, pipe: Pipe) -> Job:
 
 
 def _preview_maker(job: Job, segmenter: "Segmenter") -> "Callable[[], PreviewSink | None]":
-    """What makes the preview of a source; it makes none where nobody could see it."""
+    """Makes the preview of a source; none where nobody could see it."""
     if console.quiet or not console.is_terminal:
         return lambda: None
     if console.color_system not in ("truecolor", "256"):

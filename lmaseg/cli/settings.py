@@ -1,64 +1,46 @@
 """The options of a command, from frozen dataclasses whose fields say what they are (`lmaseg.train.options.setting`)."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
-from enum import Enum, StrEnum
-from functools import wraps
+from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from lmaseg.cli.options import parse_size
-
-Command = Callable[..., Any]
+from lmaseg.cli.options import parameter, parse_size
 
 
-def with_settings(command: Command) -> Command:
-    """A command with an option for every field of the dataclasses among its parameters, which it is given whole.
+@dataclass(frozen=True)
+class Settings:
+    """The options of a parameter of a command that takes a dataclass: one for each of its fields."""
 
-    What a dataclass does not take is a wrong command line.
-    """
-    signature = inspect.signature(command, eval_str=True)
-    kinds: dict[str, Any] = {
-        name: each.annotation for name, each in signature.parameters.items() if is_dataclass(each.annotation)
-    }
+    kind: Any
 
-    @wraps(command)
-    def run(**given: Any) -> Any:
-        for name, kind in kinds.items():
-            values = {each.name: _plain(given.pop(each.name)) for each in fields(kind)}
-            try:
-                given[name] = kind(**values)
-            except ValueError as error:
-                raise typer.BadParameter(str(error)) from error
-        return command(**given)
-
-    run.__signature__ = signature.replace(parameters=list(_flat(signature)))  # type: ignore[attr-defined]
-    return run
-
-
-def _flat(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
-    for parameter in signature.parameters.values():
-        if not is_dataclass(parameter.annotation):
-            yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            continue
-        kinds = get_type_hints(parameter.annotation)
-        for each in fields(parameter.annotation):
-            yield inspect.Parameter(
+    def parameters(self) -> list[inspect.Parameter]:
+        """The options, as parameters that typer understands."""
+        kinds = get_type_hints(self.kind)
+        return [
+            parameter(
                 each.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if each.default is MISSING else each.default,
-                annotation=_option(each, kinds[each.name]),
+                _option(each, kinds[each.name]),
+                inspect.Parameter.empty if each.default is MISSING else each.default,
             )
+            for each in fields(self.kind)
+        ]
+
+    def taken_from(self, given: dict[str, Any]) -> Any:
+        """The dataclass, of values that are taken out of those given; what it refuses is a wrong command line."""
+        try:
+            return self.kind(**{each.name: given.pop(each.name) for each in fields(self.kind)})
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
 
 
 def _option(each: "Field[Any]", kind: Any) -> Any:
     said = each.metadata
     parser = {"HxW": _parse_pair, "NAME=WEIGHT,...": parse_weights}.get(said["form"])
     return Annotated[
-        Any if parser else _with_choices(kind),
+        Any if parser else kind,
         typer.Option(
             *([said["flag"]] if said["flag"] else []),
             parser=parser,
@@ -69,17 +51,6 @@ def _option(each: "Field[Any]", kind: Any) -> Any:
             show_default=each.default not in (None, False) and NoneType not in get_args(kind),
         ),
     ]
-
-
-def _with_choices(kind: Any) -> Any:
-    if get_origin(kind) is not Literal:
-        return kind
-    choices = {choice.upper(): choice for choice in get_args(kind)}
-    return StrEnum("Choice", choices)
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
 
 
 def _parse_pair(text: str) -> tuple[int, int]:

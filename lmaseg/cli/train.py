@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from lmaseg.cli.console import say
+from lmaseg.cli.data import load_clips
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.network import describe_device, load_network
 from lmaseg.cli.options import Device
-from lmaseg.cli.settings import with_settings
 from lmaseg.cli.train_data import (
     make_mixture,
     make_validation,
     own_size,
     split,
     teach,
-    training_clips,
     usual_size,
     validation_clips,
 )
@@ -48,7 +47,6 @@ HIGHEST = 360  # pixels of one's own frames, unless --size says otherwise
 UNKNOWN_SIZE = 360, 480  # until the frames are read
 
 
-@with_settings
 def train(
     out: Out, data: Data, start: Start, options: TrainOptions, resume: Resume = False, device: Device = "auto"
 ) -> None:
@@ -84,11 +82,11 @@ def _train(
             net = _network(start, data, options.seed, own_device)
             past = options.past_frames
             validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
-            clips = training_clips(data, net.labels, past)
+            clips = load_clips(vars(data), "train", net.labels, past)
             if data.unlabelled:
-                clips["taught"] = teach(data, net, out, display.reading, stop)
+                clips["taught"] = teach(data, net, out, display.update, stop)
             clips, validation = split(data, clips, validation)
-            mixture = make_mixture(net, data, clips, past, display.reading)
+            mixture = make_mixture(net, data, clips, past, display.update)
             display.introduce(net.spec, mixture.describe())
             for progress in library.train(
                 net,
@@ -100,7 +98,7 @@ def _train(
                 about={"licence": "that of the training data", "recipe": _command()},
                 stop=stop,
             ):
-                display.update(progress)
+                display.show(progress)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
     return progress
@@ -163,11 +161,9 @@ def _command() -> str:
 def _conclude(progress: "TrainProgress", out: Path) -> None:
     """One line on what there is now."""
     if progress.stopped:
-        left = [str(path) for path in (out / "state.pt", out / "best.safetensors") if path.exists()]
-        there = " and ".join(left) or "nothing yet"
-        say(
-            f"stopped after {progress.step} of {progress.steps} steps, kept: {there}; to go on: {_resuming(_command())}"
-        )
+        kept = [str(path) for path in (out / "state.pt", out / "best.safetensors") if path.exists()]
+        done = f"stopped after {progress.step} of {progress.steps} steps"
+        say(f"{done}, kept: {' and '.join(kept) or 'nothing yet'}; to continue: {_resuming(_command())}")
         return
     best = "" if progress.best is None else f", best score {progress.best:.4f} in {out / 'best.safetensors'}"
     if progress.best is None and progress.memory_lowers:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lmaseg.cli.console import say
+from lmaseg.cli.data import load_clips
 from lmaseg.cli.interrupt import INTERRUPTED
 from lmaseg.cli.train_options import Data
 
@@ -26,24 +27,8 @@ OnFrame = Callable[[str, int, int], None]
 ClipsByName = dict[str, list["Clip"]]
 
 
-def training_clips(data: Data, labels: "LabelSet", past: int) -> ClipsByName:
-    """All clips of the data sets' train splits and of the folder, by data set."""
-    from lmaseg.datasets.camvid import camvid_clips
-    from lmaseg.datasets.cityscapes import cityscapes_clips
-    from lmaseg.datasets.folder import folder_clips
-
-    clips: ClipsByName = {}
-    if data.camvid:
-        clips["camvid"] = camvid_clips(data.camvid, "train")
-    if data.cityscapes:
-        clips["cityscapes"] = cityscapes_clips(data.cityscapes, "train", past=past)
-    if data.folder:
-        clips["folder"] = folder_clips(*data.folder, labels)
-    return clips
-
-
 def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop: "threading.Event") -> "list[Clip]":
-    """The clips of what the teacher makes of --unlabelled, stored beside the run; what was labelled earlier is kept.
+    """Clips of --unlabelled with the teacher's labels, stored beside the run; earlier ones are kept.
 
     Raises:
         Exit: it was interrupted.
@@ -59,7 +44,7 @@ def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop:
     )
 
     def show(name: str, count: int) -> None:
-        on_frame(f"labels of {name}", count, count)
+        on_frame(f"reading labels of {name}", count, count)
 
     alone = not (distributed.is_available() and distributed.is_initialized())
     done = True
@@ -70,27 +55,21 @@ def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop:
     if not alone:
         distributed.barrier()
     if not done:
-        say(f"interrupted; the labels so far are in {folder}, and --resume goes on with them")
+        say(f"interrupted; the labels so far are in {folder}, and --resume continues from there")
         raise typer.Exit(INTERRUPTED)
     return taught_clips(folder, net.labels)
 
 
 def validation_clips(data: Data, net: "LocalMemoryNet", past: int) -> ClipsByName:
     """The val splits that are there, and the folder to validate with."""
-    from lmaseg.datasets.camvid import camvid_clips
-    from lmaseg.datasets.cityscapes import cityscapes_clips
-    from lmaseg.datasets.folder import folder_clips
     from lmaseg.labels import label_set
 
-    clips: ClipsByName = {}
+    paths: dict[str, Any] = {"folder": data.val_folder}
     if data.val and data.camvid and (data.camvid / "val").is_dir():
-        clips["camvid"] = camvid_clips(data.camvid, "val")
+        paths["camvid"] = data.camvid
     if data.val and data.cityscapes and (data.cityscapes / "gtFine" / "val").is_dir():
-        clips["cityscapes"] = cityscapes_clips(data.cityscapes, "val", past=past)
-    if data.val_folder:
-        labels = label_set(data.val_classes) if data.val_classes else net.labels
-        clips["folder"] = folder_clips(*data.val_folder, labels)
-    return clips
+        paths["cityscapes"] = data.cityscapes
+    return load_clips(paths, "val", label_set(data.val_classes) if data.val_classes else net.labels, past)
 
 
 def split(data: Data, training: ClipsByName, validation: ClipsByName) -> tuple[ClipsByName, ClipsByName]:
@@ -147,7 +126,7 @@ def make_mixture(net: "LocalMemoryNet", data: Data, clips: ClipsByName, past: in
             size=net.preprocess.size,
             past=past,
             device=next(net.parameters()).device,
-            on_frame=lambda done, to_do, name=name: on_frame(name, done, to_do),  # type: ignore[misc]
+            on_frame=lambda done, to_do, name=name: on_frame(f"reading {name}", done, to_do),  # type: ignore[misc]
         )
     mixture = Mixture(stores, data.mix)
     shares = mixture.frequencies(net.spec.classes).tolist()

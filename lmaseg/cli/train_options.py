@@ -12,7 +12,7 @@ from lmaseg.train.options import setting
 DATA, START = "Data", "Start"
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.")]
-Resume = Annotated[bool, typer.Option(help="Go on with the run in --out, if there is one.")]
+Resume = Annotated[bool, typer.Option(help="Continue the run in --out, if there is one.")]
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Data:
     )
     unlabelled: list[Path] | None = setting(
         None,
-        "A video or a folder of pictures without labels, to learn from what a teacher says of it; once for each.",
+        "A video or a folder of pictures without labels, which the teacher labels; give it once for each.",
         panel=DATA,
         shown=True,
         form="VIDEO",
     )
     teacher: Path | None = setting(
-        None, "Weights of the network that labels what has no labels.", panel=DATA, shown=True, form="WEIGHTS"
+        None, "Weights of the network that labels --unlabelled.", panel=DATA, shown=True, form="WEIGHTS"
     )
     teacher_net: str | None = setting(
         None,
-        "A teacher that is attached: a function, or hf:NAME of the Hugging Face hub; with --teacher, of its weights.",
+        "A teacher attached by a function, or a network of the hub; with its own weights if there is no --teacher.",
         panel=DATA,
         form="MODULE:FUNCTION|hf:NAME",
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from lmaseg.datasets.clip import (
-    UNKNOWN,
     Clip,
     ClipFrame,
     LabelEncoding,
@@ -30,31 +29,20 @@ from lmaseg.pictures import SUFFIXES, Picture
 IGNORED = CITYSCAPES.ignore_index
 
 
-def _label_id_encoding() -> LabelEncoding:
-    classes = [UNKNOWN] * 256
-    classes[: CITYSCAPES_LAST_LABEL_ID + 1] = [IGNORED] * (CITYSCAPES_LAST_LABEL_ID + 1)
-    for train_id, label_id in enumerate(CITYSCAPES_LABEL_IDS):
-        classes[label_id] = train_id
-    return LabelEncoding(
+ENCODINGS = {
+    "labelIds": LabelEncoding.of(
+        dict.fromkeys(range(CITYSCAPES_LAST_LABEL_ID + 1), IGNORED)
+        | {label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_LABEL_IDS)},
         kind=f"Cityscapes labelIds (0 to {CITYSCAPES_LAST_LABEL_ID})",
-        classes=tuple(classes),
         remedy="if the file holds train ids, name it _gtFine_labelTrainIds.png; otherwise extract gtFine again",
-    )
-
-
-def _train_id_encoding() -> LabelEncoding:
-    classes = [UNKNOWN] * 256
-    classes[: len(CITYSCAPES)] = range(len(CITYSCAPES))
-    classes[IGNORED] = IGNORED
-    return LabelEncoding(
+    ),
+    "labelTrainIds": LabelEncoding.of(
+        {i: i for i in (*range(len(CITYSCAPES)), IGNORED)},
         kind=f"Cityscapes train ids (0 to {len(CITYSCAPES) - 1}, {IGNORED} unlabelled)",
-        classes=tuple(classes),
         remedy="if the file holds labelIds, name it _gtFine_labelIds.png; otherwise make the train ids again "
         "with csCreateTrainIdLabelImgs",
-    )
-
-
-ENCODINGS = {"labelIds": _label_id_encoding(), "labelTrainIds": _train_id_encoding()}
+    ),
+}
 
 FrameKey = tuple[str, str, int]
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image
 
 from lmaseg.errors import DatasetError, VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import part_path
+from lmaseg.paths import appearing
 from lmaseg.pictures import Page, read_rgb, read_stored
 from lmaseg.pictures import Picture as Picture
 
@@ -35,6 +35,11 @@ class LabelEncoding:
     kind: str
     classes: tuple[int, ...]
     remedy: str
+
+    @classmethod
+    def of(cls, ids: Mapping[int, int], *, kind: str, remedy: str) -> "LabelEncoding":
+        """The encoding in which these stored ids are these class ids, and others are unknown."""
+        return cls(kind, tuple(ids.get(i, UNKNOWN) for i in range(256)), remedy)
 
     def decode(self, stored: Picture, name: str) -> Picture:
         """Stored ids -> class ids, both uint8; raises DatasetError naming the file that holds an unknown id."""
@@ -159,9 +164,8 @@ def _read(read: Callable[[Path | Page], T], stored: Path | Page) -> T:
 
 def write_ids(path: Path, ids: Picture) -> None:
     """Writes (H, W) uint8 ids as a PNG of one channel, which appears under its name when it is complete."""
-    part = part_path(path)
-    Image.fromarray(ids).save(part, compress_level=1)
-    part.replace(path)
+    with appearing(path) as part:
+        Image.fromarray(ids).save(part, compress_level=1)
 
 
 def require_folder(folder: Path, remedy: str) -> Path:

@@ -6,7 +6,6 @@ from itertools import groupby, pairwise, zip_longest
 from pathlib import Path
 
 from lmaseg.datasets.clip import (
-    UNKNOWN,
     Clip,
     ClipFrame,
     LabelEncoding,
@@ -128,17 +127,15 @@ def _size_of(frame: ClipFrame) -> tuple[int, int] | None:
 
 def class_id_encoding(labels: LabelSet) -> LabelEncoding:
     """Label files that hold the class ids themselves; the set's ignore index and 255 both mean unlabelled."""
-    classes = [UNKNOWN] * 256
-    classes[: len(labels)] = range(len(labels))
-    classes[labels.ignore_index] = classes[255] = labels.ignore_index
+    ignored = labels.ignore_index
     last = len(labels) - 1
-    unlabelled = " and ".join(str(i) for i in sorted({labels.ignore_index, 255}))
+    unlabelled = " and ".join(str(i) for i in sorted({ignored, 255}))
     otherwise = (
         "read Cityscapes' labelIds with --cityscapes" if labels == CITYSCAPES else "use weights that know these classes"
     )
-    return LabelEncoding(
+    return LabelEncoding.of(
+        {i: i for i in range(len(labels))} | {ignored: ignored, 255: ignored},
         kind=f"class ids of {labels.name} (0 to {last}; {unlabelled} unlabelled)",
-        classes=tuple(classes),
         remedy=f"convert the label maps to the ids of the classes, or {otherwise}",
     )
 

@@ -18,25 +18,19 @@ FOLDER = Path(__file__).parent
 SUFFIXES = {".so", ".pyd", ".dylib"}
 
 
+def _numbers(*names: str) -> tuple[tuple[str, type], ...]:
+    return tuple((name, ctypes.c_int64) for name in names)
+
+
 class Attention(ctypes.Structure):
     """`Attention` of native.h; strides are in bytes."""
 
     _fields_ = (
-        ("query", ctypes.c_void_p),
-        ("keys", ctypes.c_void_p),
-        ("values", ctypes.c_void_p),
-        ("out", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("query", "keys", "values", "out")),
         ("query_strides", ctypes.c_int64 * 4),
         ("keys_strides", ctypes.c_int64 * 5),
         ("values_strides", ctypes.c_int64 * 5),
-        ("batch", ctypes.c_int64),
-        ("frames", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("depth", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("window", ctypes.c_int64),
-        ("half", ctypes.c_int64),
+        *_numbers("batch", "frames", "channels", "depth", "height", "width", "window", "half"),
     )
 
 
@@ -47,14 +41,7 @@ class Upsample(ctypes.Structure):
         ("logits", ctypes.c_void_p),
         ("labels", ctypes.c_void_p),
         ("strides", ctypes.c_int64 * 4),
-        ("batch", ctypes.c_int64),
-        ("classes", ctypes.c_int64),
-        ("rows", ctypes.c_int64),
-        ("columns", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("half", ctypes.c_int64),
-        ("align_corners", ctypes.c_int64),
+        *_numbers("batch", "classes", "rows", "columns", "height", "width", "half", "align_corners"),
     )
 
 

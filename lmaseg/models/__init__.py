@@ -10,6 +10,7 @@ from lmaseg.models.folding import fold
 from lmaseg.models.lma import LocalMemoryNet
 from lmaseg.models.memory import FeatureMemory
 from lmaseg.models.projections import Encoded
+from lmaseg.models.quantization import inference_network, observed
 from lmaseg.models.remembering import FUSIONS, adapted_network, build_memory, require_known, start_keys, with_memory
 from lmaseg.models.spec import ModelSpec, Preprocess
 
@@ -25,6 +26,8 @@ __all__ = [
     "build",
     "build_memory",
     "fold",
+    "inference_network",
+    "observed",
     "start_keys",
     "with_memory",
 ]

@@ -21,7 +21,7 @@ POOLED = 32  # channels of each pooled context
 
 
 class ConvNorm(nn.Module):
-    """A convolution, a batch norm and, unless told otherwise, a ReLU."""
+    """A convolution, a batch norm and, unless `relu` is False, a ReLU."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1, relu: bool = True

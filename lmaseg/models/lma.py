@@ -47,6 +47,9 @@ class LocalMemoryNet(nn.Module):
         self.spec = spec
         self.labels = labels
         self.preprocess = preprocess
+        self.ranges: dict[str, tuple[float, float]] = {}
+        """Least and largest values of activations, for int8: under a convolution's path those of what it returns, after
+        the addition and the ReLU that follow; under PATH.input and PATH.addend of numbers that it reads and adds."""
 
     @property
     def stride(self) -> int:
@@ -55,7 +58,7 @@ class LocalMemoryNet(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """What the sides of frames are padded to multiples of: the stride, or of that if the encoder says so."""
+        """Frames are padded to multiples of this: the stride, or a multiple of it if the encoder needs that."""
         return int(getattr(self.encoder, "multiple", self.stride))
 
     @property
@@ -90,7 +93,7 @@ class LocalMemoryNet(nn.Module):
     def forward(
         self, frame: Tensor, keys: Tensor | None = None, values: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Segment frames in the light of T = 0..memory_frames past ones.
+        """Segment frames, given T = 0..memory_frames past ones.
 
         Args:
             frame: (B, 3, H, W) preprocessed.

@@ -1,4 +1,4 @@
-"""The fixed-length memory of past keys and values that whoever streams frames owns."""
+"""The fixed-length memory of past keys and values, owned by the code that streams frames."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Past(NamedTuple):
-    """What some successive frames look back on: T frames each, oldest first; None where nothing came before."""
+    """The past of some successive frames: T frames each, oldest first; None where nothing came before."""
 
     frames: int
     keys: Tensor | None  # (frames, T, C, h, w)
@@ -43,12 +43,12 @@ class FeatureMemory:
 
     @property
     def storage(self) -> tuple[Tensor, Tensor]:
-        """Where keys and values lie; other tensors from the moment on at which their shape, dtype or device changes."""
+        """The tensors that hold keys and values; they are replaced when their shape, dtype or device changes."""
         return self._keys, self._values
 
     @property
     def settled(self) -> bool:
-        """Whether it is full up to its last slot: filling its room again finds and leaves it so, at the same slots."""
+        """Whether it is full up to its last slot: adding as many frames as it has room for then leaves it the same."""
         return self.frames == 0 or (self._held == self.frames and self._end == self._keys.shape[1])
 
     def push(self, key: Tensor, value: Tensor) -> None:
@@ -67,13 +67,13 @@ class FeatureMemory:
         return self._keys[:, held], self._values[:, held]
 
     def follow(self, keys: Tensor, values: Tensor) -> list[Past]:
-        """Remember N successive frames of one video, and tell what each of them looks back on.
+        """Remember N successive frames of one video, and return the past of each of them.
 
         Args:
             keys, values: (N, C, h, w) and (N, D, h, w), N up to `room`; changes of shape as in `push`.
 
         Returns:
-            Groups of successive frames that look back on equally many; their tensors are views.
+            Groups of successive frames that have equally many past frames; their tensors are views.
         """
         if not self.frames:
             return [Past(len(keys), None, None)]

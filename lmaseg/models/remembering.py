@@ -134,6 +134,7 @@ def adapted_network(
         labels=net.labels,
         preprocess=replace(net.preprocess, size=size or net.preprocess.size),
     )
+    adapted.ranges = net.ranges
     return adapted.train(net.training)
 
 

@@ -6,7 +6,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 HUB_PREFIX = "hf:"
-"""Of the name of a network of the Hugging Face hub, or of a folder in its form, where other networks may be named."""
+"""The beginning of names of networks of the Hugging Face hub, and of folders in the same form."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class ModelSpec:
     window: int = 0
     """Odd side of the attention's neighbourhood, in feature cells."""
     key_channels: int = 0
-    """Of what frames are compared by (C)."""
+    """Channels of queries and keys (C in the paper)."""
     value_channels: int = 0
-    """Of what is read from the memory (D); where it is the encoder's number, values are the features themselves."""
+    """Channels of values (D in the paper); if as many as the encoder has, values are the features themselves."""
     fusion: str = ""
     """A key of `lmaseg.models.FUSIONS`."""
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lmaseg.datasets.augment import ClipAugmenter, Views, sample_labels
 from lmaseg.models import LocalMemoryNet, Preprocess
-from lmaseg.stream import fastest_dtype
+from lmaseg.models.precision import fastest_dtype
 from lmaseg.train.average import MovingAverage
 from lmaseg.train.learning_rate import rate_factor
 from lmaseg.train.losses import class_weights, total_loss, unsteadiness
@@ -42,6 +42,7 @@ class Learner:
         self._device = next(net.parameters()).device
         if options.dropout is not None:
             cap_dropout(net, options.dropout)
+        net.ranges = {}  # of activations that training changes
         self._net = net.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = MovingAverage(self._net, options.ema)
         self._stage = STAGES[options.stage](self._net, two=options.steady > 0).to(self._device).train()

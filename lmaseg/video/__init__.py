@@ -7,6 +7,6 @@ from lmaseg.video.reader import VideoReader
 from lmaseg.video.writer import VideoWriter
 
 SUFFIXES = tuple(MUXERS)
-"""Of the videos `VideoWriter` writes."""
+"""The suffixes of videos that `VideoWriter` writes."""
 
 __all__ = ["SUFFIXES", "Frame", "LabelVideoWriter", "VideoReader", "VideoWriter"]

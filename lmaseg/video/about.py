@@ -1,4 +1,4 @@
-"""What a source says of itself beside its pictures and sound: titles, chapters, languages."""
+"""The metadata of a source: titles, chapters, languages."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ UNKNOWN_LANGUAGE = "und"
 
 @dataclass(frozen=True)
 class About:
-    """What a source says of itself.
+    """The metadata of a source.
 
     Args:
         file: its tags, such as title, artist and creation_time, in lower case.
@@ -38,14 +38,14 @@ class About:
 
     @classmethod
     def of(cls, source: InputContainer, copies: Mapping[int, Stream], span: Span) -> "About":
-        """What is to be kept of a source, given the output's streams by their index in the source."""
+        """The metadata of a source to keep, given the output's streams by their index in the source."""
         streams = {copy.index: _kept(source.streams[index].metadata) for index, copy in copies.items()}
         for tags in streams.values():
             tags.pop("creation_time", None)  # that of the file
         return cls(_kept(source.metadata), streams, [*_chapters(source, span)])
 
     def write(self, output: OutputContainer) -> None:
-        """Say the same of an output, whose header must not have been written yet."""
+        """Write it into an output, whose header must not have been written yet."""
         output.metadata.update(self.file)
         for index, tags in self.streams.items():
             output.streams[index].metadata.update(tags)
@@ -53,7 +53,7 @@ class About:
             output.set_chapters(self.chapters)
 
     def lost(self, path: Path) -> list[str]:
-        """What of it a written file does not say, a few words on each."""
+        """What of it is missing in a written file, a few words on each."""
         with open_media(path) as written:
             gone = [f"the file's {key}" for key in _missing(self.file, written.metadata)]
             for index, tags in self.streams.items():
@@ -64,8 +64,8 @@ class About:
         return gone
 
 
-def is_told_otherwise(stream: Stream) -> bool:
-    """Whether a stream is what MP4 and MOV make of chapters, or of a time code that a tag tells, too."""
+def is_repeated_metadata(stream: Stream) -> bool:
+    """Whether a stream only repeats chapters or a time code, as in MP4 and MOV."""
     if stream.type != "data":
         return False
     return "timecode" in stream.metadata or (bool(stream.container.chapters()) and not stream.disposition)

@@ -38,6 +38,7 @@ class Canvas:
             )
         pad = 0 if encoder.any_size else 1
         self.width, self.height = width + width % 2 * pad, height + height % 2 * pad
+        self._shape = height, width, 3
         self._right, self._below = self.width - width, self.height - height
         self._pixel_format = encoder.pixel_format
         self._reformatter = VideoReformatter()
@@ -57,6 +58,8 @@ class Canvas:
             context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
 
     def __call__(self, image: np.ndarray) -> VideoFrame:
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise ValueError(f"expected a {self._shape} uint8 image, got {image.shape} {image.dtype}")
         if self._right or self._below:
             image = np.pad(image, ((0, self._below), (0, self._right), (0, 0)), mode="edge")
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")

@@ -11,7 +11,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
 
-from lmaseg.video.about import About, is_told_otherwise
+from lmaseg.video.about import About, is_repeated_metadata
 from lmaseg.video.holders import holders, takes
 from lmaseg.video.media import open_media, reason, start_of, stream_name, video_stream
 from lmaseg.video.span import Span
@@ -22,8 +22,7 @@ AFTER_END = 10  # seconds past the span's end after which no packet before it is
 class StreamCopier:
     """Packets of a source's audio and subtitle streams, in the order of the source, for an output to mux.
 
-    Adds the streams to `output`, whose header must not have been written yet, and says there what the source says of
-    itself.
+    Adds the streams and the metadata of the source to `output`, whose header must not have been written yet.
 
     Args:
         source: the file to copy from; read through a demuxer of its own.
@@ -32,7 +31,7 @@ class StreamCopier:
 
     Attributes:
         copies: the output's streams by their index in the source.
-        about: what the source says of itself, and now the output.
+        about: the metadata that were copied.
         skipped: one line for each stream, or rest of a stream, that could not be copied, and why.
     """
 
@@ -63,18 +62,24 @@ class StreamCopier:
         self._packets.close()
         self._container.close()
 
-    def until(self, time: Fraction | None) -> Iterator["Packet[Stream]"]:
-        """Packets not yet yielded up to a time (seconds, as the source counts); None: all that are left."""
+    def until(self, time: Fraction | None, lift: Fraction) -> Iterator["Packet[Stream]"]:
+        """Packets not yet yielded up to a time (seconds, as the source counts); None: all that are left.
+
+        `lift`: seconds by which their own times are put off.
+        """
         while self._next is not None and (time is None or _time(self._next) <= time):
             packet, self._next = self._next, next(self._packets, None)
             index, time_base = packet.stream.index, packet.time_base
             for copy in self._bare(packet):
                 copy.stream, copy.time_base = self.copies[index], time_base
+                ticks = round(lift / time_base)
+                copy.pts = None if copy.pts is None else copy.pts + ticks
+                copy.dts = None if copy.dts is None else copy.dts + ticks
                 yield copy
 
     def _add_streams(self, output: OutputContainer) -> Iterator[tuple[Stream, Stream]]:
         for stream in self._container.streams:
-            if stream.index == self._pictures.index or is_told_otherwise(stream):
+            if stream.index == self._pictures.index or is_repeated_metadata(stream):
                 continue
             if stream.type == "video":
                 self.skipped.append(f"{stream_name(stream)}: only the main picture is drawn")

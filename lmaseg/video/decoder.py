@@ -31,7 +31,7 @@ NEXT_LOOK = 0.005  # seconds until a camera without a picture is asked again
 
 
 class SeekError(Exception):
-    """The format, or this file's damage, allows reading from the beginning only."""
+    """The file can be read from its beginning only, because of its format or damage."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Decoder:
         seek_to: seconds as the file counts; decoding begins with the last keyframe before that as far as the format
             can tell, and may begin later where it cannot.
         strict: whether the first damage raises.
-        live: whether to open a lost connection anew even where the address does not tell that it shows the present.
+        live: whether to reopen a lost connection for every address, also for http://, where a file may lie.
         timeout: see `open_media`.
 
     Raises:
@@ -101,7 +101,7 @@ class Decoder:
         self.close()
 
     def stop(self) -> None:
-        """Have a thread that iterates give up waiting for a lost connection."""
+        """Make a thread that iterates stop waiting for a lost connection."""
         self._closing.set()
 
     def close(self) -> None:
@@ -268,7 +268,7 @@ class Decoder:
         return pts
 
     def _keep_clock(self, pts: int) -> None:
-        """Let a connection opened anew, whose clock may have begun anew, go on at the time it was away."""
+        """After a new connection, whose clock may start again at 0, continue at the time that has passed meanwhile."""
         now = time.monotonic()
         if self._reopened and self._last_pts is not None:
             self._shift = max(self._last_pts + 1, round((now - self._epoch) / self.time_base)) - pts

@@ -131,7 +131,7 @@ def options_for(encoder: Encoder, crf: float | None) -> dict[str, str]:
 
 
 def likely_rate(rate: Fraction | float) -> Fraction:
-    """The rate (frames per second) if an encoder can be told it, else a common one."""
+    """The rate (frames per second) if encoders accept it, else a common one."""
     lowest, highest = LIKELY_RATES
     return Fraction(rate).limit_denominator(100_000) if lowest <= rate <= highest else DEFAULT_RATE
 
@@ -165,13 +165,18 @@ def container_options(muxer: Muxer, time_base: Fraction) -> dict[str, str]:
     }
 
 
-def with_sound_dts(packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
-    """An encoder's last packets; x265 leaves the dts of a video shorter than its reordering uninitialised."""
+def last_packets(packets: "list[Packet[VideoStream]]", usual_duration: int) -> "list[Packet[VideoStream]]":
+    """An encoder's last packets, mended: x265 does not set the dts of a video shorter than its reordering.
+
+    And the MP4 muxer takes the last packet's end for the video's, after which it shows nothing.
+    """
     shown = sorted(packet.pts or 0 for packet in packets)
     if packets and abs((packets[0].dts or 0) - shown[0]) * packets[0].time_base > DAY:
         late = max(first - (packet.pts or 0) for first, packet in zip(shown, packets, strict=True))
         for first, packet in zip(shown, packets, strict=True):
             packet.dts = first - late
+    if packets and packets[-1].pts is not None:
+        packets[-1].duration = shown[-1] - packets[-1].pts + usual_duration
     return packets
 
 

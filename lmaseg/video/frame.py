@@ -1,4 +1,4 @@
-"""What readers yield: a picture with its time and its name."""
+"""A frame of a source: a picture with its time and its name."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,12 +17,12 @@ class Frame:
     time_base: Fraction
     """Seconds."""
     name: str = ""
-    """Of this frame's output file: six digits counting the wanted frames of a video, an image file's stem; empty for
-    a frame that only warms up."""
+    """The name of this frame's output files: six digits that count the wanted frames of a video, or an image file's
+    stem; empty for a frame that only warms up."""
     warm_up: bool = False
     """Before the wanted start: fills the memory and is not to be written."""
     after_gap: bool = False
-    """Damaged data was skipped just before this frame, or is in it: past frames are no guide."""
+    """Damaged data was skipped just before this frame, or is in it, so that the memory must be emptied."""
 
     @property
     def time(self) -> Fraction:

@@ -48,7 +48,7 @@ def is_repeatable(source: str | Path) -> bool:
 
 
 def display_name(source: str | Path) -> str:
-    """What messages call a source: an address without the password in it."""
+    """The name of a source in messages: an address without the password in it."""
     return "standard input" if is_standard_input(source) else PASSWORD.sub(r"\1:***@", str(source))
 
 

@@ -60,5 +60,14 @@ class LabelVideoWriter:
             raise _gone(error) from error
 
 
+def write_raw(stream: BinaryIO, labels: np.ndarray) -> None:
+    """Write (H, W) uint8 class ids, a byte per pixel, without any header; VideoError if the stream takes no more."""
+    try:
+        stream.write(np.ascontiguousarray(labels).data)
+        stream.flush()
+    except OSError as error:
+        raise _gone(error) from error
+
+
 def _gone(error: Exception) -> VideoError:
     return VideoError(f"the pipe takes no more ({reason(error)}): see why its reader ended")

@@ -78,7 +78,7 @@ def decoder_for(stream: VideoStream) -> VideoCodecContext:
 
 
 def stream_name(stream: Stream) -> str:
-    """What messages call a stream."""
+    """The name of a stream in messages."""
     codec = stream.codec_context.name if stream.codec_context else "unknown"
     return f"{stream.type} stream {stream.index} ({codec})"
 
@@ -89,8 +89,8 @@ def start_of(container: InputContainer) -> Fraction:
 
 
 def reason(error: Exception) -> str:
-    """What the system or FFmpeg says is wrong, without the file name and number around it."""
-    if isinstance(error, av.ExitError | TimeoutError):  # the first: FFmpeg was told that the time is over
+    """The message of the system or of FFmpeg, without the file name and the error number."""
+    if isinstance(error, av.ExitError | TimeoutError):  # PyAV raises ExitError when the timeout has passed
         return NO_ANSWER
     return str(getattr(error, "strerror", None) or error or type(error).__name__).strip().rstrip(".")
 
@@ -121,7 +121,7 @@ def _open_pipe() -> InputContainer:
 
 def _open_url(url: str, timeout: tuple[float, float]) -> InputContainer:
     options = HTTP if url.startswith("http") else {}
-    if url.startswith("rtsp"):  # otherwise its demuxer waits once more after it was told that the time is over
+    if url.startswith("rtsp"):  # otherwise its demuxer waits once more after the timeout
         options = {**RTSP, "timeout": str(round(timeout[1] * 1_000_000))}
     began = time.monotonic()
     try:

@@ -12,7 +12,7 @@ class Newest(Generic[Item]):
 
     Args:
         items: iterated on the thread only.
-        merge: (dropped item, its successor) -> the successor with what the dropped one had to pass on.
+        merge: (dropped item, its successor) -> the item to yield for both.
 
     Attributes:
         dropped: items that were never taken.

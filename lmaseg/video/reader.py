@@ -122,7 +122,7 @@ class VideoReader:
         self.close()
 
     def stop(self) -> None:
-        """Have a thread that iterates end with the frame in hand rather than wait for a lost connection."""
+        """Make a thread that iterates end after the current frame instead of waiting for a lost connection."""
         self._decoder.stop()
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class VideoReader:
         return VideoError(f"no frame of {name} can be decoded, as it is empty or damaged: {remedy}")
 
     def _describe(self, first: DecodedFrame) -> None:
-        """Fix what holds for every frame from the first one."""
+        """Set what the first frame decides for all of them."""
         decoder, stream = self._decoder, self._decoder.stream
         self._pictures = Pictures(first.frame)
         self.width, self.height = self._pictures.width, self._pictures.height
@@ -212,5 +212,5 @@ class VideoReader:
 
 
 def _merged(dropped: _Chosen, successor: _Chosen) -> _Chosen:
-    """What follows a dropped frame, knowing of a gap before that one."""
+    """The frame after a dropped one, with the gap before that one."""
     return replace(successor, after_gap=successor.after_gap or dropped.after_gap)

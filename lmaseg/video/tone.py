@@ -1,4 +1,4 @@
-"""High dynamic range brought down to what screens and networks are used to.
+"""Tone mapping: high dynamic range (PQ, HLG) to the standard range of screens and networks.
 
 Light is computed as ITU-R BT.2100 says, for a screen of 1000 cd/m2, on which BT.2408 puts white paper at 203; its
 brightest channel is then rolled off, which keeps hues, and the colours are taken from BT.2020 to BT.709.

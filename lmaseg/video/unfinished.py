@@ -1,4 +1,4 @@
-"""The part of an output that a killed run left: how much of it can be kept, and its packets."""
+"""The unfinished output that a killed run left: how much of it can be kept, and its packets."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,15 +17,15 @@ AS_ENCODED = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
 
 
 def taken_over_path(path: Path) -> Path:
-    """Where the part of an output is kept while a run that takes it over writes another."""
+    """Where an unfinished output is kept while the run that continues it writes a new one."""
     return part_path(part_path(path))
 
 
 def resume_points(path: Path) -> list[int]:
-    """Numbers of frames after which another encoder can go on with an unfinished output, ascending from 0.
+    """Numbers of frames after which another encoder can continue an unfinished output, ascending from 0.
 
-    They are those before each later key frame of its part. What comes after the last key frame is not counted: frames
-    shown before a lost one may be among it. Where a run that took a part over was killed too, the longer one stays.
+    One for each later key frame of its part: the frames before it. Frames after the last key frame do not count, as one
+    among them may be lost. If the run that continued a part was killed, too, the longer part is kept.
     """
     part, older = part_path(path), taken_over_path(path)
     points = _points(part)
@@ -57,7 +57,7 @@ def packets_of(part: Path) -> "Iterator[Packet[VideoStream]]":
     try:
         container = av.open(str(part))
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{part} does not hold a video to go on from: start anew") from error
+        raise VideoError(f"{part} does not hold a video that can be continued: start anew") from error
     with container, suppress(av.FFmpegError):
         stream = container.streams.video[0]
         as_encoded = BitStreamFilterContext(AS_ENCODED.get(stream.codec_context.name, "null"), stream)

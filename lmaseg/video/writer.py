@@ -2,8 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -19,18 +19,11 @@ from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
 from lmaseg.paths import REMEDY, check_places, part_path, publish
+from lmaseg.video import encoders
 from lmaseg.video.canvas import Canvas
 from lmaseg.video.copier import StreamCopier
-from lmaseg.video.encoders import (
-    container_options,
-    encoder_for,
-    likely_rate,
-    muxer_for,
-    options_for,
-    output_time_base,
-    with_sound_dts,
-)
 from lmaseg.video.media import reason
+from lmaseg.video.ticks import Ticks
 from lmaseg.video.unfinished import packets_of, taken_over_path
 
 KEY_FRAME_SECONDS = 4  # at most between two: where players can jump to and a killed run can go on from
@@ -103,20 +96,16 @@ class VideoWriter:
         check_places([self.path], overwrite=overwrite)
         if width < 1 or height < 1:
             raise VideoError(f"a video of {width}x{height} pixels has nothing to show: give frames of at least 1x1")
-        self._muxer = muxer_for(self.path)
-        self._encoder = encoder_for(codec or self._muxer.default_codec, self._muxer)
-        self._options = options_for(self._encoder, crf)
-        self._size = width, height
-        self._time_base, self._rate = time_base, likely_rate(rate)
-        self._tick = output_time_base(self._muxer, time_base, self._rate)
-        self._usual_duration = max(1, round(1 / (self._rate * self._tick)))  # ticks
+        self._muxer = encoders.muxer_for(self.path)
+        self._encoder = encoders.encoder_for(codec or self._muxer.default_codec, self._muxer)
+        self._options = encoders.options_for(self._encoder, crf)
+        self._rate = encoders.likely_rate(rate)
+        unit = encoders.output_time_base(self._muxer, time_base, self._rate)
+        self._ticks = Ticks(time_base, unit, shortest=self._muxer.shortest, from_zero=self._muxer.one_rate)
         self._sample_aspect_ratio = sample_aspect_ratio
         self._copy_from, self._start, self._end = copy_from, start, end
         self._canvas = Canvas(width, height, self._encoder)
         self._copier: StreamCopier | None = None
-        self._last: tuple[int, int] | None = None  # pts given, ticks written
-        self._lift = 0  # ticks
-        self._left_out = 0  # frames
         self._last_dts: int | None = None
         self._appended = False
         self._keep, self._kept = keep, taken_over_path(self.path)
@@ -124,9 +113,11 @@ class VideoWriter:
 
     def __enter__(self) -> Self:
         if self._keep:
-            self._guard(os.replace, self.part_path, self._kept)
+            with self._guard():
+                os.replace(self.part_path, self._kept)
         try:
-            self._guard(self._open, self._copy_from is not None)
+            with self._guard():
+                self._open(self._copy_from is not None)
             if self._keep:
                 self.append(self._kept, self._keep)
         except VideoError:
@@ -157,29 +148,26 @@ class VideoWriter:
             ValueError: another shape or dtype, or a time that does not increase.
             VideoError: the encoder or the disk failed.
         """
-        width, height = self._size
-        if image.shape != (height, width, 3) or image.dtype != np.uint8:
-            raise ValueError(f"expected a ({height}, {width}, 3) uint8 image, got {image.shape} {image.dtype}")
-        if self._last is not None and pts <= self._last[0]:
-            raise ValueError(f"pts {pts} does not come after {self._last[0]}")
+        if self._ticks.last is not None and pts <= self._ticks.last[0]:
+            raise ValueError(f"pts {pts} does not come after {self._ticks.last[0]}")
         if not self.part_path.exists():  # an open file takes all that comes, and is not found in the end
             raise VideoError(f"cannot write {self.path} (its folder was moved or removed meanwhile): {REMEDY}")
         ticks = self._ticks(pts)
         if ticks is None:
-            self._left_out += 1
             return
         frame = self._canvas(image)
-        frame.pts, frame.time_base = ticks, self._tick
-        self._guard(self._encode, frame)
+        frame.pts, frame.time_base = ticks, self._ticks.unit
+        with self._guard():
+            self._encode(frame)
         self.frames += 1
 
     @property
     def warnings(self) -> list[str]:
-        """What did not come through as it was, a line for each kind."""
+        """What of the source is missing or changed in the output, a line for each kind."""
         lost = [f"not kept: {', '.join(self._lost)}"] if self._lost else []
-        if self._left_out:
-            most = f"a {self._muxer.name} file shows at most {1 / (self._tick * self._muxer.shortest)} a second"
-            lost.append(f"{self._left_out} frames were left out: {most}")
+        if self._ticks.left_out:
+            most = f"a {self._muxer.name} file shows at most {1 / (self._ticks.unit * self._muxer.shortest)} a second"
+            lost.append(f"{self._ticks.left_out} frames were left out: {most}")
         return [*self._canvas.warnings, *(f"not copied: {line}" for line in self.skipped_streams), *lost]
 
     def skip(self, pts: int) -> None:
@@ -192,19 +180,16 @@ class VideoWriter:
         Raises:
             VideoError: the piece cannot be read, or the disk failed.
         """
-        self._guard(self._take_over, piece, frames)
-
-    def _take_over(self, piece: Path, frames: int | None) -> None:
-        """Sound is copied anew between the packets."""
         self._appended = True
-        for packet in islice(packets_of(piece), frames):
-            packet.stream = self._stream
-            self._mux_video([packet])
-            self.frames += 1
+        with self._guard():
+            for packet in islice(packets_of(piece), frames):
+                packet.stream = self._stream
+                self._mux_video([packet])  # sound is copied anew between them
+                self.frames += 1
 
     def _open(self, copy: bool) -> None:
         os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder otherwise writes its settings to stderr
-        options = container_options(self._muxer, self._tick)
+        options = encoders.container_options(self._muxer, self._ticks.unit)
         self._container = av.open(str(self.part_path), "w", format=self._muxer.name, container_options=options)
         self._stream = self._add_video(self._container)
         if copy and self._copy_from is not None:
@@ -230,7 +215,7 @@ class VideoWriter:
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         canvas.tag(context)
-        context.time_base = self._tick
+        context.time_base = self._ticks.unit
         context.gop_size = round(self._rate * KEY_FRAME_SECONDS)
         if self._muxer.one_rate:
             context.max_b_frames = 0
@@ -240,31 +225,13 @@ class VideoWriter:
             context.codec_tag = "hvc1"  # the one of HEVC's two tags that Apple's players know
         return stream
 
-    def _ticks(self, pts: int) -> int | None:
-        """The time to write for a pts, in ticks of the output; None if it comes too soon after the one before."""
-        ticks = round(pts * self._time_base / self._tick)
-        if self._last is None:
-            self._lift = -ticks if self._muxer.one_rate else max(0, -ticks)
-        ticks += self._lift
-        if self._last is not None:
-            too_soon = ticks - self._last[1] < self._muxer.shortest
-            if too_soon and self._muxer.shortest > 1:
-                self._last = pts, self._last[1]
-                return None
-            ticks = self._last[1] + 1 if too_soon else ticks  # where ticks are coarse, two times may fall on one
-        self._last = pts, ticks
-        return ticks
-
     def _encode(self, frame: VideoFrame) -> None:
         self._mux_video(self._stream.encode(frame))
 
     def _flush(self) -> None:
         """Encode what the encoder holds back."""
-        packets = with_sound_dts(self._stream.encode(None))
-        if packets and packets[-1].pts is not None:
-            # The MP4 muxer takes the last packet's end for the video's, and frames from there on are not shown.
-            packets[-1].duration = max(packet.pts or 0 for packet in packets) - packets[-1].pts + self._usual_duration
-        self._mux_video(packets)
+        usual_duration = max(1, round(1 / (self._rate * self._ticks.unit)))
+        self._mux_video(encoders.last_packets(self._stream.encode(None), usual_duration))
 
     def _mux_video(self, packets: "Sequence[Packet[VideoStream]]") -> None:
         """Mux encoded packets, each after the sound that precedes it."""
@@ -273,18 +240,13 @@ class VideoWriter:
                 packet.dts = packet.dts if self._last_dts is None else max(packet.dts, self._last_dts + 1)
                 self._last_dts = packet.dts
             ticks = packet.pts if packet.dts is None else packet.dts
-            self._copy_until(((ticks or 0) - self._lift) * packet.time_base)
+            self._copy_until(((ticks or 0) - self._ticks.lift) * packet.time_base)
             self._mux(packet)
 
     def _copy_until(self, time: Fraction | None) -> None:
         if self._copier is None:
             return
-        for packet in self._copier.until(time):
-            lift = round(self._lift * self._tick / packet.time_base)
-            if packet.pts is not None:
-                packet.pts += lift
-            if packet.dts is not None:
-                packet.dts += lift
+        for packet in self._copier.until(time, lift=self._ticks.lift * self._ticks.unit):
             if not (self._muxer.one_rate and (packet.pts or 0) < 0):  # would move all pictures but the first
                 self._mux(packet)
 
@@ -304,13 +266,14 @@ class VideoWriter:
             self._abandon()
             raise VideoError(f"{self.path} was not written, as no frame came: check the source and the times asked for")
         try:
-            self._guard(self._flush)
-            self._guard(self._copy_until, None)
-            about = self._copier.about if self._copier else None
-            self._guard(self._close)
-            self._lost = about.lost(self.part_path) if about else []
-            self._guard(publish, self.path)
-            self._kept.unlink(missing_ok=True)
+            with self._guard():
+                self._flush()
+                self._copy_until(None)
+                about = self._copier.about if self._copier else None
+                self._close()
+                self._lost = about.lost(self.part_path) if about else []
+                publish(self.path)
+                self._kept.unlink(missing_ok=True)
         except BaseException:
             self._abandon()
             raise
@@ -332,9 +295,11 @@ class VideoWriter:
             self._copier = None
         self._container.close()
 
-    def _guard(self, act: Callable[..., object], *arguments: object) -> None:
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turns errors of FFmpeg or the system within this into a VideoError about the output."""
         try:
-            act(*arguments)
+            yield
         except (av.FFmpegError, OSError) as error:
             refused = isinstance(error, av.FFmpegError) and not isinstance(error, OSError)
             remedy = "try another codec or size" if refused else REMEDY

@@ -1,0 +1,35 @@
+"""The labelled data that a command line names."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmaseg.datasets.clip import Clip
+    from lmaseg.labels import LabelSet
+
+
+def load_clips(paths: Mapping[str, Any], split: str, labels: "LabelSet", past: int) -> "dict[str, list[Clip]]":
+    """The clips of each data set that has a path, by its name.
+
+    Args:
+        paths: the folders of "camvid" and "cityscapes", and for "folder" those of the images and of the label maps.
+        split: train, val or test, of CamVid and Cityscapes.
+        labels: what the label maps of "folder" mean.
+        past: how many frames before each label are needed of Cityscapes.
+
+    Raises:
+        DatasetError: files that are missing or do not fit together.
+    """
+    from lmaseg.datasets.camvid import camvid_clips
+    from lmaseg.datasets.cityscapes import cityscapes_clips
+    from lmaseg.datasets.folder import folder_clips
+
+    clips: dict[str, list[Clip]] = {}
+    if paths.get("camvid"):
+        clips["camvid"] = camvid_clips(paths["camvid"], split)
+    if paths.get("cityscapes"):
+        clips["cityscapes"] = cityscapes_clips(paths["cityscapes"], split, past=past)
+    if paths.get("folder"):
+        images, label_maps = paths["folder"]
+        clips["folder"] = folder_clips(images, label_maps, labels)
+    return clips
