@@ -37,7 +37,7 @@ def hub_network(name: str) -> LocalMemoryNet:
         import transformers
     except ImportError as error:
         raise BackendError(f"{HUB_PREFIX}{name} needs transformers: pip install 'lmaseg[hf]'") from error
-    folder = _folder(name)
+    folder = network_folder(name)
     with _quiet(transformers):
         try:
             model, info = transformers.AutoModelForSemanticSegmentation.from_pretrained(
@@ -99,8 +99,12 @@ class HubNetwork(nn.Module):
             yield
 
 
-def _folder(name: str) -> str:
-    """Where the network lies on this machine, fetched from the hub if it has to be."""
+def network_folder(name: str) -> str:
+    """Where a network lies on this machine, fetched from the hub if it has to be.
+
+    Raises:
+        CheckpointError: no such network, or no connection.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 

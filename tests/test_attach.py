@@ -4,13 +4,17 @@ import textwrap
 
 import pytest
 import torch
+from media import write_video
 from network_tester import NetworkTests, assert_close
+from test_cli import run_cli
 from torch import nn
 from torch.nn import functional as F
 
 import lmaseg
 from lmaseg import CAMVID, checkpoint
+from lmaseg.batch.schedule import weights_digest
 from lmaseg.errors import CheckpointError
+from lmaseg.job import Job
 from lmaseg.labels import CITYSCAPES
 from lmaseg.models import FUSIONS, Preprocess, fold
 from lmaseg.models.halves import logits_of
@@ -413,6 +417,23 @@ def test_a_function_may_return_the_network_itself(package, frames):
     with torch.inference_mode():
         past = [part.unsqueeze(1) for part in net(frames)[1:]]
         assert torch.equal(again(frames, *past)[0], net(frames, *past)[0])
+
+
+def test_commands_take_a_function(package, capsys):
+    """Those that --help says take --net; what they are made of is tested elsewhere."""
+    _, file = saved(package)
+    write_video(package / "clip.mp4", range(6))
+    net = ("--net", "their_net:build", "--weights", file)
+    assert run_cli("compare", "clip.mp4", "-o", "compared.mp4", *net, "--size", "48") == 0
+    assert run_cli("bench", *net, "--size", "32x64", "--seconds", "0.2") == 0
+    assert run_cli("export", *net, "-o", "net.pt2", "--size", "32x64") == 0
+    assert run_cli("batch", "clip.mp4", "-o", "done", "--labels-only", *net, "--size", "48") == 0
+    assert len(list((package / "done" / "clip").iterdir())) == 6
+
+
+def test_batch_sees_that_a_function_builds_another_network(package):
+    same = [weights_digest(Job("", net=f"their_net:{name}")) for name in ("plain", "plain", "build")]
+    assert same[0] == same[1] != same[2]
 
 
 def test_lmasegs_own_networks_take_no_builder():

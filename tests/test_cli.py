@@ -130,6 +130,13 @@ WRONG = [
     (["run", "{clip}", "-o", "no/such/out.mp4"], 1, "no/such does not exist: make it first"),
     (["run", "{clip}", "-o", "out.mp4", "--weights", "text.mp4"], 1, "text.mp4 is not a whole safetensors file"),
     (["run", "{clip}", "-o", "out.mp4", "--weights", "none.safetensors"], 1, "there are no weights at"),
+    (["run", "{clip}", "-o", "out.mp4", "--weights", "net.pth"], 1, "lmaseg convert net.pth -o net.safetensors"),
+    (
+        ["run", "{clip}", "-o", "out.mp4", "--weights", "cityscapes"],
+        1,
+        "called cityscapes: lmaseg has erfnet-lma",
+    ),
+    (["eval", "--folder", "empty", "empty", "--weights", "cityscapes"], 1, "called cityscapes: lmaseg has erfnet-lma"),
     (["run", "{clip}", "-o", "out.mp4", "--device", "warp"], 1, "'warp' is not available here: use --device auto"),
     (["run", "{clip}", "-o", "out.mp4", "--codec", "mpeg9"], 1, "'mpeg9'"),
     (["run", "{clip}", "-o", "out.mp4", "-ss", "99"], 1, "no frame"),
@@ -155,6 +162,7 @@ WRONG = [
 def test_what_is_wrong_is_said_in_one_line(arguments, code, message, clip, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("this is no video" * 100)
+    (tmp_path / "net.pth").write_text("published")
     (tmp_path / "empty").mkdir()
     before = sorted(tmp_path.rglob("*"))
     assert run_cli(*(argument.format(clip=clip) for argument in arguments)) == code

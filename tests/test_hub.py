@@ -1,6 +1,7 @@
 """Networks of transformers from folders and from a hub: whether they do what transformers does with them."""
 
 import json
+import shutil
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,15 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hub_models import MODELS, saved_model
+from media import write_video
 from test_cli import run_cli
 from torch import nn
 
 import lmaseg
 from lmaseg import CAMVID, CITYSCAPES, checkpoint
+from lmaseg.batch.schedule import weights_digest
 from lmaseg.errors import CheckpointError, LmasegWarning
 from lmaseg.hub import HubNetwork, hub_network
+from lmaseg.job import Job
 from lmaseg.video import VideoReader
 
 transformers = pytest.importorskip("transformers", reason="networks of the hub need transformers")
@@ -308,3 +313,59 @@ def test_a_memory_is_trained_and_scored_as_the_guide_says(tmp_path, capsys):
     assert run_cli("eval", *given, "--weights", out / "final.safetensors", "--compare-memory") == 0
     assert run_cli("eval", *given, "--net", net, "--compare-memory") == 0
     assert "own past" in capsys.readouterr().err
+
+
+def small_copy(tmp_path, monkeypatch):
+    """A network whose usual working size is small, in the current folder, as `--net hf:net` names it."""
+    folder = tmp_path / "net"
+    shutil.copytree(saved_model("segformer"), folder)
+    about = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(about | {"size": {"height": 64, "width": 96}}))
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "clip.mp4", range(6))
+    return folder
+
+
+def test_commands_take_a_network_of_the_hub(tmp_path, monkeypatch, capsys):
+    small_copy(tmp_path, monkeypatch)
+    net = ("--net", "hf:net")
+    assert run_cli("compare", "clip.mp4", "-o", "compared.mp4", *net) == 0
+    assert "flickering pixels" in capsys.readouterr().err
+    assert run_cli("bench", *net, "--size", "32x64", "--seconds", "0.2") == 0
+    assert "hf:net, 11 classes" in capsys.readouterr().err
+    assert run_cli("batch", "clip.mp4", "-o", "done", "--labels-only", *net) == 0
+    assert run_cli("run", "clip.mp4", "-o", "maps", *net) == 0
+    for path in (tmp_path / "maps").iterdir():
+        assert path.read_bytes() == (tmp_path / "done" / "clip" / path.name).read_bytes()
+
+
+def test_batch_sees_that_a_network_of_the_same_name_has_changed(tmp_path, monkeypatch, capsys):
+    folder = small_copy(tmp_path, monkeypatch)
+    job = ("batch", "clip.mp4", "-o", "done", "--labels-only", "--net", "hf:net")
+    for done_before in ("(0 before)", "(1 before)"):
+        assert run_cli(*job) == 0
+        assert done_before in capsys.readouterr().err
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    changed = {name: tensor * 1.5 for name, tensor in weights.items()}
+    safetensors.torch.save_file(changed, folder / "model.safetensors", {"format": "pt"})
+    assert run_cli(*job, "-y") == 0
+    assert "(0 before)" in capsys.readouterr().err
+
+
+def test_batch_tells_networks_of_the_hub_apart_by_what_was_fetched(hub):
+    hub(hub.address)
+    fetched = weights_digest(Job("", net="hf:them/small"))
+    assert fetched == weights_digest(Job("", net=f"hf:{saved_model('segformer')}"))
+    assert fetched != weights_digest(Job("", net=f"hf:{saved_model('upernet')}"))
+
+
+@pytest.mark.slow
+def test_a_memory_is_trained_on_unlabelled_video_as_the_guide_says(tmp_path, monkeypatch):
+    """The network itself is the teacher."""
+    small_copy(tmp_path, monkeypatch)
+    taught = ("--unlabelled", "clip.mp4", "--teacher-net", "hf:net", "--teacher-every", "0.04", "--teacher-sure", "0")
+    short = ("--steps", "2", "--batch", "1", "--crop", "32x64", "--past", "1", "--no-val")
+    assert run_cli("train", "--stage", "memory", "--net", "hf:net", *taught, "-o", "run", *short) == 0
+    assert len(list((tmp_path / "run" / "taught" / "labels").glob("*.png"))) == 6
+    assert run_cli("run", "clip.mp4", "-o", "maps", "--weights", "run/final.safetensors") == 0
+    assert len(list((tmp_path / "maps").iterdir())) == 6

@@ -131,8 +131,9 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            (["--unlabelled", "a.mp4"], "--unlabelled and --teacher go together"),
-            (["--teacher", "a.safetensors"], "--unlabelled and --teacher go together"),
+            (["--unlabelled", "a.mp4"], "--unlabelled goes with --teacher or --teacher-net"),
+            (["--teacher", "a.safetensors"], "--unlabelled goes with --teacher or --teacher-net"),
+            (["--teacher-net", "hf:a"], "--unlabelled goes with --teacher or --teacher-net"),
             (["--teacher-every", "0"], "the seconds between labelled frames are above 0"),
         ],
     )

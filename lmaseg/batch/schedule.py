@@ -12,15 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
 from lmaseg.batch.executor import Executor, Failure, Outcome
 from lmaseg.batch.join import Join, Joined, Piece
 from lmaseg.batch.manifest import Manifest, SourceHistory, planned
 from lmaseg.batch.plan import Mode, Plan, PlanTask
 from lmaseg.batch.state import Assignment, BatchProgress, SourceState
-from lmaseg.checkpoint import BUNDLED
+from lmaseg.checkpoint import BUNDLED, load
+from lmaseg.hub import network_folder
 from lmaseg.job import Job, digest
 from lmaseg.models.spec import HUB_PREFIX
+from lmaseg.stream import Segmenter
 
 RETRIES = 3
 PATIENCE = 0.2  # seconds to wait for a worker before the display is updated
@@ -270,11 +274,15 @@ def chunks_folder(folder: Path, name: str) -> Path:
 
 
 def weights_digest(job: Job) -> str:
-    """A digest of the weights of a job; for a network without a checkpoint, of the files of its folder."""
+    """A digest of the weights of a job: of its checkpoint, of a hub network's files, or of what a function builds."""
     if job.weights or not job.net:
         return file_digest(job.weights or BUNDLED)
-    folder = Path(job.net.removeprefix(HUB_PREFIX))
-    return digest([[path.name, file_digest(path)] for path in sorted(folder.glob("*")) if path.is_file()])
+    if job.net.startswith(HUB_PREFIX):
+        folder = Path(network_folder(job.net.removeprefix(HUB_PREFIX)))
+        return digest([[path.name, file_digest(path)] for path in sorted(folder.glob("*")) if path.is_file()])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # what is left to chance is no change
+        return Segmenter(load(net=job.net)).digest
 
 
 def file_digest(path: Path) -> str:

@@ -161,7 +161,9 @@ def _command() -> str:
 def _conclude(progress: "TrainProgress", out: Path) -> None:
     """One line on what there is now."""
     if progress.stopped:
-        say(f"stopped after {progress.step} of {progress.steps} steps; to continue: {_resuming(_command())}")
+        kept = [str(path) for path in (out / "state.pt", out / "best.safetensors") if path.exists()]
+        done = f"stopped after {progress.step} of {progress.steps} steps"
+        say(f"{done}, kept: {' and '.join(kept) or 'nothing yet'}; to continue: {_resuming(_command())}")
         return
     best = "" if progress.best is None else f", best score {progress.best:.4f} in {out / 'best.safetensors'}"
     if progress.best is None and progress.memory_lowers:

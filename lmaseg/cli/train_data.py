@@ -39,7 +39,9 @@ def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop:
     from lmaseg.train.teacher import Teaching, label_sources, taught_clips
 
     folder, name = out / "taught", data.teacher_net or "its own"
-    teaching = Teaching(f"{data.teacher}, {name} network", net.labels.names, data.teacher_every, data.teacher_sure)
+    teaching = Teaching(
+        f"{data.teacher or 'own weights'}, {name} network", net.labels.names, data.teacher_every, data.teacher_sure
+    )
 
     def show(name: str, count: int) -> None:
         on_frame(f"reading labels of {name}", count, count)

@@ -19,7 +19,8 @@ class TrainDisplay(Display):
     def introduce(self, spec: "ModelSpec", data: str) -> None:
         """Say what is trained on what."""
         if self._shown:
-            say(f"{spec.backbone}, memory {spec.memory_frames}, window {spec.window}, {spec.classes} classes; {data}")
+            name = spec.backbone or "attached network"
+            say(f"{name}, memory {spec.memory_frames}, window {spec.window}, {spec.classes} classes; {data}")
 
     def show(self, progress: "TrainProgress") -> None:
         """Show where the run stands, and the scores of a validation."""

@@ -28,7 +28,7 @@ class Data:
     )
     unlabelled: list[Path] | None = setting(
         None,
-        "A video or a folder of pictures without labels, which --teacher labels; give it once for each.",
+        "A video or a folder of pictures without labels, which the teacher labels; give it once for each.",
         panel=DATA,
         shown=True,
         form="VIDEO",
@@ -38,9 +38,9 @@ class Data:
     )
     teacher_net: str | None = setting(
         None,
-        "The function that builds the teacher, if it is a network attached in Python.",
+        "A teacher attached by a function, or a network of the hub; with its own weights if there is no --teacher.",
         panel=DATA,
-        form="MODULE:FUNCTION",
+        form="MODULE:FUNCTION|hf:NAME",
     )
     teacher_every: float = setting(1.0, "Seconds between the frames of a video that the teacher labels.", panel=DATA)
     teacher_sure: float = setting(
@@ -65,8 +65,10 @@ class Data:
     )
 
     def __post_init__(self) -> None:
-        if bool(self.unlabelled) != bool(self.teacher):
-            raise ValueError("--unlabelled and --teacher go together: give the videos and the weights that label them")
+        if bool(self.unlabelled) != bool(self.teacher or self.teacher_net):
+            raise ValueError(
+                "--unlabelled goes with --teacher or --teacher-net: give the videos and what is to label them"
+            )
         if not self.teacher_every > 0 or not 0 <= self.teacher_sure < 1:
             raise ValueError("the seconds between labelled frames are above 0, the least probability is in [0, 1)")
 

@@ -15,7 +15,7 @@ from lmaseg.video.span import Span
 
 # How the file is coded, which is no longer true of the output, or what every muxer writes by itself.
 TECHNICAL = re.compile(
-    r"major_brand|minor_version|compatible_brands|encoder|encoded_by|duration|handler_name|vendor_id|"
+    r"major_brand|minor_version|compatible_brands|encoder|encoded_by|software|duration|handler_name|vendor_id|"
     r"alpha_mode|rotate|bps.*|number_of_.*|_statistics.*|source_id|variant_bitrate|id3v2_priv.*",
     re.IGNORECASE,
 )
