@@ -134,9 +134,9 @@ WRONG = [
     (
         ["run", "{clip}", "-o", "out.mp4", "--weights", "cityscapes"],
         1,
-        "called cityscapes: lmaseg has erfnet-lma",
+        "called cityscapes: lmaseg has lma-street",
     ),
-    (["eval", "--folder", "empty", "empty", "--weights", "cityscapes"], 1, "called cityscapes: lmaseg has erfnet-lma"),
+    (["eval", "--folder", "empty", "empty", "--weights", "cityscapes"], 1, "called cityscapes: lmaseg has lma-street"),
     (["run", "{clip}", "-o", "out.mp4", "--device", "warp"], 1, "'warp' is not available here: use --device auto"),
     (["run", "{clip}", "-o", "out.mp4", "--codec", "mpeg9"], 1, "'mpeg9'"),
     (["run", "{clip}", "-o", "out.mp4", "-ss", "99"], 1, "no frame"),

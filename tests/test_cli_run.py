@@ -150,7 +150,7 @@ def test_a_line_of_json_per_frame(clip, tmp_path, capsys):
     assert [line["frame"] for line in lines] == [f"{i:06d}" for i in range(8)]
     assert [line["seconds"] for line in lines] == pytest.approx([i * 3 / 25 for i in range(8)], abs=1e-6)
     for line, labels in zip(lines, maps(tmp_path / "maps").values(), strict=True):
-        assert line["shares"]["road"] == pytest.approx((labels == 3).mean(), abs=1e-6)
+        assert line["shares"]["road"] == pytest.approx((labels == 0).mean(), abs=1e-6)
     assert run_cli("run", clip, "-o", tmp_path / "again", "--json", "-", *SMALL) == 0
     assert capsys.readouterr().out == (tmp_path / "lines.jsonl").read_text()
 
@@ -193,8 +193,7 @@ def test_a_picture_in_a_picture_out(tmp_path, capsys, suffix):
     assert run_cli("run", tmp_path / "in.png", "-o", tmp_path / "out.mkv", "--codec", "ffv1", *SMALL) == 0
     with Image.open(tmp_path / f"out{suffix}") as picture:
         drawn = np.asarray(picture.convert("RGB"))
-    assert psnr(drawn, pictures(tmp_path / "out.mkv")[0]) > 25
-    assert not (drawn == numbered(5)).all()
+    assert psnr(drawn, pictures(tmp_path / "out.mkv")[0]) > 20 > psnr(drawn, numbered(5))
 
 
 def test_without_an_output_the_name_is_like_the_source(clip, tmp_path, monkeypatch, capsys):

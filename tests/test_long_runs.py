@@ -83,11 +83,11 @@ class Clock(Sink):
 
 @pytest.mark.timeout(1500)
 def test_frames_late_in_a_video_cost_what_early_ones_do(long_video, tmp_path, capsys):
-    clock, label_set = Clock(), lmaseg.CAMVID
+    clock, net = Clock(), lmaseg.load()
     with VideoReader(long_video, end=100.0) as reader:
         writer = VideoWriter(tmp_path / "out.mp4", width=64, height=64, time_base=reader.time_base, rate=reader.rate)
-        sinks = [OverlayVideo(writer, View(label_set)), clock]
-        for _ in segment_video(reader, lmaseg.Segmenter(lmaseg.load(), size=128), sinks):
+        sinks = [OverlayVideo(writer, View(net.labels)), clock]
+        for _ in segment_video(reader, lmaseg.Segmenter(net, size=128), sinks):
             pass
     assert len(clock.seconds) == 3000
     each = np.diff(clock.seconds)

@@ -25,7 +25,9 @@ from typer.testing import CliRunner
 
 from lmaseg import attach, checkpoint
 from lmaseg.cli.common import with_common_options
+from lmaseg.cli.train import _network as network_of
 from lmaseg.cli.train import train as train_command
+from lmaseg.cli.train_options import Data, Start
 from lmaseg.datasets.clip import Clip, ClipFrame
 from lmaseg.datasets.folder import class_id_encoding, folder_clips
 from lmaseg.errors import CheckpointError, DatasetError, LmasegError
@@ -417,6 +419,15 @@ class TestNetwork:
         assert torch.equal(queries.weight, keys.weight)
 
 
+def test_frames_are_kept_at_the_size_that_the_start_works_at(tmp_path):
+    """Weights given to start from keep their working size; without any, one's own pictures decide."""
+    folders = draw_folders(tmp_path, streets=1, frames=1, rate=1, size=(64, 96), seed=0)
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(fresh_network(CAMVID, size=(96, 160), backbone="lean"), start, about={})
+    for given, size in ((Start(init=start), (96, 160)), (Start(), (64, 96)), (Start(size=(32, 48)), (32, 48))):
+        assert network_of(given, Data(folder=folders), 0, "cpu").preprocess.size == size
+
+
 class TestStages:
     def changed(self, stage, make=tiny_net):
         """The parts of the network that a few steps of a stage change, and their buffers."""
@@ -629,7 +640,7 @@ class TestCommand:
     @pytest.mark.slow
     def test_drawn_streets_lower_the_loss(self, tmp_path):
         folders = draw_folders(tmp_path, streets=2, frames=8, rate=1, size=(96, 128), seed=0)
-        command("--folder", *folders, "--steps", 40, *SMALL, "-o", tmp_path / "run")
+        command("--folder", *folders, "--classes", "camvid", "--steps", 40, *SMALL, "-o", tmp_path / "run")
         values = losses(tmp_path / "run")
         assert values[-1] < 0.9 * values[0]
         net = checkpoint.load(tmp_path / "run" / "final.safetensors")

@@ -100,12 +100,13 @@ class Start:
     )
     size: Any = setting(
         None,
-        "Frames are kept at this size; by default CamVid's, Cityscapes', or that of your own up to 360 pixels high.",
+        "Frames are kept at this size; by default CamVid's, Cityscapes', that of --init or --net, or else that of "
+        "your own, up to 480 pixels high.",
         panel=START,
         shown=True,
         form="HxW",
     )
-    window: int | None = setting(None, "Attention window, odd, in cells of 8 pixels.", panel=START)
+    window: int | None = setting(None, "Attention window, odd, in feature cells.", panel=START)
     memory: int | None = setting(None, "Past frames the network remembers.", panel=START)
     fusion: str | None = setting(
         None, "How the memory joins the frame: blend, sigmoid-do1, sigmoid or residual.", panel=START
