@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lmaseg import CAMVID
+from lmaseg.labels import CITYSCAPES, for_screens
 from lmaseg.render import captioned, overlay
 from lmaseg.video import VideoReader
 
@@ -30,7 +30,7 @@ def flickering(folder, number):
 
 def panel(image, folder, number, title):
     marked = flickering(folder, number)
-    drawn = overlay(image, label_map(folder, number), CAMVID, 0.7).copy()
+    drawn = overlay(image, label_map(folder, number), for_screens(CITYSCAPES), 0.7).copy()
     drawn[marked] = 255
     return captioned(drawn, f"{title}: {marked.mean():.1%} of the pixels flicker")
 

@@ -143,7 +143,7 @@ def stand_ins(tmp_path_factory):
     pictures(root / "DIR/leftImg8bit_sequence/val/aa", [f"{stem}_leftImg8bit".format(i) for i in range(30)])
     pictures(root / "DIR/gtFine/val/aa", [f"{stem}_gtFine_labelIds".format(19)], images=False, classes=(23, 11, 7))
     torch.save(erfnet_weights(), root / "erfnet_lma.pth")
-    for name in ("net", "runs/base/final", "runs/memory/final", "runs/mine/final"):
+    for name in ("net", "runs/base/final", "runs/memory/final", "runs/mine/final", "runs/own/final"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(checkpoint.BUNDLED, root / f"{name}.safetensors")
     return root
