@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_cli_preview import terminal
 
 import lmaseg
 from lmaseg import checkpoint
@@ -57,6 +58,20 @@ def test_exports_the_bundled_weights(tmp_path, capsys):
     with torch.inference_mode():
         ours = torch.export.load(output).module()(frame, *past)[0]
         assert (ours.argmax(1) == net(frame)[0].argmax(1)).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("command", ["export", "convert"])
+def test_a_bar_shows_that_it_is_at_work(command, attached, tmp_path, monkeypatch):
+    written = terminal(monkeypatch)
+    _, weights = attached
+    if command == "export":
+        given = ("--weights", weights, "--net", "their_net:build", "--size", "64x96", "-o", tmp_path / "net.pt2")
+        assert run_cli("export", *given) == 0
+        assert "exporting to " in written.getvalue()
+    else:
+        torch.save({}, tmp_path / "net.pth")
+        assert run_cli("convert", tmp_path / "net.pth", "-o", tmp_path / "out.safetensors") == 1
+        assert "converting " in written.getvalue()
 
 
 def test_outputs_are_not_overwritten_unasked(attached, tmp_path, capsys):

@@ -717,6 +717,8 @@ class TestCommand:
     def test_minutes_end_in_peace(self, tmp_path):
         result = command("--folder", *one_frame(tmp_path), *SMALL, "--minutes", 0, "-o", tmp_path / "run")
         assert result.exit_code == 0
+        kept = " and ".join(str(tmp_path / "run" / name) for name in ("state.pt", "latest.safetensors"))
+        assert f"kept: {kept}; to continue: " in " ".join(result.stderr.split())
         assert (tmp_path / "run" / "state.pt").is_file()
 
     @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lmaseg.cli.console import say
+from lmaseg.cli.console import Display, say
 from lmaseg.cli.options import Size, input_option
 from lmaseg.cli.outputs import Overwrite, may_replace
 
@@ -48,7 +48,9 @@ def calibrate(
     path = checkpoint.weights_file(weights)
     net = checkpoint.load(path)
     try:
-        agreement = calibration.calibrate(net, _spread_frames(frames, count), size)
+        with Display() as display:
+            display.update(f"calibrating {path}", 0, None)
+            agreement = calibration.calibrate(net, _spread_frames(frames, count), size)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     told = f"ranges of {len(net.ranges)} activations"

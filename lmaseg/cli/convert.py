@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lmaseg.cli.console import say
+from lmaseg.cli.console import Display, say
 from lmaseg.cli.options import network_option
 from lmaseg.cli.outputs import Overwrite, may_replace
 
@@ -52,13 +52,15 @@ def convert(
     from lmaseg.labels import label_set
 
     try:
-        net, about = library.convert(
-            weights,
-            memory_frames=memory_frames,
-            window=window,
-            labels=label_set(labels),
-            own_keys=own_keys,
-        )
+        with Display() as display:
+            display.update(f"converting {weights}", 0, None)
+            net, about = library.convert(
+                weights,
+                memory_frames=memory_frames,
+                window=window,
+                labels=label_set(labels),
+                own_keys=own_keys,
+            )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     checkpoint.save(net, output, about=about)

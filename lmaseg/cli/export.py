@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lmaseg.cli.console import say
+from lmaseg.cli.console import Display, say
 from lmaseg.cli.network import load_network
 from lmaseg.cli.options import Net, Weights, network_option, parse_size
 from lmaseg.cli.outputs import Overwrite, may_replace
@@ -47,7 +47,9 @@ def export(
     network = load_network(weights, "cpu", net)
     about = {"network": net} if net and not weights else read_header(weights_file(weights or BUNDLED)).about
     try:
-        library.export(network, output, size=size, about=about)
+        with Display() as display:
+            display.update(f"exporting to {output}", 0, None)
+            library.export(network, output, size=size, about=about)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     frames = f"frames of {size[0]}x{size[1]}" if size else "frames of any size its stride fits"

@@ -161,7 +161,8 @@ def _command() -> str:
 def _conclude(progress: "TrainProgress", out: Path) -> None:
     """One line on what there is now."""
     if progress.stopped:
-        kept = [str(path) for path in (out / "state.pt", out / "best.safetensors") if path.exists()]
+        names = "state.pt", "latest.safetensors", "best.safetensors"
+        kept = [str(out / name) for name in names if (out / name).exists()]
         done = f"stopped after {progress.step} of {progress.steps} steps"
         say(f"{done}, kept: {' and '.join(kept) or 'nothing yet'}; to continue: {_resuming(_command())}")
         return
