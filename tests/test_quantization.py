@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from marks import slow
 from media import write_video
 from torch import nn
 from torch.nn import functional as F
@@ -17,7 +18,7 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN"),
 ]
-BACKBONES = ("lean", "erfnet", "pspnet50")
+BACKBONES = ("lean", "erfnet", slow("pspnet50"))
 
 
 def run_cli(*arguments):
