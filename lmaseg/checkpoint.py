@@ -68,9 +68,7 @@ def load(
     header = read_header(file)
     network = _unfilled(header, net, file)
     network.ranges = header.ranges
-    with _open(file) as archive:
-        tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-    load_tensors(network, tensors, source=str(file))
+    load_tensors(network, _tensors(file), source=str(file))
     return network.eval().to(target)
 
 
@@ -104,9 +102,9 @@ def save_ranges(
         CheckpointError: no such file, not an lmaseg checkpoint, or the output cannot be written.
     """
     header = read_header(path)
-    with _open(Path(path)) as archive:
-        tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-    _write(tensors, output, _metadata(replace(header, ranges=dict(ranges), about={**header.about, **about})))
+    _write(
+        _tensors(Path(path)), output, _metadata(replace(header, ranges=dict(ranges), about={**header.about, **about}))
+    )
 
 
 def _write(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
@@ -266,6 +264,11 @@ def _imported(name: str) -> Builder:
             "Face hub"
         ) from error
     return builder
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    with _open(path) as archive:
+        return {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
 
 
 def _open(path: Path) -> Any:
