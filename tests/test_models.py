@@ -121,7 +121,10 @@ class TestBlend:
                 each / each.norm(dim=1, keepdim=True) for each in map(net.projections.key, (features, *before))
             )
             attended = reference.local_attention(40 * key, torch.stack(keys, 1), torch.stack(before, 1), window=3)
-            expected = net.decoder(0.4 * features + 0.6 * attended)
+            move = attended - features
+            distance = move.square().sum(1) / features.square().sum(1)
+            share = torch.sigmoid(3 - distance / (distance.mean() + 0.02))
+            expected = net.decoder(features + share * move)
             _, *own = net(frame)
             assert torch.equal(own[1], features)
             ours, _, _ = net(frame, torch.stack(keys, 1), torch.stack(before, 1))

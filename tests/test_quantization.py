@@ -88,6 +88,16 @@ def test_a_convolution_its_addition_and_its_relu_are_within_a_step_of_those_in_f
     assert (wide_of(found) - y).abs().max() < 0.08
 
 
+def test_sums_of_the_largest_bytes_are_exact_on_any_cpu():
+    """Without VNNI two products are added in 16 bits, which must hold them."""
+    exact = nn.Conv2d(16, 16, 3, bias=False)
+    nn.init.constant_(exact.weight, 0.5)
+    ranges = {"c": (0.0, 255.0), "c.input": (0.0, 1.0)}
+    x = torch.ones(1, 16, 8, 8)
+    found = QuantizedConvolution("c", exact, ranges, torch.float32)(x)
+    torch.testing.assert_close(wide_of(found), exact(x).detach(), rtol=1e-4, atol=1e-3)
+
+
 def test_what_is_added_stays_as_it_is_for_others():
     convolution = of(nn.Conv2d(8, 8, 1))
     first = convolution(torch.rand(1, 8, 4, 4)).levels

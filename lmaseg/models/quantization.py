@@ -8,6 +8,7 @@ else the network does to them, it does to floating point numbers.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ class QuantizedConvolution(_Convolution):
     def __init__(self, path: str, convolution: nn.Conv2d, ranges: Ranges, dtype: torch.dtype) -> None:
         super().__init__(path, convolution)
         weight, outputs = convolution.weight.detach().float(), convolution.out_channels
-        scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-8) / 127
+        scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-8) / weight_levels()
         quantized = (weight / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
         self.weight = torch.ops.onednn.qconv_prepack(quantized, scale, 1.0, 0, *self.settings)
         self.weight_meaning = scale, torch.zeros(outputs, dtype=torch.int8)
@@ -144,6 +145,23 @@ class QuantizedConvolution(_Convolution):
             *(self.bias, *self.settings, *output_meaning, dtype, *post),
         )
         return y
+
+
+@cache
+def weight_levels() -> int:
+    """The largest weight in bytes for which this CPU's sums of products are exact: 127 or 63.
+
+    Without instructions for such sums (VNNI) oneDNN adds two products in 16 bits, where those of large weights do not
+    fit; so weights have 7 bits there.
+    """
+    most, size = 127, (16, 16, 3, 3)
+    weight = torch.full(size, most, dtype=torch.int8)
+    scale, zero, settings = torch.ones(16), torch.zeros(16, dtype=torch.int8), ([1, 1], [0, 0], [1, 1], 1)
+    packed = torch.ops.onednn.qconv_prepack(weight, scale, 1.0, 0, *settings)
+    x = torch.full((1, 16, 8, 8), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    operator = torch.ops.onednn.qconv2d_pointwise.default
+    y = operator(x, 1.0, 0, packed, scale, zero, None, *settings, 1.0, 0, torch.float32, "none", [], "")
+    return most if bool((y == 255 * most * weight[0].numel()).all()) else most // 2
 
 
 def meaning(limits: tuple[float, float] | None) -> tuple[float, int]:
