@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lmaseg.batch.executor import Executor, Failure, InProcess, Outcome, Task
 from lmaseg.batch.package import FOLDER, Package, own_package
+from lmaseg.batch.resources import Resources
 from lmaseg.errors import BackendError, BatchError
 
 STORE_BYTES = 100 << 20  # tasks and their results are small: frames never pass through Ray
@@ -17,19 +17,6 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_worker_niceness": "0",  # of 15 by default, at which anything else on the machine goes first
 }
-
-
-@dataclass(frozen=True)
-class Resources:
-    """The resources a job may use; None means the default."""
-
-    workers: int | None = None
-    address: str | None = None
-    """The address of a Ray cluster, or "auto"; None is this machine."""
-    gpus: float | None = None
-    """GPUs of each worker."""
-    cpus: int | None = None
-    """Processor cores of each worker."""
 
 
 def executor_for(resources: Resources, *, device: str = "auto", module_folder: str | None = None) -> Executor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lmaseg._version import __version__
+from lmaseg.settings import setting
 
 View = Literal["overlay", "mask", "side-by-side", "contour"]
 Palette = Literal["screen", "official"]
@@ -31,6 +32,8 @@ CHOICES = {
 INDECISIVE = ("source", "device", "weights")
 """The fields left out of the fingerprint: the content of the weights and of the source counts, not their names."""
 
+INPUT, NETWORK, PICTURE, OUTPUT = "Input", "Network", "Picture", "Output"  # panels of --help
+
 
 @dataclass(frozen=True)
 class Job:
@@ -42,84 +45,128 @@ class Job:
         ValueError: an unknown view, palette, corner, kind of ids or pipe, or zones without an output that has them.
     """
 
-    source: str
+    source: str = ""
     """A video, a folder or a glob pattern of images, an address, camera:0, or - for standard input."""
 
     video: Path | None = None
     """A video to draw into: .mp4, .mkv, .mov, .webm, .avi or .gif. It keeps the source's times and sound. Of one image:
     an image, such as .png."""
-    maps: Path | None = None
-    """A folder for an indexed PNG label map of each frame."""
-    confidence: Path | None = None
-    """A folder for a 16-bit PNG of each frame: how probable the classes are."""
-    lines: Path | None = None
-    """A file for a line of JSON per frame, its time and class shares; - is standard output."""
-    report: Path | None = None
-    """A JSON file for figures, settings and class shares over time."""
-    plot: Path | None = None
-    """A PNG file for a drawing of the class shares over time."""
-    coco: Path | None = None
-    """A JSON file for annotations in COCO's form: run lengths of each class of each frame."""
-    zones: Path | None = None
-    """A JSON file of named polygons; the lines and the report then have the class shares inside each of them."""
+    maps: Path | None = setting(
+        None, "A folder for the label map of each frame, an indexed PNG.", OUTPUT, flag="--labels"
+    )
+    confidence: Path | None = setting(
+        None, "A folder for a 16-bit PNG of each frame: how probable each pixel's class is.", OUTPUT
+    )
+    ids: Ids = setting(
+        "class", "Ids in label maps: those of the weights' classes, or Cityscapes train or label ids.", OUTPUT
+    )
+    lines: Path | None = setting(
+        None,
+        "A file for a line of JSON per frame, its time and the share of each class; - is standard output.",
+        OUTPUT,
+        flag="--json",
+    )
+    report: Path | None = setting(
+        None, "A JSON file for a summary: figures, settings and class shares over time.", OUTPUT
+    )
+    plot: Path | None = setting(
+        None, "A PNG file for a drawing of the class shares over time.", OUTPUT, form="FILE.png"
+    )
+    coco: Path | None = setting(
+        None, "A file for the classes of each frame as run-length encoded COCO annotations.", OUTPUT, form="FILE.json"
+    )
+    zones: Path | None = setting(
+        None,
+        "Named polygons; the lines of JSON and the report then have the class shares inside each of them, too.",
+        OUTPUT,
+        form="FILE.json",
+    )
+    codec: str | None = setting(None, "Video codec: h264 hevc av1 vp9 ffv1; default: depends on the suffix.", OUTPUT)
+    crf: float | None = setting(
+        None,
+        "Constant rate factor: a lower one gives better quality and a larger file; default: the encoder's.",
+        OUTPUT,
+        least=0,
+        most=63,
+    )
     pipe: Pipe | None = None
     """Label maps on standard output: bare bytes, or a lossless grey video."""
-
-    start: float | None = None
-    """Seconds after the source's start."""
-    end: float | None = None
-    """Seconds after the source's start; the frame there is left out."""
-    stride: int = 1
-    """Every Nth frame is taken."""
-    deinterlace: bool = True
-    """Whether frames marked as interlaced are filtered."""
-    strict: bool = False
-    """Whether the first damaged packet ends the run."""
-    live: bool = False
-    """Whether frames are dropped rather than lagging behind the source."""
-    reset_at_cuts: bool = True
-    """Whether the past is forgotten where the video cuts to another shot."""
-
-    weights: Path | None = None
-    """A checkpoint; None is the bundled one."""
-    net: str | None = None
-    """Another network, as in `lmaseg.load`: "hf:NAME", or the function that builds it, "package.module:function"."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    size: int | tuple[int, int] | None = None
-    """The network's working height, or (height, width), in pixels; None: as the weights were trained."""
-    memory: int | None = None
-    """Past frames to attend to; None: as the weights want."""
-    batch: int = 1
-    """Frames labelled at once."""
-    dtype: Dtype = "auto"
-    """What the network computes in; auto: the fastest here of those that the weights are made for."""
-
-    view: View = "overlay"
-    """What the video shows."""
-    opacity: float = 0.5
-    """Opacity of the class colours over the picture, from 0 to 1."""
-    classes: tuple[str, ...] | None = None
-    """Names of the classes to draw; None draws all."""
-    palette: Palette = "screen"
-    """Colours of the video: brighter and with outlines, or the label set's own, as in label maps."""
-    legend: Corner | None = None
-    """The corner in which the classes that are there are named."""
-    min_confidence: float = 0.0
-    """The probability below which a pixel is left unlabelled: not drawn, and 255 in label maps."""
-    compare: bool = False
-    """Whether the video shows memory off and on side by side instead, with what flickers in white."""
-    still: int = 8
-    """Levels of 255 by which a pixel may change and still count as still, when memory off and on are compared."""
-
-    ids: Ids = "class"
-    """Ids in label maps: the weights' classes, or Cityscapes train or label ids."""
-    codec: str | None = None
-    """h264, hevc, av1, vp9 or ffv1; None: as the video's suffix wants."""
-    crf: float | None = None
-    """Constant rate factor: lower is better and larger; None takes the encoder's default."""
     sound: bool = True
     """Whether the source's audio and subtitles are copied into the video."""
+
+    start: float | None = setting(
+        None, "Start here, counted from the source's start: 90.5 or 0:01:30.5.", INPUT, flag="-ss", form="TIME"
+    )
+    end: float | None = setting(
+        None, "Stop before this time, counted from the source's start.", INPUT, flag="-to", form="TIME"
+    )
+    stride: int = setting(1, "Take every Nth frame; the frames keep their times.", INPUT, least=1)
+    deinterlace: bool = setting(True, "Deinterlace frames that are marked as interlaced.", INPUT)
+    strict: bool = setting(False, "End the run at the first damaged packet.", INPUT, flag="--strict")
+    live: bool = setting(False, "Drop frames rather than fall behind the source.", INPUT, flag="--live")
+    reset_at_cuts: bool = setting(True, "Empty the memory where the video cuts to another shot.", INPUT)
+
+    weights: Path | None = setting(
+        None,
+        "A checkpoint, or a name lmaseg info lists; default: those of the net, else the bundled ones.",
+        NETWORK,
+        form="FILE|NAME",
+    )
+    net: str | None = setting(
+        None,
+        "Another network: of the Hugging Face hub, of a folder (hf:DIR), or what a function of yours returns.",
+        NETWORK,
+        form="hf:NAME|MODULE:FUNCTION",
+    )
+    device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps.", NETWORK)
+    size: int | tuple[int, int] | None = setting(
+        None,
+        "Working size of the network in pixels; default: the shorter side is scaled to the size of the training.",
+        NETWORK,
+        form="HEIGHT|HxW",
+    )
+    memory: int | None = setting(
+        None, "Past frames the network looks back at; 0: none; default: as the weights were trained.", NETWORK, least=0
+    )
+    batch: int = setting(1, "Frames labelled at once; more make better use of a GPU.", NETWORK, least=1, most=256)
+    dtype: Dtype = setting(
+        "auto",
+        "What the network computes in; auto: the fastest on this machine. int8 needs weights prepared by lmaseg "
+        "calibrate.",
+        NETWORK,
+    )
+
+    view: View = setting("overlay", "What the video shows.", PICTURE)
+    palette: Palette = setting(
+        "screen", "Colours of the video: screen is brighter and has outlines, official is as in label maps.", PICTURE
+    )
+    opacity: float = setting(
+        0.5, "Opacity of the class colours over the picture, from 0 to 1.", PICTURE, least=0, most=1
+    )
+    classes: tuple[str, ...] | None = setting(None, "Draw only these classes.", PICTURE, form="NAME,...")
+    legend: Corner | None = setting(
+        None,
+        "Name the classes in the picture, in this corner: top-left, top-right, bottom-left or bottom-right.",
+        PICTURE,
+        form="CORNER",
+    )
+    min_confidence: float = setting(
+        0.0,
+        "Pixels whose class is less probable than P stay unlabelled: not drawn, and 255 in label maps.",
+        PICTURE,
+        form="P",
+        least=0,
+        most=1,
+    )
+    compare: bool = False
+    """Whether the video shows memory off and on side by side instead, with what flickers in white."""
+    still: int = setting(
+        8,
+        "Levels of 255 by which a pixel may change and still count as unchanged, where memory off and on are compared.",
+        PICTURE,
+        least=0,
+        most=255,
+    )
 
     def __post_init__(self) -> None:
         for name in (*OUTPUTS, "zones", "weights"):

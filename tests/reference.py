@@ -20,6 +20,7 @@ INSIDE = {
     "lock",
     "outputs",
     "paths",
+    "settings",
     "shares_plot",
     "stages",
     "unfinished",

@@ -1,3 +1,4 @@
+import inspect
 import io
 import json
 import signal
@@ -14,6 +15,7 @@ from rich.console import Console
 import lmaseg
 from lmaseg import CAMVID, CITYSCAPES, __version__, checkpoint
 from lmaseg.cli import main
+from lmaseg.cli.common import with_common_options
 from lmaseg.cli.console import say
 from lmaseg.cli.options import parse_size, parse_time
 from lmaseg.train import with_classes
@@ -27,6 +29,13 @@ def run_cli(*arguments):
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments])
     return caught.value.code
+
+
+def call(command, **options):
+    """What a command returns for these options by name; others have their defaults."""
+    whole = with_common_options(command, command.__name__, [])
+    known = inspect.signature(whole).parameters.values()
+    return whole(**{each.name: each.default for each in known if each.default is not each.empty} | options)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import torch
 import typer
 from rich.console import Console
+from test_cli import call
 
 import lmaseg.bench
 from lmaseg.bench.report import Detail, Report, Settings, Spread, Way
@@ -51,7 +52,9 @@ def asked(report, monkeypatch):
 
 
 def test_options_reach_the_library(asked):
-    bench(size=(32, 48), memory=2, window=7, batch=3, dtype="bfloat16", video=Path("v.mp4"), full=True, seconds=1.5)
+    call(
+        bench, size=(32, 48), memory=2, window=7, batch=3, dtype="bfloat16", video=Path("v.mp4"), full=True, seconds=1.5
+    )
     assert asked == {
         "size": (32, 48),
         "memory": 2,
@@ -66,7 +69,7 @@ def test_options_reach_the_library(asked):
 
 
 def test_what_people_ask_comes_first(asked, capsys):
-    bench(size=64)
+    call(bench, size=64)
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "timing network: 25%" in shown.err
@@ -96,7 +99,7 @@ def test_bars_fit_eighty_columns_without_control_characters(report):
 
 
 def test_json_has_every_figure_and_appears_whole(asked, report, tmp_path):
-    bench(json_file=tmp_path / "bench.json")
+    call(bench, json_file=tmp_path / "bench.json")
     content = json.loads((tmp_path / "bench.json").read_text())
     assert content.pop("weights") == "bundled"
     assert content.pop("video") == "drawn"
@@ -108,7 +111,7 @@ def test_outputs_are_not_replaced_unasked(asked, tmp_path):
     kept = tmp_path / "bench.json"
     kept.write_text("mine")
     with pytest.raises(VideoError, match="already exists: add -y to overwrite"):
-        bench(json_file=kept, overwrite=False)
+        call(bench, json_file=kept, overwrite=False)
     assert kept.read_text() == "mine"
     assert asked == {}
 
@@ -122,7 +125,7 @@ def test_outputs_are_not_replaced_unasked(asked, tmp_path):
 )
 def test_wrong_command_lines(options, said):
     with pytest.raises(typer.BadParameter) as error:
-        bench(**options)
+        call(bench, **options)
     assert said in str(error.value)
 
 

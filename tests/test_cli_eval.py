@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from test_cli import call
 
 import lmaseg
 from lmaseg.checkpoint import save
@@ -40,7 +41,8 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate(
+    call(
+        evaluate,
         camvid=camvid,
         memory=2,
         batch=3,
@@ -90,7 +92,7 @@ def test_a_finer_network_is_scored_on_the_classes_that_cover_its_own(
     save(fresh_network(CITYSCAPES, size=(40, 56)), weights, about={})
     folder = camvid / "val", camvid / "valannot"
     for name, data in {"set": {"camvid": camvid}, "folder": {"folder": folder, "classes": "camvid"}}.items():
-        evaluate(**data, weights=weights, memory=0, size=40, device="cpu", json_file=tmp_path / f"{name}.json")
+        call(evaluate, **data, weights=weights, memory=0, size=40, device="cpu", json_file=tmp_path / f"{name}.json")
         assert "pavement" in capsys.readouterr().err
     named, spelt = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("set", "folder"))
     assert named["counts"] == spelt["counts"]
@@ -99,7 +101,7 @@ def test_a_finer_network_is_scored_on_the_classes_that_cover_its_own(
 
 
 def test_spoilt_frames_alone_are_scored(camvid: Path, tmp_path: Path) -> None:
-    evaluate(camvid=camvid, memory=2, size=40, compare_memory=True, spoil=0.2, json_file=tmp_path / "scores.json")
+    call(evaluate, camvid=camvid, memory=2, size=40, compare_memory=True, spoil=0.2, json_file=tmp_path / "scores.json")
     scores = json.loads((tmp_path / "scores.json").read_text())
     for found in (scores, scores["withoutMemory"], scores["ownPast"]):
         assert found["frames"] == 2
@@ -114,15 +116,15 @@ def test_an_untrained_memory_is_compared_where_weights_have_none(camvid: Path, t
     save(single, tmp_path / "single.safetensors", about={})
     options: dict[str, Any] = {"camvid": camvid, "size": 40, "weights": tmp_path / "single.safetensors"}
     with pytest.raises(typer.BadParameter, match="no memory to compare: --memory 4 gives them an untrained one"):
-        evaluate(**options, compare_memory=True)
-    evaluate(**options, compare_memory=True, memory=2, json_file=tmp_path / "scores.json")
+        call(evaluate, **options, compare_memory=True)
+    call(evaluate, **options, compare_memory=True, memory=2, json_file=tmp_path / "scores.json")
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["counts"] != scores["withoutMemory"]["counts"]
     assert scores["counts"] != scores["ownPast"]["counts"]
 
 
 def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate(camvid=camvid, memory=0, size=40)
+    call(evaluate, camvid=camvid, memory=0, size=40)
     shown = capsys.readouterr().err
     assert "IoU" in shown
     assert "memory off" not in shown
@@ -143,23 +145,23 @@ def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixtu
 )
 def test_wrong_command_lines(options: dict[str, Any], said: str) -> None:
     with pytest.raises(typer.BadParameter) as error:
-        evaluate(**options)
+        call(evaluate, **options)
     assert said in str(error.value)
 
 
 def test_a_working_size_the_network_cannot_have(camvid: Path) -> None:
     with pytest.raises(typer.BadParameter, match="a working size of 8 pixels is not between"):
-        evaluate(camvid=camvid, size=8)
+        call(evaluate, camvid=camvid, size=8)
 
 
 def test_data_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="point --camvid at the folder that holds val/ and valannot/"):
-        evaluate(camvid=tmp_path)
+        call(evaluate, camvid=tmp_path)
 
 
 def test_outputs_are_not_replaced_unasked(camvid: Path, tmp_path: Path) -> None:
     kept = tmp_path / "scores.json"
     kept.write_text("mine")
     with pytest.raises(VideoError, match="already exists: add -y to overwrite"):
-        evaluate(camvid=camvid, json_file=kept, overwrite=False)
+        call(evaluate, camvid=camvid, json_file=kept, overwrite=False)
     assert kept.read_text() == "mine"

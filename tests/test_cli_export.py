@@ -92,7 +92,7 @@ def test_outputs_are_not_overwritten_unasked(attached, tmp_path, capsys):
     ("arguments", "message"),
     [
         (("-o", "net.tflite"), "ends in none of .onnx .pt2"),
-        (("-o", "net.pt2", "--size", "64"), "a height and a width, such as 64x128"),
+        (("-o", "net.pt2", "--size", "64"), "is one number: write HEIGHTxWIDTH such as 360x480"),
         (("-o", "net.pt2", "--size", "64x99"), "take multiples of 8"),
         ((), "Missing option '--output'"),
     ],

@@ -15,7 +15,7 @@ GUIDE = Path(__file__).parents[1] / "assets" / "guides" / "contributing.md"
 
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
-    {"_version", "errors", "labels", "paths", "lock", "job"},
+    {"_version", "errors", "labels", "paths", "lock", "settings", "job"},
     {"kernels", "attention", "pictures", "video", "images", "maps", "render", "shares_plot", "metrics", "stages"},
     {"models", "datasets", "cuts", "zones", "decision", "sinks", "coco", "unfinished"},
     {"attachment", "hub", "checkpoint", "convert", "scores"},
@@ -27,7 +27,7 @@ LAYERS = [
 MAY = {
     "paths": {"errors"},
     "lock": {"errors", "paths"},
-    "job": {"_version"},
+    "job": {"_version", "settings"},
     "images": {"pictures", "video"},
     "maps": {"pictures"},
     "video": {"pictures"},

@@ -5,29 +5,27 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmaseg.batch.resources import WORK, Resources
 from lmaseg.cli.batch_display import failures_table, figures, status_lines
 from lmaseg.cli.console import Display, clock, complain, console, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
-from lmaseg.cli.job_options import LOOK, NETWORK, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import parse_time
 from lmaseg.cli.outputs import make_folder, write_text
+from lmaseg.cli.settings import COMPUTING, LOOK, job_options
 from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
 from lmaseg.lock import Lock
 
 if TYPE_CHECKING:
     from lmaseg.batch.schedule import Batch as Schedule
-    from lmaseg.cluster import Resources
 
 FAILED = 1
-work_option = partial(typer.Option, rich_help_panel="Work")
 LOCK, REPORT = ".lock", "report.json"
 EXAMPLES = """
 lmaseg batch 'videos/*.mp4' -o out/                   many, in chunks
@@ -36,74 +34,43 @@ lmaseg batch --list videos.csv -o out/ --address auto --labels-only
 lmaseg batch --status out/                            how far it is
 """
 
-Sources = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="SOURCE...", help="Videos, folders of images, or quoted patterns of either.", show_default=False
-    ),
-]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The folder for all outputs; every worker must have access to it.")
-]
-Listing = Annotated[
-    Path | None,
-    typer.Option(
-        "--list",
-        help="A list of sources: a text file with one per line, or a CSV file with the columns source and name.",
-    ),
-]
-Labels = Annotated[
-    bool, typer.Option("--labels", help="Also write a label map of each frame: DIR/NAME/000000.png and so on.")
-]
-LabelsOnly = Annotated[bool, typer.Option("--labels-only", help="Write label maps and no videos.")]
-Status = Annotated[
-    Path | None,
-    typer.Option("--status", metavar="DIR", help="Print how much of the job in this folder is done, and exit."),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", "-y", help="Replace files in the output folder that another job wrote.")
-]
-Seconds = Annotated[Any, work_option("--chunk", parser=parse_time, metavar="TIME", help="Length of a chunk.")]
-Workers = Annotated[
-    int | None,
-    work_option(
-        min=1, help="How many workers: 1 works in this process, more use Ray; default: 1, or all that a cluster has."
-    ),
-]
-Address = Annotated[str | None, work_option(help="The Ray cluster to use: auto, or HOST:PORT; default: this machine.")]
-Gpus = Annotated[
-    float | None,
-    work_option(
-        "--gpus-per-worker", min=0, help="GPUs of each worker, also a fraction of one; default: 1 where there are GPUs."
-    ),
-]
-Cpus = Annotated[
-    int | None,
-    work_option(
-        "--cpus-per-worker",
-        min=1,
-        help="Processor cores of each worker; default: an equal share of this machine's, 1 in a cluster.",
-    ),
-]
-
-
-Options = JobOptions(("ids", "codec", "crf", *LOOK, "deinterlace", *NETWORK))
+OPTIONS = job_options("ids", "codec", "crf", *LOOK, "deinterlace", *COMPUTING, "reset_at_cuts")
 
 
 def batch(
-    job: Annotated[JobMaker, Options],
-    sources: Sources = None,
-    output: Output = None,
-    listing: Listing = None,
-    labels: Labels = False,
-    labels_only: LabelsOnly = False,
-    status: Status = None,
-    overwrite: Overwrite = False,
-    seconds: Seconds = "60s",
-    workers: Workers = None,
-    address: Address = None,
-    gpus_per_worker: Gpus = None,
-    cpus_per_worker: Cpus = None,
+    job: Annotated[Job, OPTIONS],
+    resources: Resources,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...", help="Videos, folders of images, or quoted patterns of either.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The folder for all outputs; every worker must have access to it."),
+    ] = None,
+    listing: Annotated[
+        Path | None,
+        typer.Option(
+            "--list",
+            help="A list of sources: a text file with one per line, or a CSV file with the columns source and name.",
+        ),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Also write a label map of each frame: DIR/NAME/000000.png and so on.")
+    ] = False,
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="Write label maps and no videos.")] = False,
+    status: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Print how much of the job in this folder is done, and exit.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "-y", help="Replace files in the output folder that another job wrote.")
+    ] = False,
+    seconds: Annotated[
+        Any,
+        typer.Option("--chunk", parser=parse_time, metavar="TIME", help="Length of a chunk.", rich_help_panel=WORK),
+    ] = "60s",
 ) -> None:
     """Segment many videos in chunks, on any number of workers: lmaseg batch 'videos/*.mp4' -o out.
 
@@ -117,33 +84,50 @@ def batch(
     if seconds <= 0:
         raise typer.BadParameter("a chunk must be longer than 0 seconds: give --chunk 60, for instance")
 
-    from lmaseg.batch.chunk import SUFFIX
-    from lmaseg.batch.sources import absolute, find_sources
-    from lmaseg.checkpoint import weights_file
-    from lmaseg.cluster import Resources
-    from lmaseg.models.spec import HUB_PREFIX
+    from lmaseg.batch.sources import absolute
 
     folder = Path(absolute(output))
-    template = job("")
-    if template.weights:
-        template = replace(template, weights=Path(absolute(weights_file(template.weights))))
-    if template.net and Path(named := template.net.removeprefix(HUB_PREFIX)).is_dir():
-        template = replace(template, net=f"{HUB_PREFIX}{absolute(named)}")
-    _check(template)
-    jobs = {
-        source.name: replace(
-            template,
-            source=source.path,
-            video=None if labels_only else folder / f"{source.name}{SUFFIX}",
-            maps=folder / source.name if labels or labels_only else None,
-        )
-        for source in find_sources(sources or [], listing)
-    }
-    resources = Resources(workers, address, gpus_per_worker, cpus_per_worker)
+    jobs = _jobs(_for_workers(job), sources or [], listing, folder, video=not labels_only, maps=labels or labels_only)
     _work(jobs, folder, seconds, resources, overwrite=overwrite)
 
 
-def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: "Resources", *, overwrite: bool) -> None:
+def _for_workers(job: Job) -> Job:
+    """The job with paths that workers find, too; a wrong command line is found out before they do, each for itself."""
+    from lmaseg.batch.chunk import SUFFIX
+    from lmaseg.batch.sources import absolute
+    from lmaseg.checkpoint import weights_file
+    from lmaseg.models.spec import HUB_PREFIX
+    from lmaseg.video.encoders import encoder_for, muxer_for, options_for
+
+    if job.weights:
+        job = replace(job, weights=Path(absolute(weights_file(job.weights))))
+    if job.net and Path(named := job.net.removeprefix(HUB_PREFIX)).is_dir():
+        job = replace(job, net=f"{HUB_PREFIX}{absolute(named)}")
+    muxer = muxer_for(Path(f"any{SUFFIX}"))
+    options_for(encoder_for(job.codec or muxer.default_codec, muxer), job.crf)
+    make_segmenter(replace(job, device="cpu"), describe=False)
+    return job
+
+
+def _jobs(
+    job: Job, sources: list[str], listing: Path | None, folder: Path, *, video: bool, maps: bool
+) -> dict[str, Job]:
+    """The job of each source, by the name of its outputs."""
+    from lmaseg.batch.chunk import SUFFIX
+    from lmaseg.batch.sources import find_sources
+
+    return {
+        source.name: replace(
+            job,
+            source=source.path,
+            video=folder / f"{source.name}{SUFFIX}" if video else None,
+            maps=folder / source.name if maps else None,
+        )
+        for source in find_sources(sources, listing)
+    }
+
+
+def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: Resources, *, overwrite: bool) -> None:
     from lmaseg.batch.folder import check_outputs, report_of
     from lmaseg.batch.manifest import Manifest, history
     from lmaseg.batch.schedule import Batch as Schedule
@@ -204,13 +188,3 @@ def _print_status(folder: Path) -> None:
     failures = {name: past.error for name, past in pasts.items() if past.error is not None}
     if failures:
         console.print(failures_table(failures))
-
-
-def _check(job: Job) -> None:
-    """Find out about a wrong command line before workers do, each for itself."""
-    from lmaseg.batch.chunk import SUFFIX
-    from lmaseg.video.encoders import encoder_for, muxer_for, options_for
-
-    muxer = muxer_for(Path(f"any{SUFFIX}"))
-    options_for(encoder_for(job.codec or muxer.default_codec, muxer), job.crf)
-    make_segmenter(replace(job, device="cpu"), describe=False)

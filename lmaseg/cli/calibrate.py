@@ -7,34 +7,30 @@ from typing import Annotated, Any
 import typer
 
 from lmaseg.cli.console import Display, say
-from lmaseg.cli.options import Size, input_option
+from lmaseg.cli.options import input_option, refusing
 from lmaseg.cli.outputs import Overwrite, may_replace
+from lmaseg.cli.settings import job_options
+from lmaseg.job import Job
 
 EXAMPLES = """
 lmaseg calibrate net.safetensors --frames drive.mp4
 lmaseg calibrate net.safetensors --frames images/ -o net8.safetensors
 """
 
-Weights = Annotated[
-    Path, typer.Argument(metavar="WEIGHTS", help="A checkpoint, or the name of the weights that come with lmaseg.")
-]
-Frames = Annotated[
-    str,
-    input_option(metavar="SOURCE", help="A video, a folder or a glob of images like those to be labelled."),
-]
-Count = Annotated[int, input_option(min=1, max=256, help="Frames to take, evenly spread.")]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="The .safetensors file to write; default: the checkpoint itself."),
-]
-
 
 def calibrate(
-    weights: Weights,
-    frames: Frames,
-    count: Count = 16,
-    size: Size = None,
-    output: Output = None,
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="A checkpoint, or the name of the weights that come with lmaseg.")
+    ],
+    frames: Annotated[
+        str, input_option(metavar="SOURCE", help="A video, a folder or a glob of images like those to be labelled.")
+    ],
+    job: Annotated[Job, job_options("size")],
+    count: Annotated[int, input_option(min=1, max=256, help="Frames to take, evenly spread.")] = 16,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The .safetensors file to write; default: the checkpoint itself."),
+    ] = None,
     overwrite: Overwrite = None,
 ) -> None:
     """Measure how large a network's activations are, so that --dtype int8 can compute with 8-bit numbers.
@@ -47,12 +43,9 @@ def calibrate(
 
     path = checkpoint.weights_file(weights)
     net = checkpoint.load(path)
-    try:
-        with Display() as display:
-            display.update(f"calibrating {path}", 0, None)
-            agreement = calibration.calibrate(net, _spread_frames(frames, count), size)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    with refusing(), Display() as display:
+        display.update(f"calibrating {path}", 0, None)
+        agreement = calibration.calibrate(net, _spread_frames(frames, count), job.size)
     told = f"ranges of {len(net.ranges)} activations"
     if agreement is not None:
         told += f"; on these frames int8 gives {agreement:.1%} of the pixels the label that float32 gives them"

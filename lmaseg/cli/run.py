@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,10 +21,10 @@ from lmaseg.cli.console import (
     warn,
 )
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt, unless_interrupted
-from lmaseg.cli.job_options import LOOK, NETWORK, READING, Duration, JobMaker, JobOptions
 from lmaseg.cli.network import make_segmenter
-from lmaseg.cli.options import end_time, output_option
+from lmaseg.cli.options import Duration, output_option, refusing, with_duration
 from lmaseg.cli.outputs import NOTHING, Overwrite, is_drawn_into, make_folder, may_replace, place_beside, require_png
+from lmaseg.cli.settings import COMPUTING, LOOK, READING, job_options
 from lmaseg.errors import LmasegError
 from lmaseg.job import PIPE, Job, Pipe
 from lmaseg.paths import check_apart, part_path
@@ -50,59 +50,49 @@ lmaseg run drive.mp4 -o out.mp4 --preview             watch it
 lmaseg run --print-config > run.toml                  options as a file
 """
 
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SOURCE...",
-        help="Videos, folders of images, quoted globs such as 'frames/*.png', addresses (rtsp://, https://), a camera "
-        "(camera:0), or - for standard input.",
-    ),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="A video (.mp4 .mkv .mov .webm .avi .gif), or of one image an image, to draw into; a folder for label "
-        "maps, or for the videos of several SOURCEs; - for label maps on standard output; default: beside the source.",
-    ),
-]
-PipeFormat = Annotated[
-    Pipe,
-    output_option("--pipe", help="The form of label maps on standard output: bare bytes, or a lossless grey video."),
-]
-Preview = Annotated[bool, output_option("--preview", help="Also show the overlay in the terminal.")]
-Resume = Annotated[
-    bool, output_option("--resume", help="Continue what an interrupted run of the same command left unfinished.")
-]
-Options = JobOptions(
-    (
-        *("maps", "confidence", "ids", "lines", "report", "plot", "coco", "zones", "codec", "crf"),
-        *LOOK,
-        *(*READING, "live", *NETWORK),
-    )
+OPTIONS = job_options(
+    *("maps", "confidence", "ids", "lines", "report", "plot", "coco", "zones", "codec", "crf"),
+    *(*LOOK, *READING, "live", *COMPUTING, "reset_at_cuts"),
 )
 
 
 def run(
-    sources: Sources,
-    job: Annotated[JobMaker, Options],
-    output: Output = None,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Videos, folders of images, quoted globs such as 'frames/*.png', addresses (rtsp://, https://), a "
+            "camera (camera:0), or - for standard input.",
+        ),
+    ],
+    job: Annotated[Job, OPTIONS],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A video (.mp4 .mkv .mov .webm .avi .gif), or of one image an image, to draw into; a folder for label "
+            "maps, or for the videos of several SOURCEs; - for label maps on standard output; default: beside the "
+            "source.",
+        ),
+    ] = None,
     duration: Duration = None,
-    pipe: PipeFormat = "gray",
-    preview: Preview = False,
-    resume: Resume = False,
+    pipe: Annotated[
+        Pipe, output_option(help="The form of label maps on standard output: bare bytes, or a lossless grey video.")
+    ] = "gray",
+    preview: Annotated[bool, output_option("--preview", help="Also show the overlay in the terminal.")] = False,
+    resume: Annotated[
+        bool, output_option("--resume", help="Continue what an interrupted run of the same command left unfinished.")
+    ] = False,
     overwrite: Overwrite = None,
 ) -> None:
     """Segment videos, streams or images into overlaid videos and label maps."""
     from lmaseg.images import gathered
 
     sources = gathered(sources)
-    try:
-        jobs = _jobs(sources, output, pipe, duration, job)
+    with refusing():
+        jobs = _jobs(with_duration(job, duration), sources, output, pipe)
         check_apart([path for each in jobs for path in each.outputs], [source for source in sources if source != "-"])
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     require_png(jobs[0].plot)
     segmenter = make_segmenter(jobs[0])
     make_preview = _preview_maker(jobs[0], segmenter) if preview else lambda: None
@@ -203,35 +193,33 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
 
 
-def _jobs(sources: list[str], output: Path | None, pipe: Pipe, duration: Any, make: JobMaker) -> list[Job]:
+def _jobs(job: Job, sources: list[str], output: Path | None, pipe: Pipe) -> list[Job]:
     """A job for each source: a single one has the outputs named, several have files named after them in folders."""
     from lmaseg.images import name_of
 
-    first = make(sources[0])
-    first = replace(first, end=end_time(first.start, duration, first.end))
-    if output is None and not (first.outputs or first.lines):
+    if output is None and not (job.outputs or job.lines):
         beside = {source: place_beside(source) for source in sources}
         say(f"no --output is given: writing {' and '.join(map(str, beside.values()))}")
-        return [_one_job(replace(first, source=source), place, pipe) for source, place in beside.items()]
+        return [_one_job(replace(job, source=source), place, pipe) for source, place in beside.items()]
     if len(sources) == 1 or output == NOTHING:
-        return [_one_job(replace(first, source=source), output, pipe) for source in sources]
-    for_one = first.lines or first.report or first.plot or first.coco
+        return [_one_job(replace(job, source=source), output, pipe) for source in sources]
+    for_one = job.lines or job.report or job.plot or job.coco
     if output is None or output == PIPE or is_drawn_into(output) or for_one:
         raise typer.BadParameter("several SOURCEs take a folder as --output, and no --json, --report, --plot or --coco")
     stems = [name_of(source) for source in sources]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise typer.BadParameter(f"two SOURCEs are called {twice}: give them in two commands")
-    for folder in (output, first.maps, first.confidence):
+    for folder in (output, job.maps, job.confidence):
         if folder:
             make_folder(folder)
     return [
         replace(
-            first,
+            job,
             source=source,
             video=output / f"{stem}.mp4",
-            maps=first.maps and first.maps / stem,
-            confidence=first.confidence and first.confidence / stem,
+            maps=job.maps and job.maps / stem,
+            confidence=job.confidence and job.confidence / stem,
         )
         for source, stem in zip(sources, stems, strict=True)
     ]

@@ -5,7 +5,7 @@ import shlex
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from lmaseg.cli.console import say
 from lmaseg.cli.data import load_clips
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.network import describe_device, load_network
-from lmaseg.cli.options import Device
+from lmaseg.cli.settings import job_options
 from lmaseg.cli.train_data import (
     make_mixture,
     make_validation,
@@ -25,6 +25,7 @@ from lmaseg.cli.train_data import (
 )
 from lmaseg.cli.train_display import TrainDisplay
 from lmaseg.cli.train_options import Data, Out, Resume, Start
+from lmaseg.job import Job
 from lmaseg.paths import check_new_folder
 from lmaseg.train.options import TrainOptions
 
@@ -48,12 +49,17 @@ UNKNOWN_SIZE = 480, 640  # until the frames are read
 
 
 def train(
-    out: Out, data: Data, start: Start, options: TrainOptions, resume: Resume = False, device: Device = "auto"
+    out: Out,
+    data: Data,
+    start: Start,
+    options: TrainOptions,
+    job: Annotated[Job, job_options("device")],
+    resume: Resume = False,
 ) -> None:
     """Train a single-frame network, its memory, or both together."""
     check_new_folder(out)
     with stop_on_interrupt() as stop, TrainDisplay(shown=_rank() == 0) as display:
-        progress = _train(out, data, start, options, resume, device, display, stop)
+        progress = _train(out, data, start, options, resume, job.device, display, stop)
     if _rank() == 0:
         _conclude(progress, out)
     if progress.stopped and stop.is_set():

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lmaseg.cli.options import NET
-from lmaseg.train.options import setting
+from lmaseg.settings import setting
 
 DATA, START = "Data", "Start"
 
@@ -82,10 +81,10 @@ class Start:
     )
     net: str | None = setting(
         None,
-        NET.help,
+        "Another network to start from, as in lmaseg run.",
         panel=START,
         shown=True,
-        form=NET.metavar,
+        form="hf:NAME|MODULE:FUNCTION",
     )
     backbone: str | None = setting(
         None, "Start from a fresh network with this backbone instead.", panel=START, shown=True, form="NAME"

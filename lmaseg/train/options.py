@@ -1,7 +1,9 @@
 """The settings of a training run: each says what it is, where `lmaseg train --help` lists it and how it is written."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
+
+from lmaseg.settings import setting
 
 Stage = Literal["base", "memory", "joint"]
 Fall = Literal["poly", "cosine"]
@@ -15,21 +17,6 @@ VALIDATIONS = 20  # in a run, unless their distance is given
 
 FREE_TO_CHANGE = ("minutes", "save_minutes", "report_every", "validate_every", "compile")
 """Settings that may differ when a run is resumed: they change nothing in the weights, or next to nothing (compile)."""
-
-
-def setting(
-    default: Any, text: str, *, panel: str, shown: bool = False, flag: str | None = None, form: str | None = None
-) -> Any:
-    """A field of settings with its meaning.
-
-    Args:
-        text: what it is, in a sentence or two.
-        panel: under which heading `--help` lists it.
-        shown: whether `--help` does; the others are for files of settings.
-        flag: its option where that is not its name, such as "--lr".
-        form: how a value is written, such as "HxW".
-    """
-    return field(default=default, metadata={"text": text, "panel": panel, "shown": shown, "flag": flag, "form": form})
 
 
 FROM_ZERO = "warm_up", "weight_decay", "lovasz", "steady", "auxiliary", "rotation", "colour", "motion", "seed"
