@@ -12,8 +12,11 @@ import pytest
 import safetensors.torch
 import torch
 from hub_models import MODELS, saved_model
+from marks import slow
 from media import write_video
+from network_tester import assert_close
 from test_cli import run_cli
+from test_export import session, streamed
 from torch import nn
 
 import lmaseg
@@ -173,8 +176,8 @@ def test_a_network_without_weights_for_its_classes_is_refused(tmp_path):
     [
         ("hf:nowhere/at/all", "there is no folder nowhere/at/all here and no network of that name"),
         ("hf:{}/empty", "has no config.json: give one that save_pretrained wrote"),
-        ("hf:{}/vit", "is no network for semantic segmentation that can be used"),
-        ("hf:{}/broken", "is no network for semantic segmentation that can be used"),
+        ("hf:{}/vit", "is no usable network for semantic segmentation"),
+        ("hf:{}/broken", "is no usable network for semantic segmentation"),
     ],
 )
 def test_what_is_no_network_is_refused_in_one_sentence(tmp_path, name, message, capsys):
@@ -369,3 +372,24 @@ def test_a_memory_is_trained_on_unlabelled_video_as_the_guide_says(tmp_path, mon
     assert len(list((tmp_path / "run" / "taught" / "labels").glob("*.png"))) == 6
     assert run_cli("run", "clip.mp4", "-o", "maps", "--weights", "run/final.safetensors") == 0
     assert len(list((tmp_path / "maps").iterdir())) == 6
+
+
+@pytest.mark.parametrize("name", ["net.pt2", slow("net.onnx")])
+def test_an_export_has_the_labels_of_the_network(tmp_path, name):
+    net, path = f"hf:{saved_model('segformer')}", tmp_path / name
+    if path.suffix == ".onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    assert run_cli("export", "--net", net, "-o", path, "--size", "64x96") == 0
+    program = torch.export.load(path).module() if path.suffix == ".pt2" else session(path).run
+
+    def step(frame, keys, values):
+        if path.suffix == ".pt2":
+            return program(frame, keys, values)
+        inputs = {"frame": frame.numpy(), "keys": keys.numpy(), "values": values.numpy()}
+        return map(torch.from_numpy, program(["logits", "key", "value"], inputs))
+
+    frames = torch.rand(6, 1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    for logits, expected in streamed(step, lmaseg.load(net=net), frames):
+        assert_close(logits, expected)
+        assert (logits.argmax(1) == expected.argmax(1)).float().mean() >= 0.999
