@@ -470,6 +470,8 @@ class TestSources:
         assert [source.name for source in find_sources([], Path("list.txt"))] == ["a", "frames"]
         (tmp_path / "list.csv").write_text("source,name\na.mp4,first\nb.mkv,\n")
         assert [s.name for s in find_sources([], Path("list.csv"))] == ["first", "b"]
+        (tmp_path / "list.csv").write_text("Filename,weather\na.mp4,rain\n")
+        assert [s.name for s in find_sources([], Path("list.csv"))] == ["a"]
         assert all(os.path.isabs(source.path) for source in find_sources(["a.mp4"]))
 
     @pytest.mark.parametrize(
