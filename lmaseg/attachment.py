@@ -52,85 +52,56 @@ def attach(
 ) -> LocalMemoryNet:
     """A video network around the modules given, which it shares; its memory works untrained, and better trained.
 
-    `attach(network)` cuts the network just before the layer that makes its class channels; what its decoder takes past
-    that layer goes on doing so. `attach(network, at="layer.name")` cuts it at the end of that layer. Every layer
-    computes once; what the network does before the cut outside of layers is done twice. `attach(encoder, decoder)`
-    calls the decoder with whatever the encoder returns.
-
-    Dry runs in evaluation mode find channels, stride and classes. With an empty memory, the logits are those of the
-    network, bit for bit; if they are not as large as the frame, they are resized to it bilinearly.
+    `attach(network)` cuts the network just before the layer that makes its class channels, `attach(network, at="name")`
+    at the end of that layer; `attach(encoder, decoder)` calls the decoder with whatever the encoder returns. With an
+    empty memory, the logits are those of the network, bit for bit, resized bilinearly if not as large as the frame.
 
     Args:
-        network: (B, 3, H, W) -> features or, to be cut, logits; must take any size whose sides are multiples of the
-            stride at the cut, or of a power of two times it, up to 64.
+        network: (B, 3, H, W) -> features or, to be cut, logits; for all sides that the stride, or 64 at most, divides.
         decoder: the encoder's output -> logits (B, classes, ., .), or a mapping with them under "logits" or "out".
         at: dotted name of the layer to cut after, as in `network.named_modules()`.
         feature: index or key of the memory's tensor where the encoder returns several; the others pass it by.
-        channels, stride, classes: what the dry runs must find.
-        labels: what the classes mean; None numbers them.
-        preprocess: what frames must be like for the network; None means RGB in [0, 1], at 512x1024.
-        memory_frames, window, key_channels, value_channels, fusion: the memory, as in `ModelSpec`; None takes the
-            widths that are usual for the fusion. The memory holds `value_channels` numbers per cell and past frame:
-            those of `blend` are the features. 0 memory frames make a single-frame network.
-        frames: a few (N, 3, H, W) frames, preprocessed, of what the network will see: the keys of `blend` then begin
-            as the principal components of their features, and steady a little better. None begins at random, always
-            in the same way.
-        builder: where checkpoints can find a function that returns this video network, "package.module:function".
+        channels, stride, classes, labels: what must be found, and what the classes mean; None numbers them.
+        preprocess: what frames must be like; None means RGB in [0, 1], at 512x1024.
+        memory_frames, window, key_channels, value_channels, fusion: as in `ModelSpec`; None takes the usual widths.
+        frames: (N, 3, H, W), preprocessed, of what the network will see, for `start_keys`; None starts at random.
+        builder: where checkpoints find a function that returns this video network, "package.module:function".
 
-    >>> encoder, decoder = nn.Conv2d(3, 16, 4, stride=4), nn.ConvTranspose2d(16, 5, 4, stride=4)
-    >>> net = attach(encoder, decoder, window=3)
-    >>> net.stride, net.spec.classes
-    (4, 5)
-    >>> logits, key, value = net(torch.rand(1, 3, 32, 64))
-    >>> key.shape, value.shape
-    (torch.Size([1, 16, 8, 16]), torch.Size([1, 16, 8, 16]))
+    >>> net = attach(nn.Conv2d(3, 16, 4, stride=4), nn.ConvTranspose2d(16, 5, 4, stride=4), window=3)
+    >>> assert net.stride == 4 and net.spec.classes == 5
 
     Raises:
-        ValueError: what does not fit: no such layer, or not called exactly once, or several that make classes; a
-            feature map that is not 4-d; a stride that is not constant; other figures than expected.
+        ValueError: no such layer, or no single one; features that are no 4-d map of one stride; other figures.
     """
-    weight = next(chain(network.parameters(), decoder.parameters() if decoder else ()), torch.empty(0))
+    parts = [network, decoder] if decoder else [network]
+    weight = next(chain.from_iterable(part.parameters() for part in parts), torch.empty(0))
     noise = partial(_noise, weight)
-    with evaluating(network, *([decoder] if decoder else [])):
+    with evaluating(*parts):
         first, second = _halves(network, decoder, at, feature, noise)
-        found = _probe(first, second, stride, noise)
-    expected = {"channels": channels, "stride": stride, "classes": len(labels) if labels else classes}
-    for name, figure in expected.items():
-        if figure not in (None, getattr(found, name)):
-            raise ValueError(f"the network has {name}={getattr(found, name)}, not {figure}")
-    spec = ModelSpec(builder, found.classes)
+        expected = _Figures(channels, stride, len(labels) if labels else classes)
+        classes = _probe(first, second, noise, expected)
+    spec = ModelSpec(builder, classes)
     if memory_frames:
-        spec = with_memory(spec, found.channels, memory_frames=memory_frames, window=window, fusion=fusion)
-        widths = {"key_channels": key_channels, "value_channels": value_channels}
-        spec = replace(spec, **{name: width for name, width in widths.items() if width is not None})  # type: ignore[arg-type]
-    net = LocalMemoryNet(
-        first,
-        second,
-        *(part.to(weight) for part in build_memory(spec, first)),
-        spec=spec,
-        labels=labels or numbered_labels(found.classes),
-        preprocess=preprocess or Preprocess(),
-    )
+        spec = with_memory(spec, first.channels, memory_frames=memory_frames, window=window, fusion=fusion)
+        widths = key_channels or spec.key_channels, value_channels or spec.value_channels
+        spec = replace(spec, key_channels=widths[0], value_channels=widths[1])
+    memory = (part.to(weight) for part in build_memory(spec, first))
+    labels, preprocess = labels or numbered_labels(classes), preprocess or Preprocess()
+    net = LocalMemoryNet(first, second, *memory, spec=spec, labels=labels, preprocess=preprocess)
     if frames is not None:
         start_keys(net, frames)
     return net.train(network.training)
 
 
 def numbered_labels(classes: int) -> LabelSet:
-    """Classes without a meaning, in colours spread around the wheel.
-
-    Raises:
-        ValueError: more classes than fit into a label map, beside the id for unlabelled pixels.
-    """
+    """Classes without a meaning, in colours spread around the wheel. Raises ValueError: more classes than fit into a
+    label map, beside the id for unlabelled pixels."""
     return own_label_set(f"{classes} classes", [{"name": f"class {i}"} for i in range(classes)])
 
 
 def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
     """As `attach(network, ...)`, but a network that cannot be cut is left whole, without a memory, and warned of.
-
-    Raises:
-        ValueError: it cannot be used on frames of any size at all.
-    """
+    Raises ValueError: it cannot be used on frames of any size at all."""
     try:
         return attach(network, **options)
     except ValueError as error:
@@ -165,9 +136,7 @@ def _halves(
         else:
             first = UpTo(network, _listed_name(network, at))
         return first, OnFrom(first)
-    raise ValueError(
-        'attach takes a network, with at="layer.name" or not, or an encoder and a decoder, with feature= or not'
-    )
+    raise ValueError("attach takes a network, with at= or not, or an encoder and a decoder, with feature= or not")
 
 
 def _listed_name(network: nn.Module, at: str) -> str:
@@ -180,24 +149,31 @@ def _listed_name(network: nn.Module, at: str) -> str:
         raise ValueError(f"the network has no layer {at!r}: there are, among others, {', '.join(near)}") from error
 
 
-class _Found(NamedTuple):
-    channels: int
-    stride: int
-    classes: int
+class _Figures(NamedTuple):
+    channels: int | None
+    stride: int | None
+    classes: int | None
 
 
-def _probe(first: FirstHalf, second: SecondHalf, stride: int | None, noise: Noise) -> _Found:
-    """Dry runs; leaves channels, stride and multiple in the first half."""
+def _probe(first: FirstHalf, second: SecondHalf, noise: Noise, expected: _Figures) -> int:
+    """How many classes there are, by dry runs; leaves channels, stride and multiple in the first half. Raises
+    ValueError: other figures than expected."""
     features = _features(first, noise(PROBE)).tensor
     first.channels = features.shape[1]
-    first.stride = first.multiple = stride or max(1, round(PROBE[0] / max(1, features.shape[-2])))
+    first.stride = first.multiple = expected.stride or max(1, round(PROBE[0] / max(1, features.shape[-2])))
     while True:
         try:
-            return _Found(first.channels, first.stride, _classes(first, second, noise))
+            classes = _classes(first, second, noise)
+            break
         except _NotAtThisSizeError:
             if first.multiple * 2 > LARGEST_MULTIPLE:
                 raise
             first.multiple *= 2
+    found = _Figures(first.channels, first.stride, classes)
+    for name, figure, wanted in zip(found._fields, found, expected, strict=True):
+        if wanted not in (None, figure):
+            raise ValueError(f"the network has {name}={figure}, not {wanted}")
+    return classes
 
 
 class _NotAtThisSizeError(ValueError):
@@ -213,16 +189,12 @@ def _classes(first: FirstHalf, second: SecondHalf, noise: Noise) -> int:
         carrier = _features(first, frame)
         logits = logits_of(second.output(carrier))
     except (RuntimeError, AssertionError) as error:
-        raise _NotAtThisSizeError(
-            f"the network fails on a frame of {_size(sides)} pixels: it must take all sizes that are multiples of "
-            f"{multiple} ({error})"
-        ) from error
+        fails = f"the network fails on a frame of {_size(sides)} pixels ({error})"
+        raise _NotAtThisSizeError(f"{fails}: it must take all sizes that are multiples of {multiple}") from error
     cells = carrier.tensor.shape[-2:]
     if [count * first.stride for count in cells] != sides:
-        raise _NotAtThisSizeError(
-            f"the stride of the features is not constant, or not {first.stride}: "
-            f"a frame of {_size(sides)} pixels has {_size(cells)} of them"
-        )
+        found = f"a frame of {_size(sides)} pixels has {_size(cells)} of them"
+        raise _NotAtThisSizeError(f"the stride of the features is not constant, or not {first.stride}: {found}")
     if isinstance(first, UpTo):
         _require_same(first, carrier, logits, frame)
     scale, rest = divmod(sides[0], logits.shape[-2])
@@ -249,10 +221,7 @@ def _require_same(first: UpTo, carrier: Carrier, logits: Tensor, frame: Tensor) 
         raise ValueError(f"the network calls its layer {first.at!r} {len(calls)} times: cut after one that runs once")
     if not torch.equal(logits, whole):
         place = "before" if first.before else "after"
-        raise ValueError(
-            f"cut {place} {first.at!r} the network computes something else, as if it changed a layer's output in place "
-            "there: cut elsewhere"
-        )
+        raise ValueError(f"cut {place} {first.at!r} the network computes something else: cut elsewhere")
 
 
 def _noise(weight: Tensor, sides: Sequence[int]) -> Tensor:

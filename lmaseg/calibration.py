@@ -13,11 +13,10 @@ from lmaseg.stream import Segmenter, preprocess, working_size
 def calibrate(
     net: LocalMemoryNet, frames: Sequence[np.ndarray], size: int | tuple[int, int] | None = None
 ) -> float | None:
-    """Give a network the ranges of its activations on some frames.
+    """Give a network the ranges of its activations on some frames, (H, W, 3) uint8 RGB: a dozen of what it will see.
 
     Args:
         net: one of lmaseg's own, in evaluation mode, on a CPU; its `ranges` are set.
-        frames: (H, W, 3) uint8 RGB, a dozen that show what the network will see.
         size: as in `Segmenter`.
 
     Returns:

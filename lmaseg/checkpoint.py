@@ -41,6 +41,16 @@ class Header:
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Least and largest values of activations, which int8 needs; see `LocalMemoryNet.ranges`."""
 
+    @classmethod
+    def of(cls, net: LocalMemoryNet, about: Mapping[str, str]) -> "Header":
+        """The description of a network."""
+        return cls(net.spec, net.labels, net.preprocess, dict(about), net.ranges)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a file says of the network in it: "format", and the fields as JSON."""
+        return {"format": FORMAT} | {key: json.dumps(value) for key, value in asdict(self).items()}
+
 
 def load(
     path: str | os.PathLike[str] | None = None, device: str = "cpu", net: str | Builder | None = None
@@ -86,7 +96,7 @@ def save(net: LocalMemoryNet, path: str | os.PathLike[str], *, about: Mapping[st
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in net.state_dict().items()
     }
-    _write(tensors, path, metadata_of(net, about))
+    _write(tensors, path, Header.of(net, about))
 
 
 def save_ranges(
@@ -97,20 +107,16 @@ def save_ranges(
     about: Mapping[str, str],
 ) -> None:
     """Write a checkpoint anew with other ranges of its activations and more free text; its tensors stay as they are.
-
-    Raises:
-        CheckpointError: no such file, not an lmaseg checkpoint, or the output cannot be written.
-    """
+    Raises CheckpointError: no such file, not an lmaseg checkpoint, or the output cannot be written."""
     header = read_header(path)
-    _write(
-        _tensors(Path(path)), output, _metadata(replace(header, ranges=dict(ranges), about={**header.about, **about}))
-    )
+    header = replace(header, ranges=dict(ranges), about={**header.about, **about})
+    _write(_tensors(Path(path)), output, header)
 
 
-def _write(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+def _write(tensors: dict[str, Tensor], path: str | os.PathLike[str], header: Header) -> None:
     part = part_path(Path(path))
     try:
-        save_file(dict(tensors), part, metadata)
+        save_file(tensors, part, header.metadata)
         part.chmod(0o644)  # safetensors keeps its files to their owner; weights are for sharing
         publish(Path(path))
     except (OSError, SafetensorError) as error:
@@ -118,21 +124,8 @@ def _write(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata
         raise CheckpointError(f"the weights cannot be written to {path} ({error}): write elsewhere") from error
 
 
-def metadata_of(net: LocalMemoryNet, about: Mapping[str, str]) -> dict[str, str]:
-    """What a file says of the network in it: "format", and as JSON the fields of `Header`."""
-    return _metadata(Header(net.spec, net.labels, net.preprocess, dict(about), net.ranges))
-
-
-def _metadata(header: Header) -> dict[str, str]:
-    return {"format": FORMAT} | {key: json.dumps(value) for key, value in asdict(header).items()}
-
-
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """The description in a checkpoint.
-
-    Raises:
-        CheckpointError: no such file, or not an lmaseg checkpoint.
-    """
+    """The description in a checkpoint. Raises CheckpointError: no such file, or not an lmaseg checkpoint."""
     with _open(Path(path)) as archive:
         metadata: dict[str, str] = archive.metadata() or {}
     if metadata.get("format") != FORMAT:
@@ -146,11 +139,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 def load_tensors(
     net: nn.Module, tensors: Mapping[str, Tensor], *, source: str, call: Callable[[str], str] = str
 ) -> None:
-    """Fill a network with exactly its own tensors; `call` gives the names under which the source knows them.
-
-    Raises:
-        CheckpointError: names every tensor that is missing, unknown or misshapen; the network is left as it was.
-    """
+    """Fill a network with exactly its own tensors; `call` gives the names under which the source knows them. Raises
+    CheckpointError: names every tensor that is missing, unknown or misshapen; the network is left as it was."""
     own = net.state_dict()
     faults = [f"{call(name)} is missing" for name in own.keys() - tensors.keys()]
     faults += [f"{call(name)} is unknown" for name in tensors.keys() - own.keys()]
@@ -160,17 +150,15 @@ def load_tensors(
         if tensors[name].shape != own[name].shape
     ]
     if faults:
-        shown = "; ".join(sorted(faults)[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")
+        more = f"; and {len(faults) - 8} more" if len(faults) > 8 else ""
+        shown = "; ".join(sorted(faults)[:8]) + more
         raise CheckpointError(f"the tensors of {source} do not fit the network it describes: {shown}")
     net.load_state_dict(dict(tensors))
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the best one here.
-
-    Raises:
-        BackendError: a name torch does not know, or a device this machine lacks.
-    """
+    """The device of that name; "auto" is the best one here. Raises BackendError: a name torch does not know, or a
+    device this machine lacks."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -195,15 +183,11 @@ def _unfilled(header: Header, builder: str | Builder | None, file: Path) -> Loca
         builder = backbone
     if not builder:
         name = backbone or "PACKAGE.MODULE:FUNCTION"
-        raise CheckpointError(
-            f"{file} holds weights of an attached network: name the function that builds it, --net {name}"
-        )
+        raise CheckpointError(f"{file} holds weights of an attached network: name what builds it, --net {name}")
     net = build_network(builder)
     if net.spec.classes != header.spec.classes:
-        raise CheckpointError(
-            f"{file} is for {header.spec.classes} classes, but the function given builds a network of "
-            f"{net.spec.classes}: give the right one"
-        )
+        classes = f"{header.spec.classes} classes, but the function given builds a network of {net.spec.classes}"
+        raise CheckpointError(f"{file} is for {classes}: give the right one")
     from lmaseg.attachment import with_spec
 
     net = with_spec(net, header.spec)
@@ -236,16 +220,11 @@ def build_network(net: str | Builder) -> LocalMemoryNet:
 
 
 def weights_file(name: str | os.PathLike[str]) -> Path:
-    """The file of weights named by its path, or by its own name if it comes with lmaseg.
-
-    Raises:
-        CheckpointError: there is none, or it is of another kind; says where weights can be had.
-    """
+    """The file of weights named by its path, or by its own name if it comes with lmaseg. Raises CheckpointError: there
+    is none, or it is of another kind; says where weights can be had."""
     path, own = Path(name), {file.stem: file for file in sorted(BUNDLED.parent.glob("*.safetensors"))}
     if path.suffix in FOREIGN and path.is_file():
-        raise CheckpointError(
-            f"lmaseg did not write {path}: lmaseg convert {path} -o net.safetensors takes what it can"
-        )
+        raise CheckpointError(f"lmaseg did not write {path}: try lmaseg convert {path} -o net.safetensors")
     if path.suffix or path.exists():
         return path
     if str(name) not in own:
@@ -259,10 +238,8 @@ def _imported(name: str) -> Builder:
     try:
         builder: Builder = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise CheckpointError(
-            f"cannot import {name!r} ({error}): write package.module:function, or hf:NAME for a network of the Hugging "
-            "Face hub"
-        ) from error
+        forms = "package.module:function, or hf:NAME for a network of the Hugging Face hub"
+        raise CheckpointError(f"cannot import {name!r} ({error}): write {forms}") from error
     return builder
 
 

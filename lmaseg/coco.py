@@ -7,7 +7,6 @@ https://github.com/cocodataset/cocoapi says how run lengths are packed into text
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -88,8 +87,6 @@ class CocoFile(Sink):
     frames' names. Categories are class ids plus 1, as many tools take 0 for the background.
 
     Args:
-        output: where it appears when it is complete.
-        label_set: names the classes.
         keep: frames that the file's part holds from a run that was cut short.
         files: the names of image files by those of frames; other frames are called NAME.png, as label maps are.
     """
@@ -107,9 +104,7 @@ class CocoFile(Sink):
         self._any = any(line.rstrip().endswith("}") for line in self._file.kept)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is None:
             try:
                 self._file.write_text(f'],\n"images": {json.dumps(self._images)}}}')

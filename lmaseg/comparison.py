@@ -44,13 +44,8 @@ class ComparisonVideo(Sink):
 
     Args:
         writer: of frames twice as wide as the source's.
-        label_set: the classes' colours.
-        opacity: of these over the picture.
+        label_set, opacity: the classes' colours, and how they cover the picture.
         still: levels of 255 by which a still pixel may change from one frame to the next.
-
-    Attributes:
-        compared: still pixels so far, in all frames after the first.
-        flickering: how many of them changed their label: memory off, memory on.
     """
 
     CAPTIONS = "memory off", "memory on"

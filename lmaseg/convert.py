@@ -83,11 +83,8 @@ class Conversion(NamedTuple):
 def convert(
     path: Path, *, memory_frames: int = 4, window: int = 21, labels: LabelSet = CITYSCAPES, own_keys: bool = False
 ) -> Conversion:
-    """The network of a file of published weights; see `from_state_dict`.
-
-    Raises:
-        CheckpointError: also for no such file, a damaged one or one with code in it.
-    """
+    """The network of a file of published weights; see `from_state_dict`. Raises CheckpointError: also for no such file,
+    a damaged one or one with code in it."""
     tensors = read_state_dict(path)
     return from_state_dict(
         tensors, str(path), memory_frames=memory_frames, window=window, labels=labels, own_keys=own_keys
@@ -95,11 +92,8 @@ def convert(
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth file by name, without what training scripts wrap around them; runs no code in it.
-
-    Raises:
-        CheckpointError: no such file, a damaged one, one with code in it or without a state dict.
-    """
+    """The tensors of a .pth file by name, without what training scripts wrap around them; runs no code in it. Raises
+    CheckpointError: no such file, a damaged one, one with code in it or without a state dict."""
     if not path.is_file():
         raise CheckpointError(f"there are no weights at {path}: give the path of a .pth file")
     payload = _unpickle(path)
@@ -120,10 +114,8 @@ def _unpickle(path: Path) -> Any:
     except Exception as error:  # whatever a damaged pickle leads to
         refused = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if refused:
-            raise CheckpointError(
-                f"{path} holds code besides tensors ({refused[1]}), which is not run: "
-                "save the network's state_dict() alone"
-            ) from error
+            code = f"holds code besides tensors ({refused[1]}), which is not run"
+            raise CheckpointError(f"{path} {code}: save the network's state_dict() alone") from error
         raise CheckpointError(f"{path} is not a whole PyTorch checkpoint: fetch it again") from error
 
 
@@ -153,10 +145,11 @@ def from_state_dict(
     source = _recognise(tensors, file)
     renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, source.table)) != UNUSED}
     about = {"origin": f"{Path(file).name}: {source.title}", "licence": "that of the original weights"}
-    if _keys_differ(renamed):
+    pairs = [(own, query) for own, query in KEYS if own in renamed and query in renamed]
+    if not all(torch.equal(renamed[own], renamed[query]) for own, query in pairs):
         about["memory keys"] = "kv_M_r4's own" if own_keys else "kv_Q_r4's in both roles"
     if not own_keys:
-        _share_keys(renamed)
+        renamed.update({own: renamed[query] for own, query in pairs})
     _drop_ignored_output(renamed, len(labels))
     net = build(_spec(renamed, memory_frames, window, len(labels)), labels, source.preprocess)
     for name, tensor in net.state_dict().items():
@@ -181,17 +174,6 @@ def rename(name: str, table: Mapping[str, str]) -> str:
     if old is None:
         return name
     return table[old] and table[old] + name.removeprefix(old)
-
-
-def _keys_differ(tensors: Mapping[str, Tensor]) -> bool:
-    pairs = [(tensors[own], tensors[query]) for own, query in KEYS if own in tensors and query in tensors]
-    return any(not torch.equal(own, query) for own, query in pairs)
-
-
-def _share_keys(tensors: dict[str, Tensor]) -> None:
-    for own, query in KEYS:
-        if own in tensors and query in tensors:
-            tensors[own] = tensors[query]
 
 
 def _drop_ignored_output(tensors: dict[str, Tensor], classes: int) -> None:

@@ -18,17 +18,13 @@ def labels_at(logits: Tensor, height: int, width: int) -> Tensor:
     """(B, classes, h, w) logits -> (B, height, width) uint8 class ids: interpolated first, then decided."""
     if upsample.fits(logits):
         return upsample.upsample_argmax(logits, height, width)
-    if logits.shape[-2:] != (height, width):
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    return logits.argmax(1).to(torch.uint8)
+    return _interpolated(logits, height, width).argmax(1).to(torch.uint8)
 
 
-def labels_and_confidence_at(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """As `labels_at`, with the (B, height, width) float32 probabilities of the classes decided for."""
-    if logits.shape[-2:] != (height, width):
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    confidence, labels = logits.float().softmax(1).max(1)
-    return labels.to(torch.uint8), confidence
+def _interpolated(logits: Tensor, height: int, width: int) -> Tensor:
+    if logits.shape[-2:] == (height, width):
+        return logits
+    return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
 
 
 def decide(
@@ -37,8 +33,8 @@ def decide(
     """LABELS of (B, classes, h, w) logits, `UNSURE` below a probability, and if wanted CONFIDENCE."""
     if not (confidence or min_confidence):
         return {LABELS: labels_at(logits, height, width)}
-    labels, chances = labels_and_confidence_at(logits, height, width)
-    decided = {LABELS: labels.masked_fill(chances < min_confidence, UNSURE)}
+    chances, labels = _interpolated(logits, height, width).float().softmax(1).max(1)
+    decided = {LABELS: labels.to(torch.uint8).masked_fill(chances < min_confidence, UNSURE)}
     return {**decided, CONFIDENCE: chances} if confidence else decided
 
 

@@ -13,7 +13,7 @@ from lmaseg import kernels
 from lmaseg._version import __version__
 from lmaseg.attention import cuda
 from lmaseg.checkpoint import BUNDLED, choose_device, read_header
-from lmaseg.models.precision import fastest_dtype, has_int8
+from lmaseg.models.precision import dtype_name, fastest_dtype, has_int8
 from lmaseg.video.encoders import ENCODERS
 
 NEEDED = ("torch", "av", "numpy", "pillow", "safetensors", "typer", "rich")
@@ -24,11 +24,12 @@ Section = dict[str, Any]
 
 def environment() -> dict[str, Section]:
     """All of it as text, numbers, booleans and lists, ready for JSON; None is what is not there."""
+    levels = kernels.levels()
     return {
         "versions": versions(),
         "system": system(),
         "devices": devices(),
-        "kernels": {"C": _c_kernels(), "Triton": _triton()},
+        "kernels": {"C": kernels.why_missing() or f"{levels[-1]} (of {', '.join(levels)})", "Triton": _triton()},
         "encoders": {
             name: encoder.name if encoder.name in av.codecs_available else None for name, encoder in ENCODERS.items()
         },
@@ -83,7 +84,7 @@ def devices() -> Section:
 
 
 def _device(device: torch.device) -> str:
-    dtype = str(fastest_dtype(torch.empty(0, device=device))).removeprefix("torch.")
+    dtype = dtype_name(fastest_dtype(torch.empty(0, device=device)))
     if device.type != "cuda":
         return dtype
     told = torch.cuda.get_device_properties(device)
@@ -97,10 +98,6 @@ def _int8(dtype: str) -> str:
     if dtype == "float32":
         return "on the CPU, with weights prepared by lmaseg calibrate: it has 8-bit instructions, but not bfloat16"
     return f"on the CPU where asked for: it has instructions for it (VNNI), but {dtype} is about as fast"
-
-
-def _c_kernels() -> str:
-    return kernels.why_missing() or f"{kernels.levels()[-1]} (of {', '.join(kernels.levels())})"
 
 
 def _triton() -> str:

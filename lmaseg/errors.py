@@ -1,6 +1,11 @@
 """The errors this library raises; every message is one sentence that says how to mend what is wrong."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of somebody else's says, its kind where it says nothing."""
+    return (str(error).strip().partition("\n")[0][:200] or type(error).__name__).rstrip(".")
+
+
 class LmasegError(Exception):
     """Base of all errors lmaseg raises on purpose."""
 

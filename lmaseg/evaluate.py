@@ -20,6 +20,7 @@ from lmaseg.datasets.clip import Clip, Picture
 from lmaseg.errors import DatasetError
 from lmaseg.models import LocalMemoryNet
 from lmaseg.models.memory import OwnPast
+from lmaseg.models.precision import dtype_name
 from lmaseg.scores import ClipScore, Evaluation, Tallies, translate_classes
 from lmaseg.stream import Segmenter
 
@@ -27,7 +28,7 @@ PATIENCE = timedelta(hours=12)  # one process's clips may take far longer than a
 
 Pair = tuple[Picture, Picture | None]
 Reader = Callable[[Clip, int], Pair]
-Scored = tuple[int, Picture, Picture]
+Scored = tuple[str, Picture, Picture]
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,15 @@ def clip_by_clip(clip: Clip, reach: int) -> Iterator[Step]:
 PROTOCOLS: dict[str, Protocol] = {"stream": stream, "clip": clip_by_clip}
 
 
-def _scored(segmenter: Segmenter, clip: Clip, read: Reader, steps: Iterator[Step]) -> Iterator[Scored]:
-    """Labels frames, a batch at a time; yields (index, prediction, truth) of those that are scored."""
+def _scored(segmenter: Segmenter, clip: Clip, read: Reader, protocol: Protocol) -> Iterator[Scored]:
+    """Labels frames, a batch at a time; yields (name, prediction, truth) of those that are scored."""
+    steps = protocol(clip, segmenter.memory.frames)
     while batch := list(islice(steps, segmenter.batch)):
         pairs = [read(clip, step.index) for step in batch]
         labels = segmenter.submit([image for image, _ in pairs], [step.opens for step in batch]).result()
         for step, predicted, (_, truth) in zip(batch, labels, pairs, strict=True):
             if step.scored and truth is not None:
-                yield step.index, predicted, truth
+                yield clip.frames[step.index].name, predicted, truth
 
 
 def evaluate(
@@ -93,71 +95,51 @@ def evaluate(
     Within `process_group` every process takes its share of the clips and all return the same scores.
 
     Args:
-        net: in evaluation mode, on its device; each of its label maps' ids becomes that of the data set's class which
-            covers it (`translate_classes`), and all scores are of the data set's classes.
+        net: in evaluation mode, on its device; its class ids become the data set's by `translate_classes`.
         clips: in the same order in every process.
         memory, size, dtype, batch: as in `Segmenter`.
         protocol: a key of `PROTOCOLS`; both give identical label maps.
         full_resolution: score at the labels' own size; False resizes frames and labels (nearest) to the working size,
             as the authors' code does.
-        own_past: put each frame's own key and value in the place of every past one. What this gains over no memory is
-            the work of the memory's layers; the rest is the past's.
+        own_past: a control, see `OwnPast`.
         on_prediction: takes a frame's name and its label map (H, W) uint8 in the data set's class ids, 255 for none.
         on_frame: takes the labelled frames done and to do, in this process.
 
     Raises:
-        DatasetError: what `Clip.pair` raises, labels that change size within a clip, a network that knows none of the
-            data set's classes, or no labelled frames or pixels.
+        DatasetError: what `Clip.pair` and `translate_classes` raise, labels that change size within a clip, or none.
         ValueError: an unknown protocol, and what `Segmenter` raises.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"there is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
     started = time.perf_counter()
-    clips = _labelled(clips)
+    clips = [clip for clip in clips if clip.labelled]
+    if not clips:
+        raise DatasetError("there is no labelled frame to score: give a split that has label maps")
     labels = clips[0].labels
     translation, known = translate_classes(net.labels, labels)
     segmenter = Segmenter(net, size=size, memory=memory, dtype=dtype, batch=batch)
     if own_past:
         segmenter.memory = OwnPast(segmenter.memory.frames, segmenter.memory.room)
-    rank, world = _rank_and_world()
+    rank, world = rank_and_world()
     tallies = Tallies(len(labels), len(clips))
     frames_to_do = sum(len(clip.labelled) for clip in clips[rank::world])
     for number in range(rank, len(clips), world):
         clip, score = clips[number], ClipScore(labels)
         labeller, read = (segmenter, Clip.pair) if full_resolution else _at_working_size(segmenter, clip)
-        steps = PROTOCOLS[protocol](clip, segmenter.memory.frames)
-        for index, predicted, truth in _scored(labeller, clip, read, steps):
-            predicted, name = translation[predicted], clip.frames[index].name
-            score.update(truth, predicted, name)
-            on_prediction(name, predicted)
+        for name, predicted, truth in _scored(labeller, clip, read, PROTOCOLS[protocol]):
+            score.update(truth, translation[predicted], name)
+            on_prediction(name, translation[predicted])
             on_frame(tallies.frames + score.frames, frames_to_do)
         tallies.add(number, score)
     if world > 1:
         tallies.reduce(_all_reduce)
-    if not tallies.counts.any():
-        raise DatasetError(f"no pixel of the {tallies.frames} label maps is labelled: label some")
     settings = {"protocol": protocol, "fullResolution": full_resolution, "ownPast": own_past, "processes": world}
-    settings |= _settings(segmenter)
+    settings |= {"memory": segmenter.memory.frames, "batch": batch, "dtype": dtype_name(segmenter.dtype)}
     return tallies.evaluation(labels, known, time.perf_counter() - started, settings)
 
 
-def _labelled(clips: Sequence[Clip]) -> list[Clip]:
-    """Those with labels; raises DatasetError if there are none."""
-    labelled = [clip for clip in clips if clip.labelled]
-    if not labelled:
-        raise DatasetError("there is no labelled frame to score: give a split that has label maps")
-    return labelled
-
-
-def _settings(segmenter: Segmenter) -> dict[str, Any]:
-    return {
-        "memory": segmenter.memory.frames,
-        "batch": segmenter.batch,
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
-    }
-
-
-def _rank_and_world() -> tuple[int, int]:
+def rank_and_world() -> tuple[int, int]:
+    """Which of how many processes this is; (0, 1) outside of `process_group`."""
     ready = distributed.is_available() and distributed.is_initialized()
     return (distributed.get_rank(), distributed.get_world_size()) if ready else (0, 1)
 
@@ -171,15 +153,13 @@ def _at_working_size(segmenter: Segmenter, clip: Clip) -> tuple[Segmenter, Reade
         image, truth = clip.pair(index)
         pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
         resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
-        return resized[0].permute(1, 2, 0).numpy(), None if truth is None else _nearest(truth, size)
+        if truth is not None:
+            truth = np.asarray(Image.fromarray(truth).resize(size[::-1], Image.Resampling.NEAREST))
+        return resized[0].permute(1, 2, 0).numpy(), truth
 
     same = Segmenter(segmenter.net, size=size, dtype=segmenter.dtype, batch=segmenter.batch)
     same.memory = segmenter.memory
     return same, read
-
-
-def _nearest(truth: Picture, size: tuple[int, int]) -> Picture:
-    return np.asarray(Image.fromarray(truth).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def _all_reduce(array: NDArray[Any]) -> NDArray[Any]:
@@ -191,11 +171,8 @@ def _all_reduce(array: NDArray[Any]) -> NDArray[Any]:
 
 @contextmanager
 def process_group(device: str) -> Iterator[str]:
-    """Joins the processes that torchrun started, if it did; yields the device this process is to use.
-
-    Args:
-        device: as for `lmaseg.load`; a plain "cuda" becomes the GPU of the process's local rank.
-    """
+    """Joins the processes that torchrun started, if it did; yields the device this process is to use. `device`: as for
+    `lmaseg.load`; a plain "cuda" becomes the GPU of the process's local rank."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
         return

@@ -22,14 +22,15 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from lmaseg.attention import portable
-from lmaseg.checkpoint import metadata_of
-from lmaseg.errors import BackendError
+from lmaseg.checkpoint import Header
+from lmaseg.errors import BackendError, first_line
 from lmaseg.models import LocalMemoryNet, fold
 from lmaseg.models.cut import run_through
 from lmaseg.models.halves import where
 from lmaseg.paths import part_path, publish
 
 OPSET = 20
+NEEDED = ("onnx", "onnxscript")  # to write ONNX
 SMALLEST = 96  # pixels: exported for all sizes, smaller frames would have maps of a single cell somewhere
 METADATA = "lmaseg.json"  # name of the metadata in a .pt2 archive
 
@@ -54,16 +55,17 @@ def export(
     """
     if path.suffix not in WRITERS:
         raise ValueError(f"{path} ends in none of {' '.join(WRITERS)}: these are the formats to export to")
-    if path.suffix == ".onnx":
-        _require_exporter()
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if path.suffix == ".onnx" and missing:
+        raise BackendError(f"{' and '.join(missing)} must be there to write ONNX: pip install 'lmaseg[export]'")
     program = trace(net, size)
     part = part_path(path)
     try:
-        WRITERS[path.suffix](program, metadata_of(net, about or {}), part)
+        WRITERS[path.suffix](program, Header.of(net, about or {}).metadata, part)
         publish(path)
     except (OSError, RuntimeError) as error:  # no such folder, or no such operator in that format
         part.unlink(missing_ok=True)
-        message = f"cannot write {path} ({_first_line(error)}): write elsewhere, or in the other format"
+        message = f"cannot write {path} ({first_line(error)}): write elsewhere, or in the other format"
         raise BackendError(message) from error
 
 
@@ -75,17 +77,17 @@ def trace(net: LocalMemoryNet, size: tuple[int, int] | None = None) -> ExportedP
         BackendError: torch cannot trace this network.
     """
     net = fold(net).float().cpu()
-    step = Step(net) if net.spec.has_memory else Frame(net)
+    step = MemoryStep(net) if net.spec.has_memory else SingleStep(net)
     example, shapes = _example(net, size)
     try:
         with torch.no_grad(), _quiet():
             return torch.export.export(step, example, dynamic_shapes=shapes)
     except Exception as error:  # whatever a tracer may stumble over in somebody's network
         remedy = "give one size" if size is None else "only networks without such code can leave torch"
-        raise BackendError(f"torch cannot trace this network ({_first_line(error)}): {remedy}") from error
+        raise BackendError(f"torch cannot trace this network ({first_line(error)}): {remedy}") from error
 
 
-class Step(nn.Module):
+class MemoryStep(nn.Module):
     """`LocalMemoryNet.forward` in operators that trace, for frames that fit."""
 
     def __init__(self, net: LocalMemoryNet) -> None:
@@ -107,7 +109,7 @@ class Step(nn.Module):
         return self.net.at_pixels(logits, frame.shape[-2:]), key, value
 
 
-class Frame(nn.Module):
+class SingleStep(nn.Module):
     """A network without memory."""
 
     def __init__(self, net: LocalMemoryNet) -> None:
@@ -165,13 +167,9 @@ def _write_onnx(program: ExportedProgram, metadata: Mapping[str, str], path: Pat
     onnx.save(path)
 
 
-def _write_program(program: ExportedProgram, metadata: Mapping[str, str], path: Path) -> None:
-    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
-
-
 WRITERS: dict[str, Callable[[ExportedProgram, Mapping[str, str], Path], None]] = {
     ".onnx": _write_onnx,
-    ".pt2": _write_program,
+    ".pt2": lambda program, about, path: torch.export.save(program, path, extra_files={METADATA: json.dumps(about)}),
 }
 """From a suffix to what writes that format."""
 
@@ -187,12 +185,6 @@ OUTPUTS = {
 }
 
 
-def _require_exporter() -> None:
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BackendError(f"{' and '.join(missing)} must be there to write ONNX: pip install 'lmaseg[export]'")
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the tracers' remarks on their own insides."""
@@ -204,7 +196,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -52,9 +52,7 @@ def hub_network(name: str) -> LocalMemoryNet:
             )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(
-                f"{name} is no network for semantic segmentation that can be used ({reason})"
-            ) from error
+            raise CheckpointError(f"{name} is no usable network for semantic segmentation ({reason})") from error
     _require_weights(net, info["missing_keys"], name)
     return net
 
@@ -100,11 +98,8 @@ class HubNetwork(nn.Module):
 
 
 def network_folder(name: str) -> str:
-    """Where a network lies on this machine, fetched from the hub if it has to be.
-
-    Raises:
-        CheckpointError: no such network, or no connection.
-    """
+    """Where a network lies on this machine, fetched from the hub if it has to be. Raises CheckpointError: no such
+    network, or no connection."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -129,9 +124,7 @@ def network_folder(name: str) -> str:
         ) from error
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"{name} cannot be fetched from the Hugging Face hub ({reason}): try again later"
-        ) from error
+        raise CheckpointError(f"{name} cannot be fetched from the hub ({reason}): try again later") from error
     raise CheckpointError(f"{name} has no weights for PyTorch on the Hugging Face hub: take another network")
 
 
@@ -161,11 +154,8 @@ ADE20K_COLORS = bytes.fromhex(
 
 
 def _labels(name: str, names: Sequence[str]) -> LabelSet:
-    """The label set of classes known by their names alone; lmaseg's own where these are its names.
-
-    Raises:
-        ValueError: more classes than fit into a label map.
-    """
+    """The label set of classes known by their names alone; lmaseg's own where these are its names. Raises ValueError:
+    more classes than fit into a label map."""
     plain = tuple(each.strip().lower() for each in names)
     for known in LABEL_SETS.values():
         if plain == known.names:
@@ -213,10 +203,8 @@ def _require_weights(net: LocalMemoryNet, missing: Iterable[str], name: str) -> 
     with torch.no_grad():
         complete = bool(net(torch.zeros(1, 3, *PROBE))[0].isfinite().all())
     if not complete:
-        raise CheckpointError(
-            f"{name} lacks tensors that its labels depend on ({', '.join(lacking)[:100]}): it was not trained for "
-            "segmentation, take one that was"
-        )
+        why = f"lacks tensors that its labels depend on ({', '.join(lacking)[:100]})"
+        raise CheckpointError(f"{name} {why}: it was not trained for segmentation, take one that was")
     for key in lacking:
         state[key].zero_()
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lmaseg.errors import NoFrameError, VideoError
 from lmaseg.paths import is_clutter
 from lmaseg.pictures import SUFFIXES, Page, pages_of, read_pages
 from lmaseg.video import Frame, VideoReader
+from lmaseg.video.frame import FrameSource
 from lmaseg.video.span import Span
 
 RATE = Fraction(30)  # frames per second that a sequence without times is given
@@ -24,18 +25,13 @@ NO_NAME = re.compile(rf"[*?[]|{NUMBER.pattern}")  # patterns
 
 
 def is_image_source(source: str | Path) -> bool:
-    """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video.
-
-    Raises:
-        VideoError: a place that may not be looked at, or a name too long for its file system.
-    """
+    """Whether a source is a folder, a glob pattern, a numbered name or an image file, rather than a video. Raises
+    VideoError: a place that may not be looked at, or a name too long for its file system."""
     path = Path(source)
     try:
         exists = path.exists()
     except OSError as error:
-        raise VideoError(
-            f"{source} cannot be looked at ({error.strerror}): check its name, and the rights of its folder"
-        ) from error
+        raise VideoError(f"{source} cannot be looked at ({error.strerror}): check name and rights") from error
     if exists:
         return path.is_dir() or path.suffix.lower() in SUFFIXES
     if "://" in str(source):
@@ -85,17 +81,14 @@ def open_source(
 ) -> "VideoReader | ImageReader":
     """The reader for a video, an address, a camera, a folder of images, a glob pattern or one image.
 
-    See there for the arguments; `video` has further ones of `VideoReader`, which images do not need.
-
-    Raises:
-        VideoError: as the readers do.
+    See there for the arguments and errors; `video` has further ones of `VideoReader`, which images do not need.
     """
     if is_image_source(source):
         return ImageReader(source, start=start, end=end, stride=stride, warm_up=warm_up)
     return VideoReader(source, start=start, end=end, stride=stride, warm_up=warm_up, **video)
 
 
-class ImageReader:
+class ImageReader(FrameSource):
     """The images of a folder or pattern as frames, in natural order (2 before 10); can be iterated again.
 
     Of an animated WebP, PNG or AVIF and of a TIFF with several pages, every picture is a frame.
@@ -103,19 +96,14 @@ class ImageReader:
     Args:
         source: a folder, a glob pattern (`**` crosses folders), a name with a number as FFmpeg takes it
             (`frame%04d.png`), or an image file.
-        start: seconds; an image is wanted when start <= its time < end.
-        end: seconds.
+        start, end: seconds; an image is wanted when start <= its time < end.
         stride: take every Nth image, counted from the first wanted one.
         warm_up: images to yield before the first wanted one, `stride` apart, marked `warm_up`.
         rate: images per second; an animation alone has times of its own.
 
     Attributes:
-        damaged, repaired, dropped, repeatable: see `VideoReader`; always 0 or False.
-        paths: all the source's files in order.
-        width, height: of every image, in pixels, as its EXIF orientation wants it shown.
+        paths: all the source's files in order; for the others see `VideoReader`.
         time_base: seconds; a frame's pts is its index among all images, in an animation milliseconds.
-        frames: how many frames come, without warm-up.
-        warnings: a line on images that probably do not look as they should.
 
     Raises:
         VideoError: no images, one that cannot be read, one of another size, or two that would share a name.
@@ -153,21 +141,9 @@ class ImageReader:
         if not wanted:
             lasting = f"its {len(times)} images last {len(times) / float(self.rate):g} s"
             raise NoFrameError(f"{source} has no image between {span}: {lasting}")
-        self.frames: int | None = len(wanted)
+        self.frames = len(wanted)
         self._indices = wanted
         self._warm_up = range(wanted[0] - stride, -1, -stride)[:warm_up][::-1]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def stop(self) -> None:
-        """Images are not waited for."""
-
-    def close(self) -> None:
-        """Nothing is held open between images."""
 
     def __iter__(self) -> Iterator[Frame]:
         indices = [*self._warm_up, *self._indices]
@@ -175,9 +151,7 @@ class ImageReader:
         for place, (index, image) in enumerate(zip(indices, images, strict=True)):
             page = self._pages[index]
             if image.shape[:2] != (self.height, self.width):
-                raise VideoError(
-                    f"{page.path} has changed its size since the start: leave the images as they are during a run"
-                )
+                raise VideoError(f"{page.path} has changed its size since the start: leave it as it is during a run")
             warm_up = place < len(self._warm_up)
             yield Frame(image, self._pts[index], self.time_base, "" if warm_up else page.name, warm_up)
 
@@ -245,9 +219,8 @@ def _pages(paths: list[Path]) -> list[Page]:
     pages, named = list[Page](), dict[str, Path]()
     for path in paths:
         if path.stem in named:
-            raise VideoError(
-                f"{named[path.stem]} and {path} would both be named {path.stem}: take one of them by a quoted pattern"
-            )
+            both = f"{named[path.stem]} and {path} would both be named {path.stem}"
+            raise VideoError(f"{both}: take one of them by a quoted pattern")
         named[path.stem] = path
         pages += pages_of(path)
     if len(paths) == 1 and len(pages) > 1:  # named as the frames of a video are
@@ -255,11 +228,8 @@ def _pages(paths: list[Path]) -> list[Page]:
     first = pages[0]
     for page in pages:
         if page.size != first.size:
-            raise VideoError(
-                "{} is {}x{} but {} is {}x{}: give images of one size".format(
-                    page.path, *page.size, first.path, *first.size
-                )
-            )
+            sizes = "{}x{} but {} is {}x{}".format(*page.size, first.path, *first.size)
+            raise VideoError(f"{page.path} is {sizes}: give images of one size")
     return pages
 
 

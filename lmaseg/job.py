@@ -51,64 +51,38 @@ class Job:
     video: Path | None = None
     """A video to draw into: .mp4, .mkv, .mov, .webm, .avi or .gif. It keeps the source's times and sound. Of one image:
     an image, such as .png."""
-    maps: Path | None = setting(
-        None, "A folder for the label map of each frame, an indexed PNG.", OUTPUT, flag="--labels"
-    )
+    maps: Path | None = setting(None, "A folder for the label map of each frame, as indexed PNG.", OUTPUT, "--labels")
     confidence: Path | None = setting(
-        None, "A folder for a 16-bit PNG of each frame: how probable each pixel's class is.", OUTPUT
+        None, "A folder for the probability of each pixel's class, as 16-bit PNG.", OUTPUT
     )
-    ids: Ids = setting(
-        "class", "Ids in label maps: those of the weights' classes, or Cityscapes train or label ids.", OUTPUT
-    )
+    ids: Ids = setting("class", "Ids in label maps: of the weights' classes, or Cityscapes train or label ids.", OUTPUT)
     lines: Path | None = setting(
-        None,
-        "A file for a line of JSON per frame, its time and the share of each class; - is standard output.",
-        OUTPUT,
-        flag="--json",
+        None, "A line of JSON per frame, its time and class shares; - is standard output.", OUTPUT, "--json"
     )
-    report: Path | None = setting(
-        None, "A JSON file for a summary: figures, settings and class shares over time.", OUTPUT
-    )
-    plot: Path | None = setting(
-        None, "A PNG file for a drawing of the class shares over time.", OUTPUT, form="FILE.png"
-    )
-    coco: Path | None = setting(
-        None, "A file for the classes of each frame as run-length encoded COCO annotations.", OUTPUT, form="FILE.json"
-    )
+    report: Path | None = setting(None, "A summary as JSON: figures, settings and class shares over time.", OUTPUT)
+    plot: Path | None = setting(None, "A picture of the class shares over time.", OUTPUT, form="FILE.png")
+    coco: Path | None = setting(None, "Each frame's classes as run-length COCO annotations.", OUTPUT, form="FILE.json")
     zones: Path | None = setting(
-        None,
-        "Named polygons; the lines of JSON and the report then have the class shares inside each of them, too.",
-        OUTPUT,
-        form="FILE.json",
+        None, "Named polygons; the lines and the report then have their class shares.", OUTPUT, form="FILE.json"
     )
     codec: str | None = setting(None, "Video codec: h264 hevc av1 vp9 ffv1; default: depends on the suffix.", OUTPUT)
-    crf: float | None = setting(
-        None,
-        "Constant rate factor: a lower one gives better quality and a larger file; default: the encoder's.",
-        OUTPUT,
-        least=0,
-        most=63,
-    )
+    crf: float | None = setting(None, "Constant rate factor: lower is better and larger.", OUTPUT, least=0, most=63)
     pipe: Pipe | None = None
     """Label maps on standard output: bare bytes, or a lossless grey video."""
     sound: bool = True
     """Whether the source's audio and subtitles are copied into the video."""
 
-    start: float | None = setting(
-        None, "Start here, counted from the source's start: 90.5 or 0:01:30.5.", INPUT, flag="-ss", form="TIME"
-    )
-    end: float | None = setting(
-        None, "Stop before this time, counted from the source's start.", INPUT, flag="-to", form="TIME"
-    )
+    start: float | None = setting(None, "Start here: 90.5 or 0:01:30.5.", INPUT, "-ss", form="TIME")
+    end: float | None = setting(None, "Stop before this time of the source.", INPUT, "-to", form="TIME")
     stride: int = setting(1, "Take every Nth frame; the frames keep their times.", INPUT, least=1)
     deinterlace: bool = setting(True, "Deinterlace frames that are marked as interlaced.", INPUT)
-    strict: bool = setting(False, "End the run at the first damaged packet.", INPUT, flag="--strict")
-    live: bool = setting(False, "Drop frames rather than fall behind the source.", INPUT, flag="--live")
+    strict: bool = setting(False, "End the run at the first damaged packet.", INPUT, "--strict")
+    live: bool = setting(False, "Drop frames rather than fall behind the source.", INPUT, "--live")
     reset_at_cuts: bool = setting(True, "Empty the memory where the video cuts to another shot.", INPUT)
 
     weights: Path | None = setting(
         None,
-        "A checkpoint, or a name lmaseg info lists; default: those of the net, else the bundled ones.",
+        "A checkpoint, or a name lmaseg info lists; default: the net's, else the bundled.",
         NETWORK,
         form="FILE|NAME",
     )
@@ -120,29 +94,21 @@ class Job:
     )
     device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps.", NETWORK)
     size: int | tuple[int, int] | None = setting(
-        None,
-        "Working size of the network in pixels; default: the shorter side is scaled to the size of the training.",
-        NETWORK,
-        form="HEIGHT|HxW",
+        None, "Working size in pixels; default: the shorter side gets the trained height.", NETWORK, form="HEIGHT|HxW"
     )
     memory: int | None = setting(
-        None, "Past frames the network looks back at; 0: none; default: as the weights were trained.", NETWORK, least=0
+        None, "Past frames to look back at; 0: none; default: the weights' own.", NETWORK, least=0
     )
     batch: int = setting(1, "Frames labelled at once; more make better use of a GPU.", NETWORK, least=1, most=256)
     dtype: Dtype = setting(
-        "auto",
-        "What the network computes in; auto: the fastest on this machine. int8 needs weights prepared by lmaseg "
-        "calibrate.",
-        NETWORK,
+        "auto", "What the network computes in; auto: the fastest here. int8 needs lmaseg calibrate.", NETWORK
     )
 
     view: View = setting("overlay", "What the video shows.", PICTURE)
     palette: Palette = setting(
-        "screen", "Colours of the video: screen is brighter and has outlines, official is as in label maps.", PICTURE
+        "screen", "Colours: screen is brighter and has outlines, official as in label maps.", PICTURE
     )
-    opacity: float = setting(
-        0.5, "Opacity of the class colours over the picture, from 0 to 1.", PICTURE, least=0, most=1
-    )
+    opacity: float = setting(0.5, "Opacity of the class colours, from 0 to 1.", PICTURE, least=0, most=1)
     classes: tuple[str, ...] | None = setting(None, "Draw only these classes.", PICTURE, form="NAME,...")
     legend: Corner | None = setting(
         None,
@@ -161,11 +127,7 @@ class Job:
     compare: bool = False
     """Whether the video shows memory off and on side by side instead, with what flickers in white."""
     still: int = setting(
-        8,
-        "Levels of 255 by which a pixel may change and still count as unchanged, where memory off and on are compared.",
-        PICTURE,
-        least=0,
-        most=255,
+        8, "By how many of 255 levels a pixel may change and still count as unchanged.", PICTURE, least=0, most=255
     )
 
     def __post_init__(self) -> None:
@@ -176,9 +138,7 @@ class Job:
             object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "source", str(self.source))
         if self.zones and not (self.lines or self.report):
-            raise ValueError(
-                "the class shares of zones appear in the lines of JSON and the report: ask for one of them"
-            )
+            raise ValueError("zones appear in the lines of JSON and the report: ask for one of them")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(map(str, known))
@@ -196,11 +156,8 @@ class Job:
         return [path for path in (self.maps, self.confidence) if path is not None]
 
     def decisive(self, weights: str) -> dict[str, Any]:
-        """Everything the content of the outputs depends on, ready for JSON.
-
-        Args:
-            weights: the digest of what the network computes with.
-        """
+        """Everything the content of the outputs depends on, ready for JSON. `weights`: the digest of what the network
+        computes with."""
         settings = {
             field.name: getattr(self, field.name) for field in fields(self) if field.name not in (*INDECISIVE, *OUTPUTS)
         }
@@ -217,16 +174,11 @@ class Job:
 
 
 def class_ids(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """The ids of classes, given the names of all.
-
-    Raises:
-        ValueError: an unknown name, or none.
-    """
+    """The ids of classes, given the names of all. Raises ValueError: an unknown name, or none."""
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise ValueError(
-            f"the weights know no class {', '.join(unknown) or 'without a name'}: choose of {', '.join(known)}"
-        )
+        what = ", ".join(unknown) or "without a name"
+        raise ValueError(f"the weights know no class {what}: choose of {', '.join(known)}")
     return [list(known).index(name) for name in names]
 
 

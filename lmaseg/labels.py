@@ -194,9 +194,8 @@ def label_set(text: str) -> LabelSet:
             raise ValueError("one class tells nothing apart")
         return own_label_set(f"{len(names)} classes", [{"name": name} for name in names])
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{text!r} names no classes ({error}): write cityscapes, camvid, name,name,... or a TOML file's path"
-        ) from error
+        forms = "cityscapes, camvid, name,name,... or a TOML file's path"
+        raise ValueError(f"{text!r} names no classes ({error}): write {forms}") from error
 
 
 def _read_label_set(path: Path) -> LabelSet:

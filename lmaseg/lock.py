@@ -16,20 +16,15 @@ BEAT = 15.0  # seconds between signs of life
 
 
 class Lock:
-    """A lock held from entering to leaving; its file says who holds it, and holds a note.
+    """A lock held from entering to leaving; its file says who holds it, and holds a note for the next holder.
 
     The system frees the lock of a process that dies. A disk shared by machines may not pass locks on: there, a holder
-    on another machine counts as dead when it has given no sign of life (`beat`) for a while.
+    on another machine counts as dead when it has given no sign of life (`beat`) for a while. Raises VideoError if
+    another process holds it, or its file cannot be written.
 
     Args:
         path: the lock's file.
         target: what is written meanwhile, for messages.
-
-    Attributes:
-        note: what `write_note` stored last; None before that.
-
-    Raises:
-        VideoError: another process holds it, or its file cannot be written.
     """
 
     def __init__(self, path: Path, target: Path) -> None:
@@ -44,10 +39,8 @@ class Lock:
         elsewhere = holder.get("host") not in (None, socket.gethostname())
         if not locked or (elsewhere and time.time() - os.fstat(self._file).st_mtime < SILENCE):
             os.close(self._file)
-            raise VideoError(
-                f"{self._target} is being written by process {holder.get('pid', 'unknown')} on "
-                f"{holder.get('host', 'this machine')}: wait for it, or write elsewhere"
-            )
+            who = f"process {holder.get('pid', 'unknown')} on {holder.get('host', 'this machine')}"
+            raise VideoError(f"{self._target} is being written by {who}: wait for it, or write elsewhere")
         self.note = holder.get("note")
         self._write(pid=os.getpid(), host=socket.gethostname())
         return self

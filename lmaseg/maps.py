@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -21,13 +20,12 @@ NUMBERED = re.compile(r"\d{6,}\.png")  # as frames of a video are
 class MapWriter:
     """A folder of PNG maps, one per frame; a context manager.
 
-    Written into FOLDER.part beside it, which becomes FOLDER when left without an exception. Left with one, what there
-    is stays in FOLDER.part.
+    Written into FOLDER.part beside it, which becomes FOLDER when left without an exception and stays otherwise.
 
     Args:
-        folder: the output. One that exists and holds files needs `overwrite`: new files then replace those of the same
-            name, older maps that are numbered as ours are removed, and others stay.
-        overwrite: whether files of the folder may be replaced.
+        folder: the output. New files replace those of the same name, older maps that are numbered as ours are removed,
+            and others stay.
+        overwrite: whether the folder may hold files.
         keep: whether maps that a killed run left in the part stay there.
         inputs: files that are being read, which must lie elsewhere.
 
@@ -71,9 +69,7 @@ class MapWriter:
                 left_over.unlink()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is None:
             self._publish()
         else:
@@ -116,12 +112,7 @@ class MapWriter:
 
 
 class LabelMapWriter(MapWriter):
-    """A folder of indexed PNG label maps.
-
-    Args:
-        folder: the output; for it and `options` see `MapWriter`.
-        label_set: its colours become the palette; ids without a class are black.
-    """
+    """A folder of indexed PNG label maps in the colours of `label_set`; for the others see `MapWriter`."""
 
     MODES = ("P",)
 
@@ -130,12 +121,7 @@ class LabelMapWriter(MapWriter):
         self._palette = label_set.palette
 
     def write(self, labels: np.ndarray, name: str) -> None:
-        """Write (H, W) uint8 class ids as NAME.png.
-
-        Raises:
-            ValueError: another shape or dtype.
-            VideoError: the disk failed.
-        """
+        """Write (H, W) uint8 class ids as NAME.png; ValueError for others, VideoError if the disk failed."""
         if labels.ndim != 2 or labels.dtype != np.uint8:
             raise ValueError(f"expected (H, W) uint8 class ids, got {labels.shape} {labels.dtype}")
         image = Image.fromarray(np.ascontiguousarray(labels))
@@ -149,9 +135,5 @@ class ConfidenceMapWriter(MapWriter):
     MODES = ("I;16", "I")
 
     def write(self, confidence: np.ndarray, name: str) -> None:
-        """Write (H, W) floating point probabilities as NAME.png.
-
-        Raises:
-            VideoError: the disk failed.
-        """
+        """Write (H, W) floating point probabilities as NAME.png. Raises VideoError: the disk failed."""
         self._save(Image.fromarray((confidence.astype(np.float32) * 65535).round().astype(np.uint16)), name)

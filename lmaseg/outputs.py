@@ -51,11 +51,8 @@ def drawn(job: Job, label_set: LabelSet) -> list[int] | None:
 def make_writer(
     job: Job, reader: Reader, size: tuple[int, int], *, overwrite: bool = False, keep: int = 0
 ) -> VideoWriter:
-    """The writer of a job's video, of (width, height) pictures at the times of a reader's frames.
-
-    Args:
-        keep: how many frames of an unfinished video to keep, as in `VideoWriter`.
-    """
+    """The writer of a job's video, of (width, height) pictures at the times of a reader's frames. `keep`: how many
+    frames of an unfinished video to keep, as in `VideoWriter`."""
     assert job.video is not None
     repeatable = isinstance(reader, VideoReader) and reader.repeatable
     writer = VideoWriter(
@@ -79,18 +76,13 @@ def make_writer(
 
 
 class Sinks:
-    """The sinks that a job's frames go to.
+    """The sinks that a job's frames go to: `all`, of which `shares` counts the pixels of each class.
 
     Args:
         job: with its outputs.
         reader, segmenter: open and loaded, of the job.
         overwrite: whether outputs that exist may be replaced.
         done: frames that the parts of all outputs hold already.
-
-    Attributes:
-        all: the sinks.
-        shares: one of them, which counts the pixels of each class.
-        comparison: one of them, where memory off and on are compared.
     """
 
     def __init__(self, job: Job, reader: Reader, segmenter: Segmenter, *, overwrite: bool, done: int = 0) -> None:

@@ -42,11 +42,8 @@ def beside(path: Path, stem: str, ending: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8 or in UTF-16, as Windows may store it.
-
-    Raises:
-        OSError, UnicodeDecodeError: it cannot be read, or is neither.
-    """
+    """A text file in UTF-8 or in UTF-16, as Windows may store it. Raises OSError, UnicodeDecodeError: it cannot be
+    read, or is neither."""
     data = path.read_bytes()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
@@ -65,11 +62,8 @@ def holds_files(folder: Path) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an OSError within this into a VideoError about the output `path`.
-
-    Raises:
-        VideoError: in place of an OSError.
-    """
+    """Turns an OSError within this into a VideoError about the output `path`. Raises VideoError: in place of an
+    OSError."""
     try:
         yield
     except OSError as error:
@@ -85,14 +79,16 @@ def appearing(path: Path) -> Iterator[Path]:
         publish(path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """A text file that appears under its name when it is complete; VideoError if it cannot be written."""
+    with appearing(path) as part:
+        part.write_text(text)
+
+
 def check_places(outputs: Iterable[Path], *, overwrite: bool, folders: Collection[Path] = ()) -> None:
     """Refuse outputs where nothing can be written, and those that exist unless they may be replaced.
 
-    Args:
-        folders: those of the outputs that are folders; the others are files.
-
-    Raises:
-        VideoError: names them.
+    `folders` are those of the outputs that are folders; the others are files. Raises VideoError, which names them.
     """
     outputs = list(outputs)
     for path in outputs:

@@ -48,24 +48,15 @@ class Page:
 
 
 def check_size(width: int, height: int, name: str | Path) -> None:
-    """Refuse pictures that would take gigabytes each.
-
-    Raises:
-        VideoError: a side or an area beyond bounds.
-    """
+    """Refuse pictures that would take gigabytes each. Raises VideoError: a side or an area beyond bounds."""
     if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
-        raise VideoError(
-            f"{name} is {width}x{height} pixels, beyond {LONGEST_SIDE} a side or {MOST_PIXELS // 10**6} million in all:"
-            " scale it down first"
-        )
+        most = f"{LONGEST_SIDE} a side or {MOST_PIXELS // 10**6} million in all"
+        raise VideoError(f"{name} is {width}x{height} pixels, beyond {most}: scale it down first")
 
 
 def pages_of(path: Path) -> list[Page]:
-    """The pictures of a file in order, from its headers; reduced copies and masks in a TIFF are left out.
-
-    Raises:
-        VideoError: it cannot be read, or is too large.
-    """
+    """The pictures of a file in order, from its headers; reduced copies and masks in a TIFF are left out. Raises
+    VideoError: it cannot be read, or is too large."""
     with _opened(path) as image:
         alone = [Page(path, 0, _shown_size(image), None, path.stem)]
         count = getattr(image, "n_frames", 1) if image.format in SEQUENCES else 1
@@ -129,10 +120,8 @@ def read_stored(source: Path | Page) -> tuple[Picture, Picture | None]:
         if upright.mode == "F" or upright.mode.startswith("I"):
             levels = np.asarray(upright)
             if levels.dtype.kind == "f" or levels.min() < 0 or levels.max() > 255:
-                raise VideoError(
-                    f"{page.path} is no label map of one 8-bit channel (it holds levels up to {levels.max():g}): "
-                    "give the files that hold class ids, not the instance ones"
-                )
+                what = f"no label map of one 8-bit channel (it holds levels up to {levels.max():g})"
+                raise VideoError(f"{page.path} is {what}: give files of class ids, not the instance ones")
             return levels.astype(np.uint8), None
         return _rgb(image, page.path, warnings.warn), None
 

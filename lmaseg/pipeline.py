@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
 
 from lmaseg.cuts import CutDetector
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
 from lmaseg.stream import Pending, Segmenter
 from lmaseg.video import Frame
+from lmaseg.video.frame import FrameSource
 
 
 @dataclass(frozen=True)
@@ -39,19 +37,6 @@ BEHIND = 10  # nice value of the threads around the network: they get a tenth of
 
 Item = Labelled | Frame
 """What goes to the sinks; only the frame where they hold its labels already."""
-
-
-class FrameSource(Protocol):
-    """What frames are taken from: a `VideoReader`, an `ImageReader`, or what stands in for one."""
-
-    frames: int | None
-    """How many to expect, without warm-up; None if it does not tell."""
-
-    def __iter__(self) -> Iterator[Frame]:
-        """The frames in order."""
-
-    def stop(self) -> None:
-        """Have a thread that iterates end soon."""
 
 
 def segment_video(
@@ -78,21 +63,17 @@ def segment_video(
         Whatever the first stage to fail raised, after all stages have ended.
 
     >>> import lmaseg
-    >>> from fractions import Fraction
-    >>> from lmaseg.maps import LabelMapWriter
+    >>> from PIL import Image
+    >>> from lmaseg.images import open_source
     >>> from lmaseg.sinks import Sink
-    >>> from lmaseg.video import VideoReader, VideoWriter
-    >>> with VideoWriter("in.mp4", width=96, height=64, time_base=1 / Fraction(25), rate=25) as writer:
-    ...     for pts in range(3):
-    ...         writer.write(np.full((64, 96, 3), 80 * pts, np.uint8), pts)
     >>> segmenter = lmaseg.Segmenter(lmaseg.load())
-    >>> with VideoReader("in.mp4") as reader:
-    ...     maps = LabelMapWriter("maps", segmenter.net.labels)
-    ...     sink = Sink(maps, lambda seen: maps.write(seen.labels, seen.frame.name))
-    ...     for progress in segment_video(reader, segmenter, [sink]):
+    >>> _ = Image.new("RGB", (96, 64)).save("in.png")
+    >>> with open_source("in.png") as reader:
+    ...     for progress in segment_video(reader, segmenter, [Sink(take=lambda seen: print(seen.labels.shape))]):
     ...         seconds_left = progress.total and progress.seconds * (progress.total / max(1, progress.frames) - 1)
+    (64, 96)
     >>> progress.frames, progress.finished
-    (3, True)
+    (1, True)
     """
     labelling = Labelling(segmenter, reset_at_cuts=reset_at_cuts, done=done)
     run = _Run(reader, labelling, sinks, stop or threading.Event(), observe)
@@ -117,13 +98,12 @@ class Labelling:
         reset_at_cuts: whether also where it cuts to another shot.
         done: frames without warm-up whose labels are not wanted: they only warm up the memory.
 
-    Attributes:
-        seconds: spent in the network with its pre- and postprocessing.
+    `seconds` counts those spent in the network with its pre- and postprocessing.
     """
 
     def __init__(self, segmenter: Segmenter, *, reset_at_cuts: bool = True, done: int = 0) -> None:
         self._segmenter = segmenter
-        self._is_cut = CutDetector() if reset_at_cuts else _never
+        self._is_cut = CutDetector() if reset_at_cuts else lambda frame: False
         self._done, self._handed_on = done, 0
         self.seconds = 0.0
 
@@ -248,10 +228,5 @@ def _step_back() -> None:
     """Lower this thread's priority: each step of the network waits for the slowest of its threads."""
     if sys.platform == "linux":  # elsewhere threads have no priorities of their own
         own = threading.get_native_id()
-        os.setpriority(
-            os.PRIO_PROCESS, own, max(BEHIND, os.getpriority(os.PRIO_PROCESS, own))
-        )  # a higher priority needs rights
-
-
-def _never(frame: np.ndarray) -> bool:
-    return False
+        nice = max(BEHIND, os.getpriority(os.PRIO_PROCESS, own))  # a higher priority needs rights
+        os.setpriority(os.PRIO_PROCESS, own, nice)

@@ -128,15 +128,10 @@ VIEWS: dict[str, Callable[..., View]] = {"overlay": View, "mask": Mask, "side-by
 
 
 class Legend:
-    """The names of the classes that a frame shows beside their colours.
+    """The names of the classes that a frame shows beside their colours, in a corner such as top-left.
 
     A class is listed once it covers `LISTED` of a frame, and until it has covered less for `KEPT` frames, so that the
-    list does not flicker.
-
-    Args:
-        label_set: names and colours of the classes.
-        classes: ids of those that may be listed.
-        corner: top-left, top-right, bottom-left or bottom-right.
+    list does not flicker. `classes` are the ids of those that may be listed.
     """
 
     def __init__(self, label_set: LabelSet, classes: Sequence[int], corner: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from lmaseg._version import __version__
 from lmaseg.job import Job
 from lmaseg.labels import LabelSet
-from lmaseg.paths import appearing
+from lmaseg.paths import appearing, write_text
 from lmaseg.shares_plot import shares_plot
 from lmaseg.video.inputs import display_name
 
@@ -78,14 +78,9 @@ class Report:
         }
 
     def publish(self) -> None:
-        """Write the job's report and plot, if they are wanted.
-
-        Raises:
-            VideoError: they cannot be written.
-        """
+        """Write the job's report and plot, if they are wanted. Raises VideoError: they cannot be written."""
         if self.job.report:
-            with appearing(self.job.report) as part:
-                part.write_text(json.dumps(self.as_json(), indent=2) + "\n")
+            write_text(self.job.report, json.dumps(self.as_json(), indent=2) + "\n")
         if self.job.plot and self.shares is not None:
             title = f"Share of each class, {display_name(self.job.source)}"
             over_time = [(second, np.array(list(shares.values()))) for second, shares in self.shares_over_time]

@@ -22,8 +22,7 @@ from lmaseg.metrics import (
     mean_iou,
     pixel_accuracy,
 )
-
-Picture = NDArray[np.uint8]
+from lmaseg.pictures import Picture
 
 TEMPORAL = (*(f"mvc{n}{kind}" for n in VSPW_WINDOWS for kind in ("", "Strict")), "flicker")
 
@@ -130,9 +129,8 @@ def translate_classes(network: LabelSet, data: LabelSet) -> tuple[Picture, tuple
     table[: len(network)] = [NO_CLASS if i is None else i for i in counterparts(network, data)]
     known = tuple(bool((table == i).any()) for i in range(len(data)))
     if not any(known):
-        raise DatasetError(
-            f"the weights' classes ({network.name}) have none of the data set's ({data.name}): choose other --weights"
-        )
+        none = f"the weights' classes ({network.name}) have none of the data set's ({data.name})"
+        raise DatasetError(f"{none}: choose other --weights")
     return table, known
 
 
@@ -153,9 +151,7 @@ class ClipScore:
         Raises DatasetError for a map of another size than those before it.
         """
         if self._shape not in (None, truth.shape):
-            raise DatasetError(
-                f"the label of {name} has another size than those before it: put it in a clip of its own"
-            )
+            raise DatasetError(f"the label of {name} has another size than those before: put it in a clip of its own")
         self._shape = truth.shape
         self.frames += 1
         classes = len(self._labels)
@@ -196,7 +192,9 @@ class Tallies:
     def evaluation(
         self, labels: LabelSet, known: tuple[bool, ...], seconds: float, settings: Mapping[str, Any]
     ) -> Evaluation:
-        """The scores that follow from the sums."""
+        """The scores that follow from the sums; DatasetError if no pixel is labelled."""
+        if not self.counts.any():
+            raise DatasetError(f"no pixel of the {self.frames} label maps is labelled: label some")
         parts, wholes = self._temporal.sum(axis=0).T.tolist()
         temporal = {name: Tally(*sums).share for name, *sums in zip(TEMPORAL, parts, wholes, strict=True)}
         return Evaluation(labels, known, self.counts, temporal, self.frames, seconds, settings)

@@ -94,8 +94,7 @@ def run(
     """Segment a source into files, as `lmaseg run` does.
 
     Args:
-        source: as in `segment`.
-        segmenter: as in `segment`; give one to several runs to load the network once.
+        source, segmenter: as in `segment`; give one segmenter to several runs to load the network once.
         overwrite: whether outputs that exist may be replaced.
         resume: whether to continue what an interrupted run with the same settings left.
         settings: further fields of a `Job`: at least one of the outputs (video, maps, confidence, lines, report, plot).
@@ -127,8 +126,7 @@ def run_job(
     """Segment a source as a job says.
 
     Args:
-        segmenter: what labels the frames; None makes one as the job says.
-        reader: the job's source, open, which is closed in the end; None opens it.
+        segmenter, reader: what labels the frames, and the job's source, open, to be closed in the end; None makes them.
         overwrite, resume: as in `run`.
         stop: when set, the run ends after the frame in hand and keeps what there is under `.part` names.
         watch: called about ten times a second with the progress.

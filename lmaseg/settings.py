@@ -8,9 +8,9 @@ def setting(
     default: Any,
     text: str,
     panel: str,
+    flag: str = "",
     *,
     shown: bool = False,
-    flag: str = "",
     form: str | None = None,
     least: float | None = None,
     most: float | None = None,
@@ -20,8 +20,8 @@ def setting(
     Args:
         text: what it is, in a sentence or two.
         panel: under which heading `--help` lists it.
-        shown: whether `--help` does where all fields are options; the others are for files of settings.
         flag: its options where they are not its name, such as "--lr" or "--output -o".
+        shown: whether `--help` does where all fields are options; the others are for files of settings.
         form: how a value is written, such as "HxW".
         least, most: the bounds of a number.
     """

@@ -14,10 +14,10 @@ AXIS, GRID = (80, 80, 80), (225, 225, 225)
 TICKS = 8  # at most this many times below the area
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between two of them
 
-Shares = Sequence[tuple[int, np.ndarray]]
+Series = Sequence[tuple[int, np.ndarray]]
 
 
-def shares_plot(shares: Shares, total: np.ndarray, label_set: LabelSet, title: str) -> Image.Image:
+def shares_plot(shares: Series, total: np.ndarray, label_set: LabelSet, title: str) -> Image.Image:
     """An RGB picture: time from left to right, the shares of all classes one on top of the other, and a legend.
 
     Args:
@@ -35,7 +35,7 @@ def shares_plot(shares: Shares, total: np.ndarray, label_set: LabelSet, title: s
     return picture
 
 
-def _area(shares: Shares, label_set: LabelSet) -> Image.Image:
+def _area(shares: Series, label_set: LabelSet) -> Image.Image:
     """(HEIGHT, WIDTH): a band per class, each second's share in its middle and level beyond the first and last."""
     first, last = _span(shares)
     middles = [second + 0.5 for second, _ in shares]
@@ -51,7 +51,7 @@ def _area(shares: Shares, label_set: LabelSet) -> Image.Image:
     return fine.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
 
 
-def _draw_axes(draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, shares: Shares) -> None:
+def _draw_axes(draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, shares: Series) -> None:
     for percent in range(0, 101, 25):
         y = TOP + HEIGHT * (1 - percent / 100)
         draw.line((LEFT - 5, y, LEFT, y), AXIS)
@@ -80,7 +80,7 @@ def _draw_legend(
         draw.text((LEFT + WIDTH + RIGHT - 12, y), f"{total[i]:.1%}", "black", font, "rm")
 
 
-def _span(shares: Shares) -> tuple[int, int]:
+def _span(shares: Series) -> tuple[int, int]:
     """The seconds at the left and at the right edge."""
     return shares[0][0], shares[-1][0] + 1
 

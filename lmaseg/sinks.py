@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self, TextIO
 
 import numpy as np
@@ -57,9 +56,7 @@ class Sink:
         self._output.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self._output.__exit__(kind, error, traceback)
 
     def write(self, seen: Labelled) -> None:
@@ -86,11 +83,8 @@ class OverlayVideo(Sink):
 
 
 class OverlayPicture(Sink):
-    """A picture of the one frame that comes, as a view shows it.
-
-    Args:
-        path: where it appears when it is complete; the suffix chooses the format.
-    """
+    """A picture of the one frame that comes, as a view shows it. `path`: where it appears when it is complete; the
+    suffix chooses the format."""
 
     def __init__(self, path: Path, view: View) -> None:
         super().__init__()
@@ -103,18 +97,12 @@ class OverlayPicture(Sink):
 
 
 class LineFile:
-    """A text file that takes a line per frame; a context manager.
+    """A text file that takes a line per frame; a context manager. Raises VideoError if no more is taken.
 
     Args:
         output: where it appears when it is complete, or an open text stream, which is left open.
-        keep: how many lines of the file's part to keep from an interrupted run.
+        keep: how many lines of the file's part to keep from an interrupted run, which are then in `kept`.
         publish: whether it appears; otherwise its part stays for the caller to replace.
-
-    Attributes:
-        kept: these lines.
-
-    Raises:
-        VideoError: no more is taken.
     """
 
     def __init__(self, output: Path | TextIO, *, keep: int = 0, publish: bool = True) -> None:
@@ -133,9 +121,7 @@ class LineFile:
             self._stream.writelines(self.kept)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if not isinstance(self._output, Path):
             return
         if error is not None:
@@ -157,19 +143,11 @@ class LineFile:
             self._stream.write(line + "\n")
             self._stream.flush()
         except OSError as error:
-            raise VideoError(
-                f"cannot write the lines of JSON ({error.strerror}): see why they are not taken"
-            ) from error
+            raise VideoError(f"cannot write lines ({error.strerror}): see why they are not taken") from error
 
 
 class FrameLines(Sink):
-    """A line of JSON per frame: its name, its time and each class's share of the pixels.
-
-    Args:
-        output, keep: of a `LineFile`.
-        label_set: names the classes.
-        zones: parts of the picture whose shares are written, too.
-    """
+    """A line of JSON per frame: its name, its time and each class's share of the pixels, also in each of the zones."""
 
     def __init__(
         self, output: Path | TextIO, label_set: LabelSet, *, keep: int = 0, zones: Zones | None = None
@@ -203,8 +181,7 @@ class ClassShares(Sink):
         keep: how many frames the part holds from an interrupted run.
         zones: parts of the picture that are counted, too.
 
-    Attributes:
-        complete: whether the frames of the interrupted run are counted, too.
+    `complete` says whether the frames of the interrupted run are counted, too.
     """
 
     def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None) -> None:

@@ -18,8 +18,7 @@ class _Aborted(Exception):  # noqa: N818 - not an error, a way out
 class Stages:
     """The threads of one run. The first exception in any of them ends them all and is the one reported.
 
-    Args:
-        release: called when they end early, to wake a stage that waits for something other than its queues.
+    `release` is called when they end early, to wake a stage that waits for something other than its queues.
     """
 
     def __init__(self, release: Callable[[], None] = lambda: None) -> None:

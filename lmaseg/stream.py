@@ -55,9 +55,7 @@ class Segmenter:
     ) -> None:
         for side in (size,) if isinstance(size, int) else size or ():
             if not SMALLEST <= side <= LONGEST:
-                raise ValueError(
-                    f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}: give another"
-                )
+                raise ValueError(f"a working size of {side} pixels is not between {SMALLEST} and {LONGEST}")
         if memory and not net.spec.has_memory:
             net = adapted_network(net, memory_frames=memory)
         if not 0 <= min_confidence <= 1:
@@ -161,7 +159,10 @@ class Pending:
         self._decided = decided
         self._ready: torch.cuda.Event | None = None
         if decided[LABELS].device.type == "cuda":
-            self._decided = {name: _to_pinned(part) for name, part in decided.items()}
+            pinned = {
+                name: torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for name, part in decided.items()
+            }
+            self._decided = {name: room.copy_(decided[name], non_blocking=True) for name, room in pinned.items()}
             self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._ready.record()
 
@@ -189,11 +190,6 @@ class Pending:
         if self._ready:
             self._ready.synchronize()
         return self._decided[name].cpu().numpy() if name in self._decided else None
-
-
-def _to_pinned(tensor: Tensor) -> Tensor:
-    """A copy under way to main memory."""
-    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
 
 
 class _Graph:
@@ -251,19 +247,15 @@ def working_size(
 def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], batch: int) -> None:
     """Refuse what a network would take for something else, or not at all."""
     if not 1 <= len(frames) <= batch or len(resets) != len(frames):
-        raise ValueError(
-            f"{len(frames)} frames with {len(resets)} resets were handed over at once: give 1 to {batch} frames, which "
-            "is the segmenter's batch, and as many resets or none"
-        )
+        given = f"{len(frames)} frames with {len(resets)} resets"
+        raise ValueError(f"{given} were handed over at once: give 1 to {batch} frames, and as many resets or none")
     for frame in frames:
         if not isinstance(frame, np.ndarray):
-            raise ValueError(
-                f"a frame is an array, not a {type(frame).__name__}: lmaseg.segment reads videos and images by name"
-            )
+            kind = type(frame).__name__
+            raise ValueError(f"a frame is an array, not a {kind}: lmaseg.segment reads videos and images by name")
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise ValueError(
-                f"a frame is (height, width, 3) uint8 RGB, not {frame.shape} {frame.dtype}: convert it first"
-            )
+            found = f"{frame.shape} {frame.dtype}"
+            raise ValueError(f"a frame is (height, width, 3) uint8 RGB, not {found}: convert it first")
         if frame.shape != frames[0].shape:
             raise ValueError(f"frames of {frames[0].shape} and {frame.shape} cannot be labelled at once: give one size")
 

@@ -5,7 +5,6 @@ import os
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from lmaseg.errors import VideoError
@@ -29,11 +28,7 @@ class Identity:
 
 
 def identify(source: str) -> Identity:
-    """The identity of a source, from its size and its beginning.
-
-    Raises:
-        VideoError: it cannot be read.
-    """
+    """The identity of a source, from its size and its beginning. Raises VideoError: it cannot be read."""
     if is_image_source(source):
         paths = find_images(source)
         sizes = [path.stat().st_size for path in paths]
@@ -58,14 +53,8 @@ class Unfinished:
     """The parts of a job's outputs, which nobody else writes while this is entered; a context manager.
 
     Beside each output lies a note on how its part was made, NAME.EXT.unfinished, which is its lock, too: only a job of
-    the same settings and source may continue the parts.
-
-    Args:
-        job: what is to be written.
-        weights: the digest of what the network computes with.
-
-    Raises:
-        VideoError: an output is being written by another run.
+    the same settings and source may continue the parts. `weights` is the digest of what the network computes with.
+    Raises VideoError if an output is being written by another run.
     """
 
     def __init__(self, job: Job, weights: str) -> None:
@@ -83,9 +72,7 @@ class Unfinished:
             self._held = held.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         with suppress(OSError):
             for lock, output in zip(self._locks, self._job.outputs, strict=True):
                 if not part_path(output).exists():
@@ -94,11 +81,8 @@ class Unfinished:
             self._held.close()
 
     def begin(self, *, resume: bool) -> int:
-        """Note how the outputs are about to be made; returns the number of frames that all of them hold already.
-
-        Raises:
-            VideoError: the parts were made otherwise, or the notes cannot be written.
-        """
+        """Note how the outputs are about to be made; returns the number of frames that all of them hold already. Raises
+        VideoError: the parts were made otherwise, or the notes cannot be written."""
         done = self._frames_done() if resume and parts_of(self._job) else 0
         for lock in self._locks:
             lock.write_note(self._how)
@@ -117,10 +101,8 @@ class Unfinished:
         how = self._how
         changed = sorted(key for key in how.keys() | note.keys() if how.get(key) != note.get(key))
         if changed:
-            raise VideoError(
-                f"{part} was made with another {' and '.join(changed)}: "
-                "resume with the same settings, or start anew instead of resuming"
-            )
+            other = f"{part} was made with another {' and '.join(changed)}"
+            raise VideoError(f"{other}: resume with the same settings, or start anew instead of resuming")
         return frames_done(self._job)
 
 

@@ -16,11 +16,8 @@ FORM = 'write {"NAME": [[x, y], [x, y], [x, y], ...], ...} with x and y in pixel
 
 
 def read_zones(path: str | Path) -> dict[str, Polygon]:
-    """The polygons of a JSON file by name: {"crossing": [[10, 200], [300, 200], [300, 260]], ...}.
-
-    Raises:
-        VideoError: the file cannot be read, or holds something else.
-    """
+    """The polygons of a JSON file by name: {"crossing": [[10, 200], [300, 200], [300, 260]], ...}. Raises VideoError:
+    the file cannot be read, or holds something else."""
     try:
         content = json.loads(Path(path).read_text("utf-8-sig"))
     except OSError as error:
@@ -46,12 +43,7 @@ def _is_point(corner: Any) -> bool:
 class Zones:
     """Takes the labels in named polygons out of label maps; zones may overlap and reach beyond the picture.
 
-    Args:
-        polygons: by name.
-        width, height: of the pictures, in pixels.
-
-    Raises:
-        VideoError: a zone in which no pixel of such pictures lies.
+    Raises VideoError for a zone in which no pixel of pictures of `width` x `height` lies.
     """
 
     def __init__(self, polygons: Mapping[str, Polygon], width: int, height: int) -> None:
@@ -59,7 +51,7 @@ class Zones:
         outside = [name for name, places in self._places.items() if not places.size]
         if outside:
             raise VideoError(
-                f"the zone {outside[0]!r} lies outside of the pictures, which are {width}x{height} pixels: move it"
+                f"the zone {outside[0]!r} lies outside of the pictures of {width}x{height} pixels: move it"
             )
 
     @property

@@ -21,6 +21,28 @@ def pytest_xdist_auto_num_workers():
     return min(cores, MOST_WORKERS)
 
 
+TOGETHER = {
+    "test_attention_cuda.py",  # one process with Triton's interpreter
+    "test_bench.py",  # one full benchmark
+    "test_cluster.py",  # one cluster at a time
+    "test_evaluate.py",  # one drawn drive
+    "test_export.py",  # one export to ONNX
+}
+"""Files whose tests run in one process, as they share what takes long to make; others run wherever there is room."""
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Deals tests out by `TOGETHER`: xdist's own marks of groups do nothing under pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return file if file.rpartition("/")[2] in TOGETHER else nodeid
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture
 def make_video(tmp_path):
     """`make_video(name, **options)` writes a small video into the test's folder; see `write_video`."""

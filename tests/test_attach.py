@@ -378,7 +378,7 @@ def test_a_checkpoint_is_loaded_through_its_builder(package, frames):
 def test_a_checkpoint_imports_nothing_by_itself(package):
     _, file = saved(package)
     del sys.modules["their_net"]
-    with pytest.raises(CheckpointError, match="name the function that builds it, --net their_net:build"):
+    with pytest.raises(CheckpointError, match="name what builds it, --net their_net:build"):
         lmaseg.load(file)
     assert "their_net" not in sys.modules
 

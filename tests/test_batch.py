@@ -29,7 +29,7 @@ from lmaseg.batch.join import Join, Joined
 from lmaseg.batch.manifest import NAME, Manifest, history, planned, records
 from lmaseg.batch.package import Package, own_package
 from lmaseg.batch.plan import FROM_START, Mode, Plan, PlanTask
-from lmaseg.batch.schedule import Batch
+from lmaseg.batch.schedule import Schedule
 from lmaseg.batch.sources import find_sources
 from lmaseg.cluster import require_same
 from lmaseg.errors import BatchError, VideoError
@@ -119,7 +119,7 @@ def work(folder, paths, behave=lambda worker, task: None, *, names=("a", "b"), s
     executor = Workers(names, behave)
     jobs = jobs_for(folder, paths, **settings)
     with Manifest(folder) as manifest:
-        job = Batch(jobs, folder, manifest, history(folder), executor, seconds=seconds)
+        job = Schedule(jobs, folder, manifest, history(folder), executor, seconds=seconds)
         for step, _ in enumerate(job.run(threading.Event()), start=1):
             if step == steps:
                 break
@@ -138,7 +138,7 @@ class TestOneVideo:
     def test_chunks_give_what_a_plain_run_gives(self, tmp_path, times):
         path = tmp_path / "in.mp4"
         if times == "long":
-            long_video(path, audio=6.0)
+            long_video(path, 40, audio=4.0)
         else:
             write_video(path, TIMES[times], CLOCK, rate=30, keyframes=7)
         video, maps = plain(path, tmp_path)
@@ -153,7 +153,7 @@ class TestOneVideo:
     @pytest.mark.timeout(120)
     @pytest.mark.parametrize("codec", ["hevc", slow("av1"), slow("vp9")])
     def test_codecs_are_joined(self, tmp_path, codec):
-        path = long_video(tmp_path / "in.mp4")
+        path = long_video(tmp_path / "in.mp4", 40)
         assert run_cli("batch", path, "-o", tmp_path / "out", "--chunk", "2", "--codec", codec, *SMALL) == 0
         assert video_pts(tmp_path / "out" / "in.mp4") == video_pts(path)
 
@@ -442,19 +442,19 @@ def test_lists_as_people_and_their_programs_write_them(tmp_path, monkeypatch, na
         (tmp_path / each).touch()
     (tmp_path / name).write_bytes(mark + text.replace("\n", "\r\n").encode(encoding))
     sources = find_sources([], Path(name))
-    assert [source.name for source in sources] == found
-    assert all(Path(source.path).is_file() for source in sources)
+    assert list(sources) == found
+    assert all(Path(path).is_file() for path in sources.values())
 
 
 def test_typing_errors_and_clutter(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for each in ("a.mp4", "._a.mp4", "Thumbs.db", ".DS_Store"):
         (tmp_path / each).touch()
-    assert [source.name for source in find_sources(["*"])] == ["a"]
+    assert list(find_sources(["*"])) == ["a"]
     with pytest.raises(BatchError, match=r"the list lsit\.txt does not exist"):
         find_sources([], Path("lsit.txt"))
     with pytest.raises(VideoError, match=r"b\.mp4 does not exist"):
-        identify(find_sources(["b.mp4"])[0].path)
+        identify(find_sources(["b.mp4"])["b"])
 
 
 class TestSources:
@@ -465,14 +465,14 @@ class TestSources:
             (tmp_path / name).touch()
         (tmp_path / "list.txt").write_text("# some\na.mp4\n\nframes/*.png\n")
         (tmp_path / "list.csv").write_text("name,source\n")
-        named = [source.name for source in find_sources(["*.m*", "a.mp4"])]
+        named = list(find_sources(["*.m*", "a.mp4"]))
         assert named == ["a", "b"]
-        assert [source.name for source in find_sources([], Path("list.txt"))] == ["a", "frames"]
+        assert list(find_sources([], Path("list.txt"))) == ["a", "frames"]
         (tmp_path / "list.csv").write_text("source,name\na.mp4,first\nb.mkv,\n")
-        assert [s.name for s in find_sources([], Path("list.csv"))] == ["first", "b"]
+        assert list(find_sources([], Path("list.csv"))) == ["first", "b"]
         (tmp_path / "list.csv").write_text("Filename,weather\na.mp4,rain\n")
-        assert [s.name for s in find_sources([], Path("list.csv"))] == ["a"]
-        assert all(os.path.isabs(source.path) for source in find_sources(["a.mp4"]))
+        assert list(find_sources([], Path("list.csv"))) == ["a"]
+        assert all(map(os.path.isabs, find_sources(["a.mp4"]).values()))
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -65,8 +65,8 @@ class TestCityscapes:
         (root / "leftImg8bit_sequence").rename(root / "elsewhere")
         assert [len(clip) for clip in cityscapes_clips(root, past=0)] == [1, 1, 1, 1]
         assert message(lambda: cityscapes_clips(root, past=4)) == (
-            f"the folder {root}/leftImg8bit_sequence/val is missing: the 4 frames before each label come from it; "
-            "extract leftImg8bit_sequence_trainvaltest.zip, or evaluate single frames with --memory 0"
+            f"the folder {root}/leftImg8bit_sequence/val is missing: the 4 frames before each label come from it: "
+            "extract it, or evaluate with --memory 0"
         )
 
     def test_there_are_no_frames_before_the_first(self, root: Path) -> None:
@@ -121,13 +121,12 @@ class TestCityscapes:
         label = root / "gtFine/val/bb/bb_000000_000294_gtFine_labelIds.png"
         image.rename(root / "kept.png")
         assert message(lambda: cityscapes_clips(root, past=0)) == (
-            f"{image} is missing, the image of aa_000004_000019_gtFine_labelIds.png: "
-            "extract leftImg8bit_trainvaltest.zip again"
+            f"{image} is missing, the image of aa_000004_000019_gtFine_labelIds.png: extract leftImg8bit again"
         )
         (root / "kept.png").rename(image)
         label.unlink()
         assert message(lambda: cityscapes_clips(root, past=0)) == (
-            f"{label} is missing, the label of bb_000000_000294_leftImg8bit.png: extract gtFine_trainvaltest.zip again"
+            f"{label} is missing, the label of bb_000000_000294_leftImg8bit.png: extract gtFine again"
         )
 
     def test_not_a_cityscapes_tree(self, root: Path, tmp_path: Path) -> None:

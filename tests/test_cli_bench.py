@@ -12,7 +12,7 @@ from rich.console import Console
 from test_cli import call
 
 import lmaseg.bench
-from lmaseg.bench.report import Detail, Report, Settings, Spread, Way
+from lmaseg.bench.report import Benchmark, Detail, Settings, Spread, Way
 from lmaseg.cli import bench_figures
 from lmaseg.cli.bench import bench
 from lmaseg.environment import environment
@@ -34,7 +34,7 @@ def report():
         Detail("part of the network", "encode", spread(0.1), spread(0.5)),
         Detail("past frames", "8", spread(0.23), spread(1.15)),
     )
-    return Report(environment(), settings, (off, on), spread(1.6), details, 0.9987)
+    return Benchmark(environment(), settings, (off, on), spread(1.6), details, 0.9987)
 
 
 @pytest.fixture

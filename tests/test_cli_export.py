@@ -117,5 +117,5 @@ def test_attached_weights_ask_for_their_builder(attached, tmp_path, capsys):
     _, weights = attached
     assert run_cli("run", tmp_path / "a.png", "-o", tmp_path / "maps", "--weights", weights) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "holds weights of an attached network: name the function that builds it, --net" in said
+    assert "holds weights of an attached network: name what builds it, --net" in said
     assert "their_net" not in sys.modules

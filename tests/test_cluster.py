@@ -21,7 +21,7 @@ from lmaseg.cluster import Resources, executor_for
 from lmaseg.errors import BatchError
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), pytest.mark.xdist_group("ray")]  # one after the other
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 SMALL = ("--size", "32")
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}

@@ -132,11 +132,11 @@ class TestFolder:
             f"{tmp_path}/empty holds no images: give the folder they lie in"
         )
         assert message(lambda: folder_clips(images, tmp_path / "empty", CAMVID)) == (
-            f"{tmp_path}/empty holds no label maps: give the folder they lie in, as PNG for instance (JPEG blurs ids)"
+            f"{tmp_path}/empty holds no label maps: give the folder they lie in, as PNG (JPEG blurs ids)"
         )
         write_ids(tmp_path / "other/truth9.png", 0)
         assert message(lambda: folder_clips(images, tmp_path / "other", CAMVID)) == (
-            f"no image of {images} shares its stem with a label map of {tmp_path}/other "
+            f"no image of {images} shares its stem with one of {tmp_path}/other "
             "(frame10 and truth9, for example): rename one side"
         )
 
@@ -177,7 +177,7 @@ class TestFolder:
         Image.fromarray(np.full(SIZE, 26001, np.uint16)).save(label_maps / "frame11.png")
         assert message(lambda: read_all(folder_clips(images, label_maps, CAMVID))) == (
             f"{label_maps}/frame11.png is no label map of one 8-bit channel (it holds levels up to 26001): "
-            "give the files that hold class ids, not the instance ones"
+            "give files of class ids, not the instance ones"
         )
 
     @pytest.mark.parametrize("kind", ["images", "label_maps"])

@@ -250,7 +250,7 @@ class TestEvaluation:
     def test_labels_that_change_size(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
         small = ClipFrame("odd", lambda: np.zeros((40, 40, 3), np.uint8), lambda: np.zeros((40, 40), np.uint8))
         clip = replace(clips[0], frames=(clips[0].frames[0], small))
-        with pytest.raises(DatasetError, match="the label of odd has another size than those before it"):
+        with pytest.raises(DatasetError, match="the label of odd has another size than those before"):
             evaluate(camvid_net, [clip], memory=0, size=32)
 
     @pytest.mark.skipif(not SHARED_CAMVID.is_dir(), reason="needs CamVid in ../shared/camvid")

@@ -73,7 +73,6 @@ def streamed(step, net, frames):
 
 
 @onnx
-@pytest.mark.xdist_group("onnx")  # one export for all of them
 @pytest.mark.parametrize("size", [SIZE, (100, 104)])
 def test_ten_frames_in_onnx_runtime(net, exported, size):
     run = session(exported).run
@@ -89,7 +88,6 @@ def test_ten_frames_in_onnx_runtime(net, exported, size):
 
 
 @onnx
-@pytest.mark.xdist_group("onnx")
 def test_the_onnx_file_says_what_it_is(net, exported):
     loaded = session(exported)
     assert {value.name: value.shape for value in loaded.get_inputs()} == {

@@ -176,8 +176,8 @@ def test_a_network_without_weights_for_its_classes_is_refused(tmp_path):
     [
         ("hf:nowhere/at/all", "there is no folder nowhere/at/all here and no network of that name"),
         ("hf:{}/empty", "has no config.json: give one that save_pretrained wrote"),
-        ("hf:{}/vit", "is no network for semantic segmentation that can be used"),
-        ("hf:{}/broken", "is no network for semantic segmentation that can be used"),
+        ("hf:{}/vit", "is no usable network for semantic segmentation"),
+        ("hf:{}/broken", "is no usable network for semantic segmentation"),
     ],
 )
 def test_what_is_no_network_is_refused_in_one_sentence(tmp_path, name, message, capsys):

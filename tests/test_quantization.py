@@ -11,7 +11,7 @@ from lmaseg import CAMVID, Segmenter, checkpoint
 from lmaseg.calibration import calibrate
 from lmaseg.cli import main
 from lmaseg.models import ModelSpec, Preprocess, build, precision
-from lmaseg.models.activations import Levels, Pending, wide_of
+from lmaseg.models.activations import Deferred, Levels, wide_of
 from lmaseg.models.quantization import QuantizedConvolution, meaning, to_bytes
 
 pytestmark = [
@@ -81,7 +81,7 @@ def test_a_convolution_its_addition_and_its_relu_are_within_a_step_of_those_in_f
         y, found = y + other, other + found
     if relu:
         y, found = F.relu(y), F.relu(found, inplace=True)
-    assert isinstance(found, Pending)
+    assert isinstance(found, Deferred)
     assert found.shape == y.shape
     assert (found.levels.wide - y).abs().max() < 0.08
     assert (found.levels.wide - y).abs().mean() < 0.02

@@ -100,8 +100,9 @@ def test_batches_give_the_labels_of_single_frames(net, memory, batch):
     frames = [noise(i) for i in range(13)]
     resets = [i in (0, 4, 5, 11) for i in range(13)]
     alone, together = (Segmenter(net, memory=memory, dtype=torch.float32, batch=n) for n in (1, batch))
-    assert (streamed(together, frames, resets) == streamed(alone, frames, resets)).mean() >= 0.9999
-    assert (streamed(together, frames, resets) != streamed(together, frames, [False] * 13)).any() == (memory > 0)
+    labels = streamed(together, frames, resets)
+    assert (labels == streamed(alone, frames, resets)).mean() >= 0.9999
+    assert (labels != streamed(together, frames, [False] * 13)).any() == (memory > 0)
 
 
 def test_confidence_is_the_probability_of_the_label(net):

@@ -20,7 +20,7 @@ def test_pixels_are_counted_in_each_zone():
 
 
 def test_a_zone_outside_of_the_picture_is_refused():
-    with pytest.raises(VideoError, match="'far' lies outside of the pictures, which are 10x6 pixels"):
+    with pytest.raises(VideoError, match="'far' lies outside of the pictures of 10x6 pixels"):
         Zones({"left": LEFT, "far": [(20, 0), (30, 0), (30, 5)]}, 10, 6)
 
 

@@ -16,7 +16,7 @@ Backend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 BACKENDS: dict[str, Backend] = {
     "reference": reference.local_attention,
     "tiled": tiled.local_attention,
-    "cpu": cpu.local_attention,
+    "cpu": cpu.attend,
     "cuda": cuda.local_attention,
 }
 

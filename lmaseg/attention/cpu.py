@@ -23,20 +23,6 @@ def fits(query: Tensor, keys: Tensor, values: Tensor) -> bool:
     )
 
 
-def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
-    """See `lmaseg.attention.local_attention`; the result is channels last in memory.
-
-    Any strides are read. Keys are repacked at each call, values only unless they are channels last already and their
-    channels a multiple of 32 (then they are read where they lie).
-
-    Raises:
-        ValueError: shapes that do not fit, an even window, an empty memory, another dtype or device.
-        BackendError: the C kernels are missing.
-    """
-    attended: Tensor = attend(query, keys, values, window)
-    return attended
-
-
 def _empty_attended(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str = "") -> Tensor:
     batch, _, depth, height, width = values.shape
     return query.new_empty((batch, height, width, depth)).permute(0, 3, 1, 2)
@@ -44,8 +30,19 @@ def _empty_attended(query: Tensor, keys: Tensor, values: Tensor, window: int, le
 
 @operator("lmaseg::local_attention", fake=_empty_attended)
 def attend(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str = "") -> Tensor:
-    """The operator; `level` asks for one of `kernels.levels()` in place of the fastest."""
-    _check(query, keys, values, window)
+    """See `lmaseg.attention.local_attention`; the result is channels last in memory.
+
+    Any strides are read. Keys are repacked at each call, values only unless they are channels last already and their
+    channels a multiple of 32 (then they are read where they lie). `level` asks for one of `kernels.levels()` in place
+    of the fastest.
+
+    Raises:
+        ValueError: shapes that do not fit, an even window, an empty memory, another dtype or device.
+        BackendError: the C kernels are missing.
+    """
+    check_shapes(query, keys, values, window)
+    if query.dtype not in DTYPES or any(x.dtype != query.dtype or not x.is_cpu for x in (query, keys, values)):
+        raise ValueError("the C kernel attends to float32 or bfloat16 tensors of one type on the CPU")
     index = kernels.level_index(level)
     attended = _empty_attended(query, keys, values, window)
     if attended.numel() == 0:
@@ -55,7 +52,7 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str 
         keys.data_ptr(),
         values.data_ptr(),
         attended.data_ptr(),
-        *(type_(*_bytes(x)) for type_, x in zip(_STRIDES, (query, keys, values), strict=True)),
+        *((ctypes.c_int64 * x.ndim)(*(side * x.element_size() for side in x.stride())) for x in (query, keys, values)),
         *(keys.shape[0], keys.shape[1], keys.shape[2], values.shape[2], keys.shape[3], keys.shape[4], window),
         query.dtype == torch.bfloat16,
     )
@@ -63,16 +60,3 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, window: int, level: str 
     if failed:
         raise MemoryError("no memory for the local attention's keys and values")
     return attended
-
-
-_STRIDES = (ctypes.c_int64 * 4, ctypes.c_int64 * 5, ctypes.c_int64 * 5)
-
-
-def _bytes(x: Tensor) -> tuple[int, ...]:
-    return tuple(stride * x.element_size() for stride in x.stride())
-
-
-def _check(query: Tensor, keys: Tensor, values: Tensor, window: int) -> None:
-    check_shapes(query, keys, values, window)
-    if query.dtype not in DTYPES or any(x.dtype != query.dtype or not x.is_cpu for x in (query, keys, values)):
-        raise ValueError("the C kernel attends to float32 or bfloat16 tensors of one type on the CPU")

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmaseg.attention.shapes import near_pairs
+
 TILE = 4  # cells a side
 
 
@@ -19,7 +21,7 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int) ->
     border = (window // 2, window // 2 + TILE - 1) * 2
     asking = _squares(F.pad(query, (0, TILE - 1) * 2).unsqueeze(1), corners, TILE)  # (B, rows, columns, t^2, C)
     logits = asking @ _squares(F.pad(keys, border), corners, side).transpose(-1, -2)  # (B, rows, columns, t^2, T * s^2)
-    near = _near(side, window).repeat(1, keys.shape[1])
+    near = near_pairs(TILE, window, query.device).repeat(1, keys.shape[1])
     weights = logits.masked_fill(~near, float("-inf")).softmax(-1)
     attended = weights @ _squares(F.pad(values, border), corners, side)  # (B, rows, columns, t^2, D)
     y, x = torch.arange(height).unsqueeze(1), torch.arange(width)
@@ -31,10 +33,3 @@ def _squares(frames: Tensor, corners: tuple[Tensor, Tensor], side: int) -> Tenso
     down, across = (corner.unsqueeze(1) + torch.arange(side) for corner in corners)
     squares = frames[:, :, :, down][..., across]  # (B, T, C, rows, s, columns, s)
     return squares.permute(0, 3, 5, 1, 4, 6, 2).flatten(3, 5)
-
-
-def _near(side: int, window: int) -> Tensor:
-    """(t^2, s^2) bool: which cells of a square are in the window of each query of its tile."""
-    ahead = torch.arange(side) - torch.arange(TILE).unsqueeze(1)
-    inside = (ahead >= 0) & (ahead < window)  # (t, s)
-    return (inside[:, None, :, None] & inside[None, :, None, :]).flatten(2, 3).flatten(0, 1)

@@ -1,5 +1,6 @@
-"""The check of shapes that all ways to compute the attention share."""
+"""What several ways to compute the attention share: the check of shapes, and which cells see each other."""
 
+import torch
 from torch import Tensor
 
 
@@ -19,3 +20,10 @@ def check_shapes(query: Tensor, keys: Tensor, values: Tensor, window: int) -> No
         raise ValueError("the memory is empty: decode the encoder's features directly instead of attending")
     if keys.shape != (batch, frames, channels, height, width) or values.shape != (batch, frames, depth, height, width):
         raise ValueError("keys {1} and values {2} do not fit a query {0}".format(*shapes))
+
+
+def near_pairs(tile: int, window: int, device: torch.device) -> Tensor:
+    """(t^2, s^2) bool: which cells of a square of s = tile + window - 1 are in the window of each query of its tile."""
+    ahead = torch.arange(tile + window - 1, device=device) - torch.arange(tile, device=device).unsqueeze(1)
+    inside = (ahead >= 0) & (ahead < window)  # (t, s)
+    return (inside[:, None, :, None] & inside[None, :, None, :]).flatten(2, 3).flatten(0, 1)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmaseg.attention.shapes import near_pairs
+
 TILE = 8  # cells a side
 
 
@@ -20,7 +22,7 @@ def local_attention(query: Tensor, keys: Tensor, values: Tensor, window: int) ->
     exact = torch.promote_types(values.dtype, torch.float32)  # half precision is too coarse for the softmax
     with torch.autocast(query.device.type, enabled=False):
         logits = torch.bmm(asking, _tiles(F.pad(keys, border), side).transpose(1, 2)).to(exact)  # (N, t^2, T * s^2)
-        near = _near(side, window, query.device).repeat(1, keys.shape[1])
+        near = near_pairs(TILE, window, query.device).repeat(1, keys.shape[1])
         weights = logits.masked_fill(~near, float("-inf")).softmax(-1).to(values.dtype)
         attended = torch.bmm(weights, _tiles(F.pad(values, border), side))  # (N, t^2, D)
     rows, columns = -(-height // TILE), -(-width // TILE)
@@ -33,10 +35,3 @@ def _tiles(frames: Tensor, side: int) -> Tensor:
     squares = frames.unfold(3, side, TILE).unfold(4, side, TILE)  # (B, T, C, rows, columns, s, s)
     squares = squares.permute(0, 3, 4, 1, 5, 6, 2)
     return squares.reshape(-1, frames.shape[1] * side * side, frames.shape[2])
-
-
-def _near(side: int, window: int, device: torch.device) -> Tensor:
-    """(t^2, s^2) bool: which cells of the neighbourhood are in the window of each query of the tile."""
-    ahead = torch.arange(side, device=device) - torch.arange(TILE, device=device)[:, None]
-    inside = (ahead >= 0) & (ahead < window)  # (t, s)
-    return (inside[:, None, :, None] & inside[None, :, None, :]).reshape(TILE * TILE, side * side)

@@ -80,11 +80,6 @@ class ChunkResult:
     """Its label maps, in the folder."""
 
 
-def warm_up_of(memory_frames: int) -> int:
-    """Frames read before a chunk: as many as the memory holds, and at least one, to detect a cut."""
-    return max(1, memory_frames)
-
-
 def run_chunk(
     chunk: Chunk,
     segmenter: Segmenter,
@@ -95,7 +90,6 @@ def run_chunk(
     """Segment a chunk into its folder; outputs appear under their names when they are complete.
 
     Args:
-        chunk: what to do.
         segmenter: of the chunk's job; its memory is emptied first.
         stop: when set, the chunk is given up after the frame in hand.
         on_frames: called now and then with the number of frames done.
@@ -105,7 +99,7 @@ def run_chunk(
         BatchError: stopped.
     """
     began = time.monotonic()
-    warm_up = warm_up_of(segmenter.memory.frames)
+    warm_up = max(1, segmenter.memory.frames)  # one at least, to detect a cut
     job, ends = chunk.part, Ends(warm_up)
     try:
         reader = open_reader(job, warm_up=warm_up, seek=chunk.mode is Mode.SEEK)
@@ -152,14 +146,7 @@ def disagreement(results: Sequence[ChunkResult]) -> str | None:
 
 
 class Ends:
-    """Identifies the frames at both ends of a chunk.
-
-    Args:
-        warm_up: how many of its last frames a neighbour warms up on.
-
-    Attributes:
-        before: those that the chunk itself warms up on.
-    """
+    """Identifies the frames at both ends of a chunk: those it warms up on, `before`, and as many at its end."""
 
     def __init__(self, warm_up: int) -> None:
         self.before: Marks = []

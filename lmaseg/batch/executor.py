@@ -70,9 +70,8 @@ class Executor(Protocol):
 class Worker:
     """Does one task after the other; loads the network with its first chunk.
 
-    Args:
-        threads: of the network on a CPU; None is torch's choice. More or fewer change labels by rounding.
-        module_folder: where modules that build a network may be imported from.
+    `threads` are the network's on a CPU (None: torch's choice; more or fewer change labels by rounding),
+    `module_folder` is where modules that build a network may be imported from.
     """
 
     def __init__(self, threads: int | None = None, module_folder: str | None = None) -> None:

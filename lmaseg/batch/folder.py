@@ -7,7 +7,7 @@ from typing import Any
 
 from lmaseg._version import __version__
 from lmaseg.batch.manifest import SourceHistory
-from lmaseg.batch.schedule import Batch, chunks_folder
+from lmaseg.batch.schedule import Schedule, chunks_folder
 from lmaseg.errors import BatchError
 from lmaseg.job import Job
 
@@ -17,13 +17,7 @@ def check_outputs(
 ) -> None:
     """Refuse a batch that would destroy a source, or, unless it may, what is not its own.
 
-    Args:
-        jobs: for each source, by name.
-        folder: of the batch.
-        known: what its manifest says about each source.
-
-    Raises:
-        BatchError: names the first output in the way.
+    `known` is what its manifest says about each source. Raises BatchError, which names the first output in the way.
     """
     for name, job in jobs.items():
         for output in job.outputs:
@@ -35,7 +29,7 @@ def check_outputs(
             raise BatchError(f"{foreign} is not of this job: add -y to overwrite it, or give another folder")
 
 
-def report_of(batch: Batch, *, complete: bool) -> dict[str, Any]:
+def report_of(batch: Schedule, *, complete: bool) -> dict[str, Any]:
     """The report of a batch, ready for JSON."""
     progress = batch.progress()
     return {

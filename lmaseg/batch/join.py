@@ -2,11 +2,12 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+from lmaseg.batch.chunk import ChunkResult
 from lmaseg.errors import BatchError
 from lmaseg.images import is_image_source
 from lmaseg.job import Job
@@ -16,15 +17,6 @@ from lmaseg.video.media import open_media, video_stream
 
 LABELS = "labels"  # the folder that label maps of all chunks are gathered in
 REPLACED = "replaced"  # the folder for label maps of an earlier state of the source
-
-
-@dataclass(frozen=True)
-class Piece:
-    """The outputs of one chunk, in the source's folder of chunks."""
-
-    frames: int
-    video: str | None = None
-    maps: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,14 +37,12 @@ class Join:
     job: Job
     """The job of the whole source."""
     folder: str
-    pieces: tuple[Piece, ...]
+    """The source's folder of chunks."""
+    pieces: Sequence[ChunkResult]
 
     def run(self) -> Joined:
-        """Publish the video and the label maps; the chunks' folder is left to the caller to remove.
-
-        Raises:
-            VideoError, BatchError: the outputs cannot be written.
-        """
+        """Publish the video and the label maps; the chunks' folder is left to the caller to remove. Raises VideoError,
+        BatchError: the outputs cannot be written."""
         began = time.monotonic()
         frames = sum(piece.frames for piece in self.pieces)
         skipped: list[str] = []
@@ -64,9 +54,7 @@ class Join:
         except LostError as error:
             return Joined(0, 0.0, fault=str(error))
         except OSError as error:
-            raise BatchError(
-                f"the outputs of {self.job.source} cannot be put in place ({error}): check the permissions there"
-            ) from error
+            raise BatchError(f"outputs cannot be put in place ({error}): check the permissions there") from error
         return Joined(frames, round(time.monotonic() - began, 3), tuple(skipped))
 
     def _join_videos(self, frames: int) -> list[str]:
@@ -74,14 +62,13 @@ class Join:
         assert output is not None
         videos = [folder / piece.video for piece in self.pieces if piece.video]
         lost = [video for video in videos if not video.exists()]
-        if len(self.pieces) == 1:  # it has its sound already
+        alone = len(self.pieces) == 1  # it has its sound already
+        if lost and not (alone and output.exists()):
+            raise LostError(f"{lost[0]} is gone")
+        if alone:
             if not lost:
                 videos[0].replace(output)
-            elif not output.exists():
-                raise LostError(f"{lost[0]} is gone")
             return []
-        if lost:
-            raise LostError(f"{lost[0]} is gone")
         with open_reader(self.job) as reader:
             writer = make_writer(self.job, reader, _size_of(videos[0]), overwrite=True)
         with writer:

@@ -29,7 +29,13 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        self._guard_against_torn_line()
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            size = os.fstat(self._file).st_size
+            if size and os.pread(self._file, 1, size - 1) != b"\n":  # a torn line
+                os.write(self._file, b"\n")
+        except OSError as error:
+            raise BatchError(f"{self.path} cannot be written ({error.strerror}): give another folder") from error
 
     def __enter__(self) -> Self:
         return self
@@ -46,18 +52,7 @@ class Manifest:
             if durable:
                 os.fsync(self._file)
         except OSError as error:
-            raise BatchError(
-                f"{self.path} takes no more ({error.strerror}): make room, then give the same command again"
-            ) from error
-
-    def _guard_against_torn_line(self) -> None:
-        try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            size = os.fstat(self._file).st_size
-            if size and os.pread(self._file, 1, size - 1) != b"\n":
-                os.write(self._file, b"\n")
-        except OSError as error:
-            raise BatchError(f"{self.path} cannot be written ({error.strerror}): give another folder") from error
+            raise BatchError(f"{self.path} takes no more ({error.strerror}): make room, then try again") from error
 
 
 def records(folder: Path) -> Iterator[dict[str, Any]]:
@@ -113,8 +108,9 @@ def history(folder: Path) -> dict[str, SourceHistory]:
 def _take_in(past: SourceHistory, record: dict[str, Any]) -> None:
     state, chunk = record["state"], record.get("chunk")
     if state == "planned":
-        fresh = SourceHistory(key=record["key"], plan=_plan_from(record["plan"]))
-        past.__dict__.update(fresh.__dict__)
+        told = record["plan"]
+        plan = Plan(**{**told, "identity": Identity(**told["identity"]), "mode": Mode(told["mode"])})
+        past.__dict__.update(SourceHistory(record["key"], plan).__dict__)
     elif isinstance(chunk, int):
         _take_in_chunk(past, chunk, state, record)
     elif state in ("done", "failed"):
@@ -128,7 +124,9 @@ def _take_in_chunk(past: SourceHistory, chunk: int, state: str, record: dict[str
     if state == "started":
         past.attempts[chunk] = record["attempt"]
     elif state == "done":
-        past.results[chunk] = _result_from(record["result"])
+        told = record["result"]
+        seen = {key: [(pts, crc) for pts, crc in told[key]] for key in ("before", "tail")}
+        past.results[chunk] = ChunkResult(**{**told, **seen})
     else:
         past.errors[chunk] = record["error"]
 
@@ -136,12 +134,3 @@ def _take_in_chunk(past: SourceHistory, chunk: int, state: str, record: dict[str
 def planned(key: str, plan: Plan) -> dict[str, Any]:
     """The record of a source that was cut."""
     return {"state": "planned", "key": key, "plan": asdict(plan)}
-
-
-def _plan_from(told: dict[str, Any]) -> Plan:
-    return Plan(**{**told, "identity": Identity(**told["identity"]), "mode": Mode(told["mode"])})
-
-
-def _result_from(told: dict[str, Any]) -> ChunkResult:
-    seen = {key: [(pts, crc) for pts, crc in told[key]] for key in ("before", "tail")}
-    return ChunkResult(**{**told, **seen})

@@ -50,12 +50,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlanTask:
-    """Look at a source; cut it anew unless it is what it was.
-
-    Args:
-        seconds: wanted of a chunk.
-        known: the source as it was, if that is still wanted.
-    """
+    """Look at a source; cut it anew, into chunks of `seconds`, unless it is the one `known`."""
 
     job: Job
     seconds: float

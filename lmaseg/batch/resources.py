@@ -18,9 +18,7 @@ class Resources:
         shown=True,
         least=1,
     )
-    address: str | None = setting(
-        None, "The Ray cluster to use: auto, or HOST:PORT; default: this machine.", WORK, shown=True
-    )
+    address: str | None = setting(None, "The Ray cluster: auto, or HOST:PORT; default: this machine.", WORK, shown=True)
     gpus: float | None = setting(
         None,
         "GPUs of each worker, also a fraction of one; default: 1 where there are GPUs.",

@@ -16,7 +16,7 @@ import torch
 
 from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
 from lmaseg.batch.executor import Executor, Failure, Outcome
-from lmaseg.batch.join import Join, Joined, Piece
+from lmaseg.batch.join import Join, Joined
 from lmaseg.batch.manifest import Manifest, SourceHistory, planned
 from lmaseg.batch.plan import Mode, Plan, PlanTask
 from lmaseg.batch.state import Assignment, BatchProgress, SourceState
@@ -32,14 +32,13 @@ CHUNKS = ".chunks"  # the folder of the output that holds what is not joined yet
 NAMES = {Chunk: "chunk", Join: "join", PlanTask: "plan"}
 
 
-class Batch:
+class Schedule:
     """A job: every source looked at, cut, segmented and joined, unless the manifest knows it as done.
 
     Args:
         jobs: for each source, by the name of its outputs; all with the same settings.
         folder: where chunks are kept until they are joined: on a disk that every worker sees.
-        manifest: open; everything that happens is recorded there first.
-        history: its records so far, by source.
+        manifest, history: open, with everything recorded there first; and its records so far, by source.
         executor: the workers.
         seconds: of a chunk.
         retries: further attempts at a task that failed, on other workers where there are any.
@@ -73,11 +72,8 @@ class Batch:
             self._look_at(state, Mode.SEEK)
 
     def run(self, stop: threading.Event) -> Iterator[BatchProgress]:
-        """Work until nothing is left to do, yielding progress a few times a second; `stop` ends it early.
-
-        Raises:
-            BatchError: the manifest cannot be written.
-        """
+        """Work until nothing is left to do, yielding progress a few times a second; `stop` ends it early. Raises
+        BatchError: the manifest cannot be written."""
         while not stop.is_set() and (self._running or (any(self._queues) and not self.full)):
             if not self.full:
                 self._deal()
@@ -155,7 +151,11 @@ class Batch:
         key, past = self._key(state, plan), state.past
         same = past.key == key and past.plan == plan
         if same and past.done and all(output.exists() for output in state.job.outputs):
-            self._found_done(state)
+            state.done = state.found_done = True
+            self._counts.sources_done += 1
+            if past.error:
+                self._record(state, state="done", frames=past.frames)
+            self._tidy(state)
             return
         if not same or past.done or not self._folder(state, key, plan).exists():
             state.past = past = SourceHistory(key, plan, attempts=past.attempts if same else {})
@@ -165,23 +165,12 @@ class Batch:
         self._counts.chunks_done += plan.chunks - len(missing)
         self._counts.set_left(state, plan.frames - sum(result.frames for result in past.results.values()))
         state.open_chunks = len(missing)
+        folder = str(self._folder(state, key, plan))
         for index in missing:
-            self._queue(Assignment(self._chunk(state, plan, index), state))
+            attempt = past.attempts.get(index, 0) + 1
+            self._queue(Assignment(Chunk(state.job, folder, index, *plan.span(index), plan.mode, attempt), state))
         if not missing:
             self._check(state)
-
-    def _found_done(self, state: SourceState) -> None:
-        state.done = state.found_done = True
-        self._counts.sources_done += 1
-        if state.past.error:
-            self._record(state, state="done", frames=state.past.frames)
-        self._tidy(state)
-
-    def _chunk(self, state: SourceState, plan: Plan, index: int) -> Chunk:
-        start, end = plan.span(index)
-        folder = self._folder(state, state.past.key, plan)
-        attempt = state.past.attempts.get(index, 0) + 1
-        return Chunk(state.job, str(folder), index, start, end, plan.mode, attempt)
 
     def _segmented(self, unit: Assignment, result: ChunkResult) -> None:
         state, chunk = unit.state, unit.task
@@ -207,9 +196,8 @@ class Batch:
         if fault:
             self._cut_anew(state, fault)
             return
-        pieces = tuple(Piece(result.frames, result.video, result.maps) for result in in_order)
         folder = self._folder(state, state.past.key, plan)
-        self._queue(Assignment(Join(state.job, str(folder), pieces), state))
+        self._queue(Assignment(Join(state.job, str(folder), in_order), state))
 
     def _joined(self, state: SourceState, joined: Joined) -> None:
         if joined.fault:
@@ -276,16 +264,15 @@ def chunks_folder(folder: Path, name: str) -> Path:
 def weights_digest(job: Job) -> str:
     """A digest of the weights of a job: of its checkpoint, of a hub network's files, or of what a function builds."""
     if job.weights or not job.net:
-        return file_digest(job.weights or BUNDLED)
+        return _file_digest(job.weights or BUNDLED)
     if job.net.startswith(HUB_PREFIX):
         folder = Path(network_folder(job.net.removeprefix(HUB_PREFIX)))
-        return digest([[path.name, file_digest(path)] for path in sorted(folder.glob("*")) if path.is_file()])
+        return digest([[path.name, _file_digest(path)] for path in sorted(folder.glob("*")) if path.is_file()])
     with torch.random.fork_rng():
         torch.manual_seed(0)  # what is left to chance is no change
         return Segmenter(load(net=job.net)).digest
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+def _file_digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,8 +4,7 @@ import csv
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from lmaseg.errors import BatchError
@@ -17,17 +16,8 @@ from lmaseg.pictures import SUFFIXES
 COLUMNS = ("source", "path", "video", "file", "filename", "input")
 
 
-@dataclass(frozen=True)
-class NamedSource:
-    """A video, or a folder or pattern of images, and what its outputs are called."""
-
-    path: str
-    """Absolute: workers have working folders of their own."""
-    name: str
-
-
-def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[NamedSource]:
-    """The sources that arguments and a list name, in that order, each once.
+def find_sources(arguments: Sequence[str], listing: Path | None = None) -> dict[str, str]:
+    """The sources that arguments and a list name, in that order, each once: absolute paths by their outputs' names.
 
     Args:
         arguments: videos, patterns of videos, folders or patterns of images.
@@ -42,14 +32,20 @@ def find_sources(arguments: Sequence[str], listing: Path | None = None) -> list[
     named = [(path, "") for argument in gathered(arguments) for path in _expanded(argument)]
     if listing is not None:
         named += [(path, name) for text, name in _listed(listing) for path in _expanded(text)]
-    sources: dict[str, NamedSource] = {}
+    names: dict[str, str] = {}
     for path, name in named:
-        source = NamedSource(absolute(path), name or name_of(path))
-        sources.setdefault(source.path, source)
-    if not sources:
+        names.setdefault(absolute(path), name or name_of(path))
+    if not names:
         raise BatchError("no source is named: give videos, a pattern such as 'videos/*.mp4', or --list FILE")
-    _check_names(sources.values())
-    return list(sources.values())
+    paths: dict[str, str] = {}
+    for path, name in names.items():
+        if not name or name.startswith(".") or Path(name).name != name:
+            raise BatchError(f"{name!r} cannot name the outputs of {path}: give a name without / or dot")
+        if name in paths:
+            remedy = "give them names of their own in a CSV with the columns source,name (--list)"
+            raise BatchError(f"{paths[name]} and {path} are both called {name}: {remedy}")
+        paths[name] = path
+    return paths
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -100,16 +96,3 @@ def _bare(text: str) -> str:
         return text
     quoted = re.match(r"""(["'])(.+?)\1\s*(#.*)?$""", text)
     return quoted[2] if quoted else re.split(r"\s+#", text)[0]
-
-
-def _check_names(sources: Iterable[NamedSource]) -> None:
-    paths: dict[str, str] = {}
-    for source in sources:
-        if not source.name or source.name.startswith(".") or Path(source.name).name != source.name:
-            raise BatchError(f"{source.name!r} cannot name the outputs of {source.path}: give a name without / or dot")
-        if source.name in paths:
-            raise BatchError(
-                f"{paths[source.name]} and {source.path} are both called {source.name}: "
-                "give them names of their own in a CSV with the columns source,name (--list)"
-            )
-        paths[source.name] = source.path

@@ -6,15 +6,16 @@ from pathlib import Path
 import torch
 
 from lmaseg.bench.full import parts, straightforward_network, variants
-from lmaseg.bench.report import Report, Settings
+from lmaseg.bench.report import Benchmark, Settings
 from lmaseg.bench.timing import Stopwatch
 from lmaseg.bench.ways import time_ways
 from lmaseg.bench.workload import Workload, first_frames, with_window
 from lmaseg.environment import environment
 from lmaseg.models import LocalMemoryNet
+from lmaseg.models.precision import dtype_name
 from lmaseg.stream import Segmenter
 
-__all__ = ["Report", "bench"]
+__all__ = ["Benchmark", "bench"]
 
 GROUPS = {"network": 0.5, "video to video": 0.5}  # share of the time that each gets
 ALL_GROUPS = {"network": 0.2, "video to video": 0.25, "straightforward": 0.15, "parts": 0.15, "variants": 0.25}
@@ -33,7 +34,7 @@ def bench(
     full: bool = False,
     seconds: float | None = None,
     on_progress: Callable[[str, float], None] = lambda group, share: None,
-) -> Report:
+) -> Benchmark:
     """Time a network and everything around it, on moving pictures.
 
     Contenders of a group run in turn, so that a busy machine slows all of them alike; a ratio is the median of the
@@ -46,11 +47,10 @@ def bench(
         video: its first frames are used; None draws a moving pattern of the working size.
         full: whether to time the parts, other memories and sizes, and the authors' way written plainly, too.
         seconds: to spend in all, about: at least three repeats are made; None takes 20, or 60 for a full benchmark.
-        on_progress: takes the name of what is timed and the share of everything that is done, again and again.
+        on_progress: as in `Stopwatch`.
 
     Raises:
-        ValueError: what `Segmenter` raises, or an even window.
-        VideoError: a video that cannot be read.
+        ValueError, VideoError: what `Segmenter` and `VideoReader` raise, or an even window.
     """
     seconds = (60.0 if full else 20.0) if seconds is None else seconds
     segmenter = Segmenter(net, size, memory, dtype, batch)
@@ -75,7 +75,7 @@ def bench(
         memory=workload.memory,
         window=net.spec.window,
         batch=batch,
-        dtype=str(workload.dtype).removeprefix("torch."),
+        dtype=dtype_name(workload.dtype),
         seconds=seconds,
     )
-    return Report(environment(), settings, ways, memory_cost, tuple(details), agreement)
+    return Benchmark(environment(), settings, ways, memory_cost, tuple(details), agreement)

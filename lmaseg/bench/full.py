@@ -126,19 +126,13 @@ def _parts_around(workload: Workload, folder: Path) -> list[Contender]:
     (height, width), path = drawn[0].shape[:2], folder / "drawn.mp4"
     endless = cycle(pairs)
 
-    def draw() -> None:
-        view(*next(endless))
-
-    def encode() -> None:
-        write_video(path, drawn, height, width)
-
     def decode() -> None:
         with VideoReader(path) as reader:
             for _ in reader:
                 pass
 
     return [
-        Contender("draw", draw),
-        Contender("encode video", encode, len(drawn)),
+        Contender("draw", lambda: view(*next(endless))),
+        Contender("encode video", lambda: write_video(path, drawn, height, width), len(drawn)),
         Contender("decode video", decode, len(drawn)),
     ]

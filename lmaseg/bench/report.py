@@ -68,7 +68,7 @@ class Detail:
 
 
 @dataclass(frozen=True)
-class Report:
+class Benchmark:
     """Everything one benchmark measured. Ratios are medians over the repeats of each repeat's own ratio."""
 
     environment: dict[str, dict[str, Any]]

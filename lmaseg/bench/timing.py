@@ -49,11 +49,9 @@ def _spread(samples: np.ndarray) -> Spread:
 
 
 class Stopwatch:
-    """Times groups of contenders on one device.
+    """Times groups of contenders on one device; `plan` has the seconds to spend on each group, in order.
 
-    Args:
-        plan: the names of the groups, in order, and the seconds to spend on each.
-        on_progress: takes the name of a group and the share of the whole plan that is done, again and again.
+    `on_progress` takes the name of a group and the share of the whole plan that is done, again and again.
     """
 
     def __init__(

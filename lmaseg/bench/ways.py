@@ -15,6 +15,7 @@ from lmaseg.render import View
 from lmaseg.sinks import OverlayVideo
 from lmaseg.stream import Segmenter
 from lmaseg.video import Frame, VideoReader
+from lmaseg.video.frame import FrameSource
 
 OFF, ON = "memory off", "memory on"
 BATCHES = 8  # labelled in one call on a GPU, which is busy with one while the next is handed over
@@ -24,7 +25,10 @@ SHORTEST, LONGEST = 12, 240  # frames from video to video
 def time_ways(workload: Workload, video: Path | None, watch: Stopwatch) -> tuple[tuple[Way, ...], Spread | None]:
     """Each way, and what the memory costs: the network's time with it over that without."""
     memories = {OFF: 0} | ({ON: workload.memory} if workload.memory else {})
-    peaks = {name: _peak(workload, memory) for name, memory in memories.items()}
+    peaks = {
+        name: peak_memory(workload.step(workload.segmenter(memory=memory)), workload.device)
+        for name, memory in memories.items()
+    }
     segmenters = {name: workload.segmenter(memory=memory) for name, memory in memories.items()}
     batches = BATCHES if workload.device.type == "cuda" else 1
     calls = {name: workload.step(segmenter, batches) for name, segmenter in segmenters.items()}
@@ -58,17 +62,12 @@ def _times(spread: Spread, factor: int) -> Spread:
     return Spread(factor * spread.median, factor * spread.low, factor * spread.high, spread.repeats)
 
 
-def _peak(workload: Workload, memory: int) -> int | None:
-    return peak_memory(workload.step(workload.segmenter(memory=memory)), workload.device)
-
-
-class _FirstFrames:
+class _FirstFrames(FrameSource):
     """A reader that ends early."""
 
     def __init__(self, reader: VideoReader, frames: int) -> None:
         self._reader = reader
-        self.frames: int | None = frames
-        self.stop = reader.stop
+        self.frames = frames
 
     def __iter__(self) -> Iterator[Frame]:
         return islice(self._reader, self.frames)

@@ -71,11 +71,8 @@ class Workload:
 
 
 def first_frames(video: Path | None, height: int, width: int) -> tuple[np.ndarray, ...]:
-    """The frames that the network is timed on: the first of a video, or drawn ones of that size.
-
-    Raises:
-        VideoError: what `VideoReader` raises.
-    """
+    """The frames that the network is timed on: the first of a video, or drawn ones of that size. Raises VideoError:
+    what `VideoReader` raises."""
     if video is None:
         return tuple(islice(drawn_frames(height, width), FRAMES))
     with VideoReader(video) as reader:

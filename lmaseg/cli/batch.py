@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmaseg.batch.resources import WORK, Resources
-from lmaseg.cli.batch_display import failures_table, figures, status_lines
-from lmaseg.cli.console import Display, clock, complain, console, say, warn
+from lmaseg.cli.batch_display import figures, show_failures, status_lines
+from lmaseg.cli.console import Display, clock, complain, say, warn
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import parse_time
-from lmaseg.cli.outputs import make_folder, write_text
+from lmaseg.cli.outputs import make_folder
 from lmaseg.cli.settings import COMPUTING, LOOK, job_options
 from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
 from lmaseg.lock import Lock
+from lmaseg.paths import write_text
 
 if TYPE_CHECKING:
-    from lmaseg.batch.schedule import Batch as Schedule
+    from lmaseg.batch.schedule import Schedule
 
 FAILED = 1
 LOCK, REPORT = ".lock", "report.json"
@@ -117,20 +118,20 @@ def _jobs(
     from lmaseg.batch.sources import find_sources
 
     return {
-        source.name: replace(
+        name: replace(
             job,
-            source=source.path,
-            video=folder / f"{source.name}{SUFFIX}" if video else None,
-            maps=folder / source.name if maps else None,
+            source=path,
+            video=folder / f"{name}{SUFFIX}" if video else None,
+            maps=folder / name if maps else None,
         )
-        for source in find_sources(sources, listing)
+        for name, path in find_sources(sources, listing).items()
     }
 
 
 def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: Resources, *, overwrite: bool) -> None:
     from lmaseg.batch.folder import check_outputs, report_of
     from lmaseg.batch.manifest import Manifest, history
-    from lmaseg.batch.schedule import Batch as Schedule
+    from lmaseg.batch.schedule import Schedule
     from lmaseg.cluster import executor_for
 
     make_folder(folder)
@@ -168,9 +169,7 @@ def _summarise(job: "Schedule", folder: Path, *, stopped: bool) -> None:
     if stopped:
         say("interrupted: give the same command again to continue")
         raise typer.Exit(INTERRUPTED)
-    failures = {state.name: state.error for state in job.states if state.error is not None}
-    if failures:
-        console.print(failures_table(failures))
+    show_failures({state.name: state.error for state in job.states})
     if job.full:
         complain("the disk is full: make room, then give the same command again")
     if progress.sources_done < progress.sources:
@@ -185,6 +184,4 @@ def _print_status(folder: Path) -> None:
         raise BatchError(f"{folder} holds no batch that has begun: give the --output folder of one")
     for line in status_lines(pasts):
         say(line)
-    failures = {name: past.error for name, past in pasts.items() if past.error is not None}
-    if failures:
-        console.print(failures_table(failures))
+    show_failures({name: past.error for name, past in pasts.items()})

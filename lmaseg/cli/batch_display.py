@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from lmaseg.cli.console import clock
+from lmaseg.cli.console import clock, console
 
 if TYPE_CHECKING:
     from lmaseg.batch.manifest import SourceHistory
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 MOST_ROWS = 20  # of a table of failures
 
 
-def failures_table(failures: dict[str, str]) -> Table:
-    """Source by source, why it failed."""
+def show_failures(errors: dict[str, str | None]) -> None:
+    """Source by source, why it failed, if any did."""
+    failures = {source: why for source, why in errors.items() if why is not None}
     table = Table(title=f"{len(failures)} failed", title_justify="left", title_style="bold red")
     table.add_column("source", overflow="fold")
     table.add_column("why", overflow="fold")
@@ -23,7 +24,8 @@ def failures_table(failures: dict[str, str]) -> Table:
         table.add_row(escape(source), escape(why))
     if len(failures) > MOST_ROWS:
         table.add_row("...", f"and {len(failures) - MOST_ROWS} more, in report.json")
-    return table
+    if failures:
+        console.print(table)
 
 
 def status_lines(known: "dict[str, SourceHistory]") -> list[str]:

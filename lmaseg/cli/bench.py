@@ -11,12 +11,13 @@ from lmaseg.cli.bench_figures import conclusions, detail_tables, heading, ways_t
 from lmaseg.cli.console import Display, console, say
 from lmaseg.cli.network import load_network
 from lmaseg.cli.options import input_option, network_option, output_option, refusing
-from lmaseg.cli.outputs import Overwrite, may_replace, write_text
+from lmaseg.cli.outputs import Overwrite, may_replace
 from lmaseg.cli.settings import COMPUTING, job_options
 from lmaseg.job import Job
+from lmaseg.paths import write_text
 
 if TYPE_CHECKING:
-    from lmaseg.bench import Report
+    from lmaseg.bench import Benchmark
 
 
 EXAMPLES = """
@@ -75,7 +76,7 @@ def bench(
         write_text(json_file, json.dumps({**told, **asdict(report)}, indent=2, allow_nan=False) + "\n")
 
 
-def _show(report: "Report") -> None:
+def _show(report: "Benchmark") -> None:
     say(heading(report))
     console.print(ways_table(report))
     for table in detail_tables(report):

@@ -8,12 +8,12 @@ from rich.bar import Bar
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from lmaseg.bench.report import Report, Spread
+    from lmaseg.bench.report import Benchmark, Spread
 
 BAR_WIDTH = 18  # characters
 
 
-def heading(report: "Report") -> str:
+def heading(report: "Benchmark") -> str:
     """What was timed, where, in one line."""
     settings, here = report.settings, report.environment
     source, working = ("{}x{}".format(*size) for size in (settings.source_size, settings.working_size))
@@ -26,7 +26,7 @@ def heading(report: "Report") -> str:
     )
 
 
-def ways_table(report: "Report") -> Table:
+def ways_table(report: "Benchmark") -> Table:
     """Frames per second, latency and peak memory of each way."""
     table = Table(box=None, pad_edge=False)
     table.add_column("")
@@ -44,7 +44,7 @@ def ways_table(report: "Report") -> Table:
     return table
 
 
-def detail_tables(report: "Report") -> Iterable[Table]:
+def detail_tables(report: "Benchmark") -> Iterable[Table]:
     """What a full benchmark adds: times per frame as bars from zero, and their ratio to that of the network."""
     for group, details in groupby(report.details, lambda detail: detail.group):
         rows = list(details)
@@ -61,7 +61,7 @@ def detail_tables(report: "Report") -> Iterable[Table]:
         yield table
 
 
-def conclusions(report: "Report") -> Iterable[str]:
+def conclusions(report: "Benchmark") -> Iterable[str]:
     """What the figures say together, in sentences."""
     cost = report.memory_cost
     if cost:

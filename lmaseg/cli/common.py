@@ -11,7 +11,7 @@ import typer
 from lmaseg.cli.config import Command, keys_of, read_config, written_config
 from lmaseg.cli.console import console
 from lmaseg.cli.options import parameter
-from lmaseg.cli.settings import Settings
+from lmaseg.cli.settings import OptionGroup
 
 CONFIG = "config", "print_config"  # parameters that are no settings themselves
 
@@ -64,12 +64,12 @@ def with_common_options(command: Command, name: str, commands: list[str]) -> Com
     return run
 
 
-def _group(parameter: inspect.Parameter) -> Settings | None:
+def _group(parameter: inspect.Parameter) -> OptionGroup | None:
     """The options that one parameter of a command stands for."""
     if is_dataclass(parameter.annotation):
-        return Settings(parameter.annotation)
+        return OptionGroup(parameter.annotation)
     _, *metadata = get_args(parameter.annotation)
-    return next((each for each in metadata if isinstance(each, Settings)), None)
+    return next((each for each in metadata if isinstance(each, OptionGroup)), None)
 
 
 def _common_parameters(fill_in: Command, need_nothing: Command) -> list[inspect.Parameter]:

@@ -18,9 +18,7 @@ from lmaseg._version import __version__
 from lmaseg.paths import read_text
 
 WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
-UNSET = (
-    "\ue000"  # of private use, no name anyone gives: stands in for what a command needs while its settings are printed
-)
+UNSET = "\ue000"  # of private use: stands in for what a command needs while its settings are printed
 
 Command = Callable[..., Any]
 
@@ -32,17 +30,15 @@ class Key:
         kind, info = get_args(parameter.annotation)
         self.parameter = parameter.name
         self.required = parameter.default is parameter.empty
-        self._kind = next((part for part in get_args(kind) if part is not NoneType), kind) if _optional(kind) else kind
+        if get_origin(kind) in (UnionType, Union):
+            kind = next(part for part in get_args(kind) if part is not NoneType)
+        self._kind = kind
         self._parsed = info.parser is not None
         self.name = _long_name(parameter.name, info)
         self.note = (info.help or "") if getattr(info, "hidden", False) else ""
 
     def given(self, value: Any, file: Path) -> Any:
-        """A value of the file as the command line would give it.
-
-        Raises:
-            BadParameter: it is of another type.
-        """
+        """A value of the file as the command line would give it. Raises BadParameter: it is of another type."""
         values = value if isinstance(value, list) else [value]
         parts = get_args(self._kind)
         if get_origin(self._kind) is tuple:
@@ -137,10 +133,6 @@ def _long_name(parameter: str, info: Any) -> str:
     declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
     names = [name.split("/")[0] for name in declared] or [f"--{parameter.replace('_', '-')}"]
     return max(names, key=len).lstrip("-")
-
-
-def _optional(kind: Any) -> bool:
-    return get_origin(kind) in (UnionType, Union)
 
 
 def _basic(kind: Any) -> Any:

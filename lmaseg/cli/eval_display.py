@@ -8,9 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
 
-    from lmaseg.labels import Color
     from lmaseg.scores import Evaluation
 
 OWN_PAST = "own past"
@@ -58,9 +56,8 @@ def _summary(evaluations: "list[Evaluation]") -> list[tuple[str, list[float]]]:
     first = evaluations[0]
     categories = sum(not math.isnan(iou) for iou in first.category_ious.values())
     unknown = first.known.count(False)
-    classes = f"mean IoU of {first.classes_in_mean} classes" + (
-        f", {unknown} unknown to the weights" if unknown else ""
-    )
+    aside = f", {unknown} unknown to the weights" if unknown else ""
+    classes = f"mean IoU of {first.classes_in_mean} classes{aside}"
     rows = [
         (classes, [e.mean_iou for e in evaluations]),
         (f"mean IoU of {categories} categories", [mean_iou(e.category_ious.values()) for e in evaluations]),
@@ -93,16 +90,9 @@ def score_plot(columns: "Mapping[str, Evaluation]") -> "Image":
         for n, evaluation in enumerate(columns.values()):
             iou = float(evaluation.class_ious[i])
             color = first.labels.colors[i] if n == len(columns) - 1 else (190, 190, 190)
-            _draw_bar(draw, (left, top + n * bar), (0 if math.isnan(iou) else iou * width, bar - 2), color)
-            text = "-" if math.isnan(iou) else f"{100 * iou:.1f}"
-            draw.text(
-                (left + 6 + (0 if math.isnan(iou) else iou * width), top + n * bar + 7), text, "black", font, "lm"
-            )
+            end, y = left + (0 if math.isnan(iou) else iou * width), top + n * bar
+            draw.rectangle((left, y, end, y + bar - 2), fill=color)
+            draw.text((end + 6, y + 7), "-" if math.isnan(iou) else f"{100 * iou:.1f}", "black", font, "lm")
     legend = " / ".join(f"{name}: mean {100 * evaluation.mean_iou:.1f}" for name, evaluation in columns.items())
     draw.text((left, picture.height - gap - bar), f"IoU in per cent, {legend}", fill="black", font=font)
     return picture
-
-
-def _draw_bar(draw: "ImageDraw", corner: tuple[float, float], size: tuple[float, float], color: "Color") -> None:
-    x, y = corner
-    draw.rectangle((x, y, x + size[0], y + size[1]), fill=color)

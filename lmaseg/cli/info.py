@@ -22,26 +22,27 @@ lmaseg info net.safetensors                           what a checkpoint is
 lmaseg info lma-street                                the model card
 """
 
-Weights = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="WEIGHTS",
-        help="A checkpoint, or the name of the weights that come with lmaseg; default: "
-        "describe this machine and installation.",
-    ),
-]
-Classes = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES|FILE.toml", help="Print what cityscapes, camvid, NAME,NAME,... or a TOML file mean as classes."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
-
 Rows = list[tuple[str, str]]
 
 
-def info(weights: Weights = None, classes: Classes = None, as_json: AsJson = False) -> None:
+def info(
+    weights: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="WEIGHTS",
+            help="A checkpoint, or the name of the weights that come with lmaseg; default: describe this machine and "
+            "installation.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES|FILE.toml",
+            help="Print what cityscapes, camvid, NAME,NAME,... or a TOML file mean as classes.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
     """Print versions, devices, kernels, encoders and bundled weights, or what a checkpoint contains.
 
     Given the name of the weights that come with lmaseg, print their model card as well.

@@ -58,11 +58,8 @@ def find_modules_here() -> None:
 
 
 def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
-    """The network of a job, ready to stream; described if --verbose asks for it.
-
-    Raises:
-        BadParameter: a setting that the network cannot work with.
-    """
+    """The network of a job, ready to stream; described if --verbose asks for it. Raises BadParameter: a setting that
+    the network cannot work with."""
     from lmaseg import segmentation
 
     if job.net:

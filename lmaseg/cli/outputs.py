@@ -60,11 +60,7 @@ def place_beside(source: str) -> Path:
 def may_replace(outputs: list[Path], overwrite: bool | None, folders: Collection[Path] = ()) -> bool:
     """Whether outputs that exist may be replaced: `overwrite` or, if it is None, what the user answers.
 
-    Args:
-        folders: those of the outputs that are folders.
-
-    Raises:
-        VideoError: an output's folder does not exist, or the output does and may not be replaced.
+    Raises VideoError if an output's folder does not exist, or the output does and may not be replaced.
     """
     check_places(outputs, overwrite=True, folders=folders)
     existing = existing_of(outputs)
@@ -82,12 +78,6 @@ def make_folder(folder: Path) -> None:
     check_places([folder], overwrite=True, folders=[folder])
     with writing(folder):
         behind_link(folder).mkdir(exist_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file that appears under its name when it is complete; VideoError if it cannot be written."""
-    with appearing(path) as part:
-        part.write_text(text)
 
 
 def write_picture(path: Path, picture: "Image") -> None:

@@ -25,10 +25,6 @@ class Preview(Sink):
     """Keeps the newest frame, and shows it when a display asks; frames in between are never drawn.
 
     A renderable of rich's: as many lines as the frame needs in the terminal's width and height.
-
-    Args:
-        label_set: the classes' colours.
-        opacity, classes: as in `lmaseg.render.overlay`.
     """
 
     def __init__(self, label_set: LabelSet, *, opacity: float, classes: list[int] | None) -> None:
@@ -81,7 +77,8 @@ def half_blocks(picture: np.ndarray, *, full_colour: bool = True) -> list[str]:
         picture: (2 * rows, columns, 3) uint8 RGB.
         full_colour: 24-bit colours, else the nearest of those that are the same in all 256-colour terminals.
     """
-    codes = _full_codes(picture) if full_colour else _palette_codes(picture)
+    full = [[f"2;{r};{g};{b}" for r, g, b in row] for row in picture.tolist()] if full_colour else None
+    codes = full or _palette_codes(picture)
     return [_line(upper, lower) for upper, lower in zip(codes[::2], codes[1::2], strict=True)]
 
 
@@ -93,10 +90,6 @@ def _line(upper: list[str], lower: list[str]) -> str:
             last = pair
         parts.append(HALF_BLOCK)
     return "".join([*parts, RESET])
-
-
-def _full_codes(picture: np.ndarray) -> list[list[str]]:
-    return [[f"2;{r};{g};{b}" for r, g, b in row] for row in picture.tolist()]
 
 
 def _palette_codes(picture: np.ndarray) -> list[list[str]]:

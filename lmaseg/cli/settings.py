@@ -29,7 +29,7 @@ option = partial(setting, shown=True)
 
 
 @dataclass(frozen=True)
-class Settings:
+class OptionGroup:
     """The options of a parameter of a command that takes a dataclass: one for each of its fields, or of those named."""
 
     kind: Any
@@ -59,9 +59,9 @@ class Settings:
             return self.kind(**{each.name: given.pop(each.name) for each in self.fields})
 
 
-def job_options(*names: str) -> Settings:
+def job_options(*names: str) -> OptionGroup:
     """Annotates a parameter of a command that takes a `Job`: these fields of it become options."""
-    return Settings(Job, names)
+    return OptionGroup(Job, names)
 
 
 def _option(each: "Field[Any]", kind: Any, *, hidden: bool) -> Any:

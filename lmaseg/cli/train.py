@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from lmaseg.cli.console import say
 from lmaseg.cli.data import load_clips
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.network import describe_device, load_network
+from lmaseg.cli.options import refusing
 from lmaseg.cli.settings import job_options
 from lmaseg.cli.train_data import (
     make_mixture,
@@ -24,7 +24,7 @@ from lmaseg.cli.train_data import (
     validation_clips,
 )
 from lmaseg.cli.train_display import TrainDisplay
-from lmaseg.cli.train_options import Data, Out, Resume, Start
+from lmaseg.cli.train_options import Data, Start
 from lmaseg.job import Job
 from lmaseg.paths import check_new_folder
 from lmaseg.train.options import TrainOptions
@@ -49,65 +49,49 @@ UNKNOWN_SIZE = 480, 640  # until the frames are read
 
 
 def train(
-    out: Out,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.")],
     data: Data,
     start: Start,
     options: TrainOptions,
     job: Annotated[Job, job_options("device")],
-    resume: Resume = False,
+    resume: Annotated[bool, typer.Option(help="Continue the run in --out, if there is one.")] = False,
 ) -> None:
     """Train a single-frame network, its memory, or both together."""
     check_new_folder(out)
-    with stop_on_interrupt() as stop, TrainDisplay(shown=_rank() == 0) as display:
-        progress = _train(out, data, start, options, resume, job.device, display, stop)
-    if _rank() == 0:
-        _conclude(progress, out)
-    if progress.stopped and stop.is_set():
-        raise typer.Exit(INTERRUPTED)
 
-
-def _train(
-    out: Path,
-    data: Data,
-    start: Start,
-    options: TrainOptions,
-    resume: bool,
-    device: str,
-    display: TrainDisplay,
-    stop: threading.Event,
-) -> "TrainProgress":
-    """Put together what the command line names, and train; returns where that ended."""
     from lmaseg import train as library
     from lmaseg.evaluate import process_group
 
-    with process_group(device) as own_device:
-        _tune(own_device)
-        if _rank() == 0:
-            describe_device(own_device)
-        try:
-            net = _network(start, data, options.seed, own_device)
-            past = options.past_frames
-            validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
-            clips = load_clips(vars(data), "train", net.labels, past)
-            if data.unlabelled:
-                clips["taught"] = teach(data, net, out, display.update, stop)
-            clips, validation = split(data, clips, validation)
-            mixture = make_mixture(net, data, clips, past, display.update)
-            display.introduce(net.spec, mixture.describe())
-            for progress in library.train(
-                net,
-                mixture,
-                options,
-                folder=out,
-                resume=resume,
-                validate=make_validation(validation, options, net.spec.memory_frames),
-                about={"licence": "that of the training data", "recipe": _command()},
-                stop=stop,
-            ):
-                display.show(progress)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
-    return progress
+    first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
+    display = TrainDisplay(shown=first, at_once=True)
+    with stop_on_interrupt() as stop, display, refusing(), process_group(job.device) as device:
+        _tune(device)
+        if first:
+            describe_device(device)
+        net = _network(start, data, options.seed, device)
+        past = options.past_frames
+        validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
+        clips = load_clips(vars(data), "train", net.labels, past)
+        if data.unlabelled:
+            clips["taught"] = teach(data, net, out, display.update, stop)
+        clips, validation = split(data, clips, validation)
+        mixture = make_mixture(net, data, clips, past, display.update)
+        display.introduce(net.spec, mixture.describe())
+        for progress in library.train(
+            net,
+            mixture,
+            options,
+            folder=out,
+            resume=resume,
+            validate=make_validation(validation, options, net.spec.memory_frames),
+            about={"licence": "that of the training data", "recipe": _command()},
+            stop=stop,
+        ):
+            display.show(progress)
+    if first:
+        _conclude(progress, out)
+    if progress.stopped and stop.is_set():
+        raise typer.Exit(INTERRUPTED)
 
 
 def _network(start: Start, data: Data, seed: int, device: str) -> "LocalMemoryNet":
@@ -156,10 +140,6 @@ def _tune(device: str) -> None:
         torch.set_float32_matmul_precision("high")
 
 
-def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))
-
-
 def _command() -> str:
     return shlex.join(["lmaseg", *sys.argv[1:]])
 
@@ -170,13 +150,10 @@ def _conclude(progress: "TrainProgress", out: Path) -> None:
         names = "state.pt", "latest.safetensors", "best.safetensors"
         kept = [str(out / name) for name in names if (out / name).exists()]
         done = f"stopped after {progress.step} of {progress.steps} steps"
-        say(f"{done}, kept: {' and '.join(kept) or 'nothing yet'}; to continue: {_resuming(_command())}")
+        again = _command() if "--resume" in _command() else f"{_command()} --resume"
+        say(f"{done}, kept: {' and '.join(kept) or 'nothing yet'}; to continue: {again}")
         return
     best = "" if progress.best is None else f", best score {progress.best:.4f} in {out / 'best.safetensors'}"
     if progress.best is None and progress.memory_lowers:
         best = ", none kept as best: the memory lowered the score at every validation"
     say(f"{progress.steps} steps in {progress.seconds / 60:.1f} min -> {out / 'final.safetensors'}{best}")
-
-
-def _resuming(command: str) -> str:
-    return command if "--resume" in command else f"{command} --resume"

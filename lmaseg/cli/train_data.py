@@ -28,14 +28,12 @@ ClipsByName = dict[str, list["Clip"]]
 
 
 def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop: "threading.Event") -> "list[Clip]":
-    """Clips of --unlabelled with the teacher's labels, stored beside the run; earlier ones are kept.
-
-    Raises:
-        Exit: it was interrupted.
-    """
+    """Clips of --unlabelled with the teacher's labels, stored beside the run; earlier ones are kept. Raises Exit: it
+    was interrupted."""
     from torch import distributed
 
     from lmaseg.cli.network import load_network
+    from lmaseg.evaluate import rank_and_world
     from lmaseg.train.teacher import Teaching, label_sources, taught_clips
 
     folder, name = out / "taught", data.teacher_net or "its own"
@@ -46,13 +44,13 @@ def teach(data: Data, net: "LocalMemoryNet", out: Path, on_frame: OnFrame, stop:
     def show(name: str, count: int) -> None:
         on_frame(f"reading labels of {name}", count, count)
 
-    alone = not (distributed.is_available() and distributed.is_initialized())
+    rank, world = rank_and_world()
     done = True
-    if alone or distributed.get_rank() == 0:
+    if rank == 0:
         teacher = load_network(data.teacher, str(next(net.parameters()).device), data.teacher_net)
         sources = data.unlabelled or []
         done = label_sources(teacher, sources, teaching, net.labels, folder, on_frame=show, stop=stop)
-    if not alone:
+    if world > 1:
         distributed.barrier()
     if not done:
         say(f"interrupted; the labels so far are in {folder}, and --resume continues from there")
@@ -84,9 +82,7 @@ def split(data: Data, training: ClipsByName, validation: ClipsByName) -> tuple[C
             name: [clip for clip in each if not fnmatch(clip.name, data.hold_out)] for name, each in training.items()
         }
         if not held:
-            raise typer.BadParameter(
-                f"no clip is named like {data.hold_out!r}: --hold-out takes a pattern such as '0006R0*'"
-            )
+            raise typer.BadParameter(f"no clip is named like {data.hold_out!r}: give a pattern such as '0006R0*'")
     elif data.val and not validation:
         parts = {name: _divided(each) for name, each in training.items()}
         kept = {name: first for name, (first, _) in parts.items()}
@@ -160,34 +156,29 @@ def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) ->
     Of videos also the strict mVC8 and the flicker. The first set's mean IoU is what decides which weights are best;
     with a memory it must not be less than without.
     """
+    from lmaseg.evaluate import evaluate
     from lmaseg.train import Validate
+    from lmaseg.train.store import WIDEST_STEP
 
-    plans = [plan for name, each in clips.items() for plan in _plans(name, each, options.stage, memory)]
+    plans = []
+    for name, each in clips.items():
+        video = all(clip.step <= WIDEST_STEP for clip in each)
+        plans += [_Plan(name, each, memory, video)] if video and options.stage != "base" else []
+        plans.append(_Plan(name, each, 0, video))
     if not plans:
         return None
 
     def score(net: "LocalMemoryNet") -> dict[str, float]:
-        return {name: value for plan in plans for name, value in _scores(net, plan).items()}
+        scores: dict[str, float] = {}
+        for plan in plans:
+            found = evaluate(net, plan.clips, memory=plan.memory)
+            values = found.mean_iou, found.temporal["mvc8Strict"], found.temporal["flicker"]
+            scores |= dict(zip(plan.scores, values, strict=False))
+        return scores
 
     first, second = plans[0], plans[1] if len(plans) > 1 else None
     without = second.scores[0] if second and first.memory and second.name == first.name else None
     return Validate([name for plan in plans for name in plan.scores], score, without_memory=without)
-
-
-def _plans(name: str, clips: Sequence["Clip"], stage: str, memory: int) -> list[_Plan]:
-    from lmaseg.train.store import WIDEST_STEP
-
-    video = all(clip.step <= WIDEST_STEP for clip in clips)
-    alone = _Plan(name, clips, 0, video)
-    return [_Plan(name, clips, memory, video), alone] if video and stage != "base" else [alone]
-
-
-def _scores(net: "LocalMemoryNet", plan: _Plan) -> dict[str, float]:
-    from lmaseg.evaluate import evaluate
-
-    found = evaluate(net, plan.clips, memory=plan.memory)
-    values = found.mean_iou, found.temporal["mvc8Strict"], found.temporal["flicker"]
-    return dict(zip(plan.scores, values, strict=False))
 
 
 def usual_size(data: Data) -> tuple[int, int] | None:

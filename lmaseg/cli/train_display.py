@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 class TrainDisplay(Display):
     """The state of a run; nothing at all unless `shown`, which only one of many processes has set."""
 
-    def __init__(self, *, shown: bool = True) -> None:
-        super().__init__(shown=shown, at_once=True)
-
     def introduce(self, spec: "ModelSpec", data: str) -> None:
         """Say what is trained on what."""
         if self._shown:

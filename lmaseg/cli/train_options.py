@@ -2,72 +2,49 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from lmaseg.cli.settings import option
 from lmaseg.settings import setting
 
-DATA, START = "Data", "Start"
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of this run: weights, history and state.")]
-Resume = Annotated[bool, typer.Option(help="Continue the run in --out, if there is one.")]
+DATA, START = "Data", "Start"  # panels of --help
 
 
 @dataclass(frozen=True)
 class Data:
     """What to train on and to validate with."""
 
-    camvid: Path | None = setting(
-        None, "CamVid: train/ trainannot/ and, to validate, val/ valannot/.", panel=DATA, shown=True
+    camvid: Path | None = option(None, "CamVid: train/ trainannot/ and, to validate, val/ valannot/.", DATA)
+    cityscapes: Path | None = option(None, "Cityscapes: leftImg8bit/ and gtFine/.", DATA)
+    folder: tuple[Path, Path] | None = option(None, "Your own: images, and PNG class ids.", DATA, form="IMAGES LABELS")
+    unlabelled: list[Path] | None = option(
+        None, "A video or a folder of pictures for the teacher to label; give it once for each.", DATA, form="VIDEO"
     )
-    cityscapes: Path | None = setting(None, "Cityscapes: leftImg8bit/ and gtFine/.", panel=DATA, shown=True)
-    folder: tuple[Path, Path] | None = setting(
-        None, "Your own: images, and PNG class ids.", panel=DATA, shown=True, form="IMAGES LABELS"
-    )
-    unlabelled: list[Path] | None = setting(
-        None,
-        "A video or a folder of pictures without labels, which the teacher labels; give it once for each.",
-        panel=DATA,
-        shown=True,
-        form="VIDEO",
-    )
-    teacher: Path | None = setting(
-        None, "Weights of the network that labels --unlabelled.", panel=DATA, shown=True, form="WEIGHTS"
-    )
+    teacher: Path | None = option(None, "Weights of the network that labels --unlabelled.", DATA, form="WEIGHTS")
     teacher_net: str | None = setting(
         None,
-        "A teacher attached by a function, or a network of the hub; with its own weights if there is no --teacher.",
-        panel=DATA,
+        "A teacher of a function or of the hub; without --teacher with its own weights.",
+        DATA,
         form="MODULE:FUNCTION|hf:NAME",
     )
-    teacher_every: float = setting(1.0, "Seconds between the frames of a video that the teacher labels.", panel=DATA)
-    teacher_sure: float = setting(
-        0.7, "Least probability, averaged over sizes and mirrored, at which its label is kept.", panel=DATA
-    )
-    mix: Any = setting(None, "Shares of the data sets.", panel=DATA, form="NAME=WEIGHT,...")
+    teacher_every: float = setting(1.0, "Seconds between the frames of a video that the teacher labels.", DATA)
+    teacher_sure: float = setting(0.7, "Least probability, averaged over sizes, at which its label is kept.", DATA)
+    mix: Any = setting(None, "Shares of the data sets.", DATA, form="NAME=WEIGHT,...")
     hold_out: str | None = setting(
         None,
         "Train without the clips named so ('0006R0*') and validate with them; a still is a clip named like its file.",
-        panel=DATA,
+        DATA,
         form="PATTERN",
     )
-    val: bool = setting(True, "Validate with the val splits of the data sets, or with a share held out.", panel=DATA)
-    val_folder: tuple[Path, Path] | None = setting(
-        None, "Validate with this, too.", panel=DATA, shown=True, form="IMAGES LABELS"
-    )
+    val: bool = setting(True, "Validate with the val splits of the data sets, or with a share held out.", DATA)
+    val_folder: tuple[Path, Path] | None = option(None, "Validate with this, too.", DATA, form="IMAGES LABELS")
     val_classes: str | None = setting(
-        None,
-        "What the label maps of --val-folder mean, as --classes does; by default the network's classes.",
-        panel=DATA,
-        form="NAMES|FILE.toml",
+        None, "What the ids of --val-folder mean; by default the network's classes.", DATA, form="NAMES|FILE.toml"
     )
 
     def __post_init__(self) -> None:
         if bool(self.unlabelled) != bool(self.teacher or self.teacher_net):
-            raise ValueError(
-                "--unlabelled goes with --teacher or --teacher-net: give the videos and what is to label them"
-            )
+            raise ValueError("--unlabelled goes with --teacher or --teacher-net: give videos and what is to label them")
         if not self.teacher_every > 0 or not 0 <= self.teacher_sure < 1:
             raise ValueError("the seconds between labelled frames are above 0, the least probability is in [0, 1)")
 
@@ -76,37 +53,27 @@ class Data:
 class Start:
     """The network to train."""
 
-    init: Path | None = setting(
-        None, "Start from this checkpoint; by default the weights that come with lmaseg.", panel=START, shown=True
+    init: Path | None = option(None, "Start from this checkpoint; by default the weights that come with lmaseg.", START)
+    net: str | None = option(
+        None, "Another network to start from, as in lmaseg run.", START, form="hf:NAME|MODULE:FUNCTION"
     )
-    net: str | None = setting(
-        None,
-        "Another network to start from, as in lmaseg run.",
-        panel=START,
-        shown=True,
-        form="hf:NAME|MODULE:FUNCTION",
-    )
-    backbone: str | None = setting(
-        None, "Start from a fresh network with this backbone instead.", panel=START, shown=True, form="NAME"
-    )
-    classes: str | None = setting(
+    backbone: str | None = option(None, "Start from a fresh network with this backbone instead.", START, form="NAME")
+    classes: str | None = option(
         None,
         "cityscapes, camvid, NAME,NAME,... or a TOML file: what the network tells apart, and what the ids in the "
         "label maps of --folder mean; by default the checkpoint's classes.",
-        panel=START,
-        shown=True,
+        START,
         form="NAMES|FILE.toml",
     )
-    size: Any = setting(
+    size: Any = option(
         None,
         "Frames are kept at this size; by default CamVid's, Cityscapes', that of --init or --net, or else that of "
         "your own, up to 480 pixels high.",
-        panel=START,
-        shown=True,
+        START,
         form="HxW",
     )
-    window: int | None = setting(None, "Attention window, odd, in feature cells.", panel=START)
-    memory: int | None = setting(None, "Past frames the network remembers.", panel=START)
+    window: int | None = setting(None, "Attention window, odd, in feature cells.", START)
+    memory: int | None = setting(None, "Past frames the network remembers.", START)
     fusion: str | None = setting(
-        None, "How the memory joins the frame: blend, sigmoid-do1, sigmoid or residual.", panel=START
+        None, "How the memory joins the frame: blend, residual, sigmoid or sigmoid-do1.", START
     )

@@ -56,7 +56,10 @@ def cityscapes_clips(root: Path, split: str = "val", *, past: int) -> list[Clip]
     kind, label_files = _label_files(root, split)
     labelled = _frame_files(root / "leftImg8bit" / split, "leftImg8bit")
     _check_pairs(labelled, label_files, root, split)
-    earlier = _frame_files(_sequence_folder(root, split, past), "leftImg8bit") if past else {}
+    earlier: dict[FrameKey, Path] = {}
+    if past:
+        remedy = f"the {past} frames before each label come from it: extract it, or evaluate with --memory 0"
+        earlier = _frame_files(require_folder(root / "leftImg8bit_sequence" / split, remedy), "leftImg8bit")
     sequences: dict[tuple[str, str], dict[int, ClipFrame]] = defaultdict(dict)
     for key, label in sorted(label_files.items()):
         city, sequence, number = key
@@ -66,13 +69,9 @@ def cityscapes_clips(root: Path, split: str = "val", *, past: int) -> list[Clip]
                 frames[n] = _past_frame(earlier, (city, sequence, n), label, past)
         frames[number] = ClipFrame(_name(key), labelled[key], label)
     runs = [run for frames in sequences.values() for run in split_at_gaps(sorted(frames.items()), step=1)]
-    return [_clip(run, ENCODINGS[kind]) for run in runs]
-
-
-def _clip(run: list[tuple[int, ClipFrame]], encoding: LabelEncoding) -> Clip:
-    frames = tuple(frame for _, frame in run)
-    name = next(frame.name for frame in frames if frame.label is not None)
-    return Clip(name, frames, CITYSCAPES, encoding)
+    clips = [tuple(frame for _, frame in run) for run in runs]
+    firsts = [next(frame.name for frame in frames if frame.label) for frames in clips]
+    return [Clip(*named, CITYSCAPES, ENCODINGS[kind]) for named in zip(firsts, clips, strict=True)]
 
 
 def _name(key: FrameKey) -> str:
@@ -111,23 +110,11 @@ def _check_pairs(images: dict[FrameKey, Path], labels: dict[FrameKey, Path], roo
     for key, label in labels.items():
         if key not in images:
             missing = root / "leftImg8bit" / split / key[0] / f"{_name(key)}_leftImg8bit.png"
-            raise DatasetError(
-                f"{missing} is missing, the image of {label.name}: extract leftImg8bit_trainvaltest.zip again"
-            )
+            raise DatasetError(f"{missing} is missing, the image of {label.name}: extract leftImg8bit again")
     for key, image in images.items():
         if key not in labels:
             missing = root / "gtFine" / split / key[0] / f"{_name(key)}_gtFine_labelIds.png"
-            raise DatasetError(
-                f"{missing} is missing, the label of {image.name}: extract gtFine_trainvaltest.zip again"
-            )
-
-
-def _sequence_folder(root: Path, split: str, past: int) -> Path:
-    return require_folder(
-        root / "leftImg8bit_sequence" / split,
-        f"the {past} frames before each label come from it; extract leftImg8bit_sequence_trainvaltest.zip, "
-        "or evaluate single frames with --memory 0",
-    )
+            raise DatasetError(f"{missing} is missing, the label of {image.name}: extract gtFine again")
 
 
 def _past_frame(files: dict[FrameKey, Path], key: FrameKey, label: Path, past: int) -> ClipFrame:

@@ -51,9 +51,8 @@ def _frames(image: Path, label: Path | None) -> list[ClipFrame]:
     except VideoError as error:
         raise DatasetError(str(error)) from error
     if label and len(maps) != len(pages):
-        raise DatasetError(
-            f"{label} holds {len(maps)} label maps, its image {image} {len(pages)} pictures: give one for each"
-        )
+        count = f"{len(maps)} label maps, its image {image} {len(pages)} pictures"
+        raise DatasetError(f"{label} holds {count}: give one for each")
     return [ClipFrame(page.name, page, part) for page, part in zip_longest(pages, maps)]
 
 
@@ -63,14 +62,10 @@ def _check_stems(
     if not image_files:
         raise DatasetError(f"{images} holds no images: give the folder they lie in")
     if not label_files:
-        raise DatasetError(
-            f"{label_maps} holds no label maps: give the folder they lie in, as PNG for instance (JPEG blurs ids)"
-        )
+        raise DatasetError(f"{label_maps} holds no label maps: give the folder they lie in, as PNG (JPEG blurs ids)")
     if not image_files.keys() & label_files.keys():
-        raise DatasetError(
-            f"no image of {images} shares its stem with a label map of {label_maps} "
-            f"({next(iter(image_files))} and {next(iter(label_files))}, for example): rename one side"
-        )
+        pair = f"{next(iter(image_files))} and {next(iter(label_files))}, for example"
+        raise DatasetError(f"no image of {images} shares its stem with one of {label_maps} ({pair}): rename one side")
     for stem, path in label_files.items():
         if stem not in image_files:
             raise DatasetError(f"{images} has no image {stem} for the label {path}: add it or remove the label")

@@ -15,11 +15,7 @@ BLURRED = 0.3  # share of the clips, half of them by motion
 
 
 class Photometry:
-    """Changes how clips were taken.
-
-    Args:
-        strength: 1 is strong but plausible; 0 changes nothing.
-    """
+    """Changes how clips were taken. `strength`: 1 is strong but plausible; 0 changes nothing."""
 
     def __init__(self, strength: float = 1.0) -> None:
         self.strength = strength

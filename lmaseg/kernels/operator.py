@@ -10,11 +10,7 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
     """A decorator like `torch.library.custom_op`, for functions that mutate nothing and have no gradient.
 
     The operators of `custom_op` import all of torch.compile when they are first called, which takes longer than
-    everything else a short run does before its first frame.
-
-    Args:
-        name: "lmaseg::NAME".
-        fake: the same signature; returns empty tensors of the right shapes and dtypes.
+    everything else a short run does before its first frame. `fake` has the same signature, and returns empty tensors.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:

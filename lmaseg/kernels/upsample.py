@@ -22,31 +22,22 @@ def fits(logits: Tensor) -> bool:
     )
 
 
-def upsample_argmax(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
-    """(B, classes, h, w) logits, float32 or bfloat16, of any strides -> (B, height, width) uint8 class ids.
-
-    The same as `torch.nn.functional.interpolate(mode="bilinear")` and `argmax` in float32, rounding aside: of equal
-    logits the lowest class wins. A class whose logit is NaN never wins, but for class 0.
-
-    Args:
-        logits, height, width, align_corners: as in torch.
-        level: one of `kernels.levels()` in place of the fastest.
-
-    Raises:
-        ValueError: an empty map, more than 256 classes, a size under 1, another dtype or device.
-        BackendError: the C kernels are missing.
-    """
-    labels: Tensor = label(logits, height, width, align_corners, level)
-    return labels
-
-
 def _empty_labels(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
     return logits.new_empty((logits.shape[0], height, width), dtype=torch.uint8)
 
 
 @operator("lmaseg::upsample_argmax", fake=_empty_labels)
-def label(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
-    """The operator behind `upsample_argmax`."""
+def upsample_argmax(logits: Tensor, height: int, width: int, align_corners: bool = False, level: str = "") -> Tensor:
+    """(B, classes, h, w) logits, float32 or bfloat16, of any strides -> (B, height, width) uint8 class ids.
+
+    The same as `torch.nn.functional.interpolate(mode="bilinear")` and `argmax` in float32, rounding aside: of equal
+    logits the lowest class wins. A class whose logit is NaN never wins, but for class 0. `level` asks for one of
+    `kernels.levels()` in place of the fastest.
+
+    Raises:
+        ValueError: an empty map, more than 256 classes, a size under 1, another dtype or device.
+        BackendError: the C kernels are missing.
+    """
     _check(logits, height, width)
     index = kernels.level_index(level)
     labels = _empty_labels(logits, height, width)
@@ -70,9 +61,7 @@ def label(logits: Tensor, height: int, width: int, align_corners: bool = False, 
 
 def _check(logits: Tensor, height: int, width: int) -> None:
     if logits.ndim != 4 or 0 in logits.shape[1:] or logits.shape[1] > MOST_CLASSES:
-        raise ValueError(
-            f"logits are (B, 1..{MOST_CLASSES} classes, h, w), none of them empty, not {tuple(logits.shape)}"
-        )
+        raise ValueError(f"logits are (B, 1..{MOST_CLASSES} classes, h, w), h and w above 0, not {tuple(logits.shape)}")
     if height < 1 or width < 1:
         raise ValueError(f"labels of {height} x {width} pixels have none")
     if logits.dtype not in DTYPES or not logits.is_cpu:

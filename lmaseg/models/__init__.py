@@ -48,12 +48,8 @@ BACKBONES: dict[str, Callable[[int], tuple[nn.Module, nn.Module]]] = {
 
 
 def build(spec: ModelSpec, labels: LabelSet, preprocess: Preprocess) -> LocalMemoryNet:
-    """A network with fresh weights, in training mode.
-
-    Raises:
-        ValueError: a backbone or fusion that is not known, a fusion that cannot take such values, or a label set of
-            another length than the outputs.
-    """
+    """A network with fresh weights, in training mode. Raises ValueError: a backbone or fusion that is not known, a
+    fusion that cannot take such values, or a label set of another length than the outputs."""
     require_known("backbone", spec.backbone, BACKBONES)
     if len(labels) != spec.classes:
         raise ValueError(f"the label set {labels.name} has {len(labels)} classes, the network {spec.classes}")

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import register_pytree_node, tree_map
 
@@ -16,14 +16,25 @@ DROPOUTS = {F.dropout, F.dropout2d}
 ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}
 
 
-class Convolution(Protocol):
-    """What computes a `Pending`."""
+class Convolution(nn.Module):
+    """Base of what takes the place of a convolution and returns a `Deferred`."""
 
-    def levels(self, pending: "Pending") -> "Levels":
+    def __init__(self, path: str, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.path = path
+        sides = (convolution.stride, convolution.padding, convolution.dilation)
+        self.settings = [*map(list, sides), convolution.groups]
+
+    def forward(self, x: "Tensor | Activation") -> "Deferred":
+        return Deferred(self, levels_of(x))
+
+    def levels(self, pending: "Deferred") -> "Levels":
         """What it returns, in bytes."""
+        raise NotImplementedError
 
-    def wide(self, pending: "Pending") -> Tensor:
+    def wide(self, pending: "Deferred") -> Tensor:
         """What it returns without an addition, in floating point numbers."""
+        raise NotImplementedError
 
 
 class Activation:
@@ -111,7 +122,7 @@ register_pytree_node(
 
 
 @dataclass(frozen=True)
-class Pending(Activation):
+class Deferred(Activation):
     """What a convolution will return, once it is known what follows and in which type it is read."""
 
     convolution: Convolution
@@ -130,7 +141,7 @@ class Pending(Activation):
         return self.convolution.wide(self)
 
     def rectified(self) -> Activation:
-        return Pending(self.convolution, self.input, self.addend, relu=True)
+        return Deferred(self.convolution, self.input, self.addend, relu=True)
 
     @property
     def open(self) -> bool:
@@ -141,8 +152,8 @@ class Pending(Activation):
 def added(one: "Tensor | Activation", other: "Tensor | Activation", *, alpha: float = 1) -> "Tensor | Activation":
     """The sum, as part of a convolution where one of the two is an unfinished one and the other bytes or one, too."""
     for pending, addend in ((one, other), (other, one)):
-        if isinstance(pending, Pending) and pending.open:
-            return Pending(pending.convolution, pending.input, levels_of(addend))
+        if isinstance(pending, Deferred) and pending.open:
+            return Deferred(pending.convolution, pending.input, levels_of(addend))
     return torch.add(wide_of(one), wide_of(other))
 
 
@@ -153,7 +164,7 @@ def wide_of(value: Any) -> Any:
 
 def levels_of(value: Any) -> Any:
     """The bytes of an unfinished convolution; anything else as it is."""
-    return value.levels if isinstance(value, Pending) else value
+    return value.levels if isinstance(value, Deferred) else value
 
 
 def is_activation(value: Any) -> bool:

@@ -3,6 +3,8 @@
 Module names follow the released weights, so that converting them is a matter of the memory module's names only.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,6 +38,8 @@ class Downsampler(nn.Module):
 class NonBottleneck1d(nn.Module):
     """A residual block of two 3x3 convolutions, each factorised into 3x1 and 1x3; the second pair is dilated."""
 
+    NORMS: ClassVar = {"conv1x3_1": "bn1", "conv1x3_2": "bn2"}
+
     def __init__(self, channels: int, dropout: float, dilation: int) -> None:
         super().__init__()
         d = dilation
@@ -54,15 +58,11 @@ class NonBottleneck1d(nn.Module):
         y = self.bn2(self.conv1x3_2(y))
         return F.relu(self.dropout(y) + x)
 
-    def folded(self) -> nn.Module:
-        """This module with each batch norm inside the convolution before it."""
-        self.conv1x3_1, self.bn1 = absorb(self.conv1x3_1, self.bn1), nn.Identity()
-        self.conv1x3_2, self.bn2 = absorb(self.conv1x3_2, self.bn2), nn.Identity()
-        return self
-
 
 class Upsampler(nn.Module):
     """A transposed convolution that doubles the size."""
+
+    NORMS: ClassVar = {"conv": "bn"}
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -71,11 +71,6 @@ class Upsampler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x)))
-
-    def folded(self) -> nn.Module:
-        """This module with the batch norm inside the transposed convolution."""
-        self.conv, self.bn = absorb(self.conv, self.bn), nn.Identity()
-        return self
 
 
 class Encoder(nn.Module):

@@ -13,13 +13,16 @@ Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
 
 
 def fold(net: Module) -> Module:
-    """A copy of an evaluating network whose modules are what their own `folded()` makes of them.
+    """A copy of an evaluating network whose modules are what their own `folded()` makes of them, where they have one.
 
-    Modules without such a method stay as they are, and so does `net`.
+    In a module with `NORMS`, from a convolution's name to a batch norm's, each norm goes into its convolution first.
     """
     net = copy.deepcopy(net).eval()
     for parent in list(net.modules()):
         for name, child in parent.named_children():
+            for convolution, norm in getattr(child, "NORMS", {}).items():
+                setattr(child, convolution, absorb(getattr(child, convolution), getattr(child, norm)))
+                setattr(child, norm, nn.Identity())
             folded: Callable[[], nn.Module] | None = getattr(child, "folded", None)
             if folded is not None:
                 setattr(parent, name, folded())

@@ -154,17 +154,12 @@ class WholeDecoder(SecondHalf):
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits in what a network returns.
-
-    Raises:
-        ValueError: no 4-d tensor, nor a mapping that has one under "logits" or "out".
-    """
+    """The logits in what a network returns. Raises ValueError: no 4-d tensor, nor a mapping that has one under "logits"
+    or "out"."""
     logits = output.get("logits", output.get("out")) if isinstance(output, Mapping) else output
     if not isinstance(logits, Tensor) or logits.ndim != 4:
-        raise ValueError(
-            f"the network returns {described(output)}: it must be logits (B, classes, H, W), or a mapping with them "
-            'under "logits" or "out"'
-        )
+        forms = 'logits (B, classes, H, W), or a mapping with them under "logits" or "out"'
+        raise ValueError(f"the network returns {described(output)}: it must be {forms}")
     return logits
 
 

@@ -27,6 +27,11 @@ def named_dtype(name: str) -> torch.dtype | None:
     return None if name == "auto" else getattr(torch, name)
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name of a type: torch.float32 -> "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
 def fastest_dtype(weight: Tensor) -> torch.dtype:
     """bfloat16 where the device of a network's float32 weights has instructions for it, else that of the weights."""
     if weight.dtype != torch.float32:

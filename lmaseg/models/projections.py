@@ -49,16 +49,23 @@ class KeyProjections(nn.Module):
         self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
         self.query_key = copy.deepcopy(self.memory_key)  # alike places match from the first step of training on
 
+    @property
+    def parts(self) -> list[nn.Conv2d]:
+        """The convolutions, in the order in which `encoded` takes what they return."""
+        return [self.query_key, self.memory_key]
+
+    @staticmethod
+    def encoded(features: Tensor, *projected: Tensor) -> Encoded:
+        """The features and what the parts made of them, in their roles."""
+        query, key = projected
+        return Encoded(features, query, features, key, features)
+
     def forward(self, features: Tensor) -> Encoded:
-        return _remembering_features(features, self.query_key(features), self.memory_key(features))
+        return self.encoded(features, *(part(features) for part in self.parts))
 
     def folded(self) -> nn.Module:
         """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.memory_key], _remembering_features)
-
-
-def _remembering_features(features: Tensor, query: Tensor, key: Tensor) -> Encoded:
-    return Encoded(features, query, features, key, features)
+        return _MergedProjections(self.parts, self.encoded)
 
 
 class FeatureProjections(KeyProjections):
@@ -68,17 +75,14 @@ class FeatureProjections(KeyProjections):
         super().__init__(channels, key_channels)
         self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
 
-    def forward(self, features: Tensor) -> Encoded:
-        query, key, value = self.query_key(features), self.memory_key(features), self.memory_value(features)
-        return _querying_features(features, query, key, value)
+    @property
+    def parts(self) -> list[nn.Conv2d]:
+        return [*super().parts, self.memory_value]
 
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.memory_key, self.memory_value], _querying_features)
-
-
-def _querying_features(features: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Encoded:
-    return Encoded(features, query, features, key, value)
+    @staticmethod
+    def encoded(features: Tensor, *projected: Tensor) -> Encoded:
+        query, key, value = projected
+        return Encoded(features, query, features, key, value)
 
 
 class Projections(FeatureProjections):
@@ -88,18 +92,13 @@ class Projections(FeatureProjections):
         super().__init__(channels, key_channels, value_channels)
         self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
 
-    def forward(self, features: Tensor) -> Encoded:
-        return Encoded(
-            features,
-            self.query_key(features),
-            self.query_value(features),
-            self.memory_key(features),
-            self.memory_value(features),
-        )
+    @property
+    def parts(self) -> list[nn.Conv2d]:
+        return [self.query_key, self.query_value, self.memory_key, self.memory_value]
 
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value], Encoded)
+    @staticmethod
+    def encoded(features: Tensor, *projected: Tensor) -> Encoded:
+        return Encoded(features, *projected)
 
 
 class LikenessProjections(nn.Module):
@@ -122,7 +121,7 @@ class LikenessProjections(nn.Module):
 
     def forward(self, features: Tensor) -> Encoded:
         key = F.normalize(self.key(features), dim=1, eps=1e-6)  # larger than the smallest number of half precision
-        return _remembering_features(features, key * self.log_sharpness.exp(), key)
+        return Encoded(features, key * self.log_sharpness.exp(), features, key, features)
 
 
 class NoProjections(nn.Module):

@@ -2,7 +2,7 @@
 
 Activations are unsigned bytes with one scale and zero point a tensor, weights signed bytes with a scale per output
 channel (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-CVPR 2018). A network's own `forward` runs unchanged: its convolutions return a `Pending`, which waits for the addition
+CVPR 2018). A network's own `forward` runs unchanged: its convolutions return a `Deferred`, which waits for the addition
 and the ReLU that follow, so that all three are one operator and bytes pass from convolution to convolution. Whatever
 else the network does to them, it does to floating point numbers.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from lmaseg.models.activations import Activation, Levels, Pending, is_activation, levels_of, wide_of
+from lmaseg.models.activations import Activation, Convolution, Deferred, Levels, is_activation, levels_of, wide_of
 from lmaseg.models.folding import fold
 from lmaseg.models.halves import Carrier
 from lmaseg.models.lma import LocalMemoryNet
@@ -30,32 +30,7 @@ SHARE = 0.9999
 SAMPLES = 200_000  # values of one activation that its range is found by
 
 
-class _Convolution(nn.Module):
-    """Base of what takes the place of a convolution and returns a `Pending`."""
-
-    def __init__(self, path: str, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.path = path
-        self.settings = [
-            list(convolution.stride),
-            list(convolution.padding),
-            list(convolution.dilation),
-            convolution.groups,
-        ]
-
-    def forward(self, x: Tensor | Activation) -> Pending:
-        return Pending(self, levels_of(x))
-
-    def levels(self, pending: Pending) -> Levels:
-        """What it returns, in bytes."""
-        raise NotImplementedError
-
-    def wide(self, pending: Pending) -> Tensor:
-        """What it returns without an addition, in floating point numbers."""
-        raise NotImplementedError
-
-
-class ObservedConvolution(_Convolution):
+class ObservedConvolution(Convolution):
     """A convolution in floating point that widens the ranges of what it reads and returns."""
 
     def __init__(self, path: str, convolution: nn.Conv2d, ranges: dict[str, tuple[float, float]]) -> None:
@@ -63,12 +38,12 @@ class ObservedConvolution(_Convolution):
         self.convolution = convolution
         self._ranges = ranges
 
-    def levels(self, pending: Pending) -> Levels:
+    def levels(self, pending: Deferred) -> Levels:
         y = self.wide(pending)
         self._observe(self.path, y)
         return Levels(y, 1.0, 0, y.dtype)
 
-    def wide(self, pending: Pending) -> Tensor:
+    def wide(self, pending: Deferred) -> Tensor:
         x = pending.input
         if isinstance(x, Tensor):
             self._observe(f"{self.path}.input", x)
@@ -87,7 +62,7 @@ class ObservedConvolution(_Convolution):
         self._ranges[path] = min(low, before[0]), max(high, before[1])
 
 
-class QuantizedConvolution(_Convolution):
+class QuantizedConvolution(Convolution):
     """A convolution of bytes, with the addition and the ReLU that follow it."""
 
     def __init__(self, path: str, convolution: nn.Conv2d, ranges: Ranges, dtype: torch.dtype) -> None:
@@ -103,7 +78,7 @@ class QuantizedConvolution(_Convolution):
         self.output_meaning = meaning(ranges.get(path))
         self.dtype = dtype
 
-    def levels(self, pending: Pending) -> Levels:
+    def levels(self, pending: Deferred) -> Levels:
         post = "relu" if pending.relu else "none"
         if pending.addend is None:
             values = self._convolve(pending.input, self.output_meaning, torch.uint8, post, [], "")
@@ -118,7 +93,7 @@ class QuantizedConvolution(_Convolution):
         )
         return Levels(values, *self.output_meaning, self.dtype)
 
-    def wide(self, pending: Pending) -> Tensor:
+    def wide(self, pending: Deferred) -> Tensor:
         return self._convolve(pending.input, (1.0, 0), self.dtype, "relu" if pending.relu else "none", [], "")
 
     def _levels(self, x: "Tensor | Activation", meaning: tuple[float, int]) -> Levels:
@@ -162,11 +137,9 @@ def to_bytes(x: Tensor, scale: float, zero: int) -> Tensor:
 
 
 def inference_network(net: LocalMemoryNet, dtype: torch.dtype, wide: torch.dtype) -> LocalMemoryNet:
-    """A folded copy of an evaluating network that computes in a type.
+    """A folded copy of an evaluating network that computes in a type, torch.int8 or a floating point one.
 
-    Args:
-        dtype: torch.int8 or a floating point type.
-        wide: the floating point type of frames, logits and memory, and of what is not quantized in an int8 network.
+    `wide` is the floating point type of frames, logits and memory, and of what is not quantized in an int8 network.
 
     Raises:
         ValueError: int8 for a network without ranges of its activations, on another device than a CPU, or by a torch

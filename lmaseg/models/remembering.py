@@ -58,11 +58,8 @@ FUSIONS = {
 def with_memory(
     spec: ModelSpec, channels: int, *, memory_frames: int = 4, window: int = 7, fusion: str = "blend"
 ) -> ModelSpec:
-    """The spec with a memory of the usual widths for its fusion, on features of that many channels.
-
-    Raises:
-        ValueError: a fusion that is not known, or an even window.
-    """
+    """The spec with a memory of the usual widths for its fusion, on features of that many channels. Raises ValueError:
+    a fusion that is not known, or an even window."""
     require_known("fusion", fusion, FUSIONS)
     kind = FUSIONS[fusion]
     return replace(

@@ -3,7 +3,7 @@
 Module names follow the released weights (github.com/hszhao/semseg, `model/resnet.py` and `model/pspnet.py`).
 """
 
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,6 +28,8 @@ class Chain(nn.Sequential):
 class Bottleneck(nn.Module):
     """A residual block of 1x1, 3x3 and 1x1 convolutions; the stride and the dilation are the 3x3 one's."""
 
+    NORMS: ClassVar = {"conv1": "bn1", "conv2": "bn2", "conv3": "bn3"}
+
     def __init__(self, in_channels: int, width: int, stride: int, dilation: int, *, downsample: bool) -> None:
         super().__init__()
         channels = 4 * width
@@ -45,13 +47,6 @@ class Bottleneck(nn.Module):
         y = F.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
         return F.relu(y + self.downsample(x))
-
-    def folded(self) -> nn.Module:
-        """This block with each batch norm inside the convolution before it."""
-        self.conv1, self.bn1 = absorb(self.conv1, self.bn1), nn.Identity()
-        self.conv2, self.bn2 = absorb(self.conv2, self.bn2), nn.Identity()
-        self.conv3, self.bn3 = absorb(self.conv3, self.bn3), nn.Identity()
-        return self
 
 
 class Encoder(nn.Module):

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from lmaseg.paths import part_path
@@ -13,13 +12,7 @@ MEASURES = ("step", "loss", "learning_rate", "images_per_second", "seconds")
 
 
 class History:
-    """Appends a row per report; rows after `step`, which an interrupted run left, are dropped.
-
-    Args:
-        folder: of the run.
-        scores: names of the scores of a validation, further columns.
-        step: where the run stands.
-    """
+    """Appends a row per report, with columns for the scores; rows after `step`, of an interrupted run, are dropped."""
 
     def __init__(self, folder: Path, scores: Sequence[str], *, step: int = 0) -> None:
         self._path = folder / NAME
@@ -31,16 +24,15 @@ class History:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if self._board is not None:
             self._board.close()
 
     def add(self, measures: Mapping[str, float]) -> None:
         """Write a row; columns without a measure stay empty."""
         with self._path.open("a", newline="") as file:
-            csv.DictWriter(file, self._columns, restval="").writerow(_rounded(measures))
+            row = {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in measures.items()}
+            csv.DictWriter(file, self._columns, restval="").writerow(row)
         if self._board is not None:
             for name in measures.keys() - {"step"}:
                 self._board.add_scalar(name, measures[name], int(measures["step"]))
@@ -49,9 +41,8 @@ class History:
         if not self._path.is_file():
             return []
         with self._path.open(newline="") as file:
-            return [
-                row for row in csv.DictReader(file) if None not in row.values()
-            ]  # a killed run may leave half a row
+            rows = list(csv.DictReader(file))
+        return [row for row in rows if None not in row.values()]  # a killed run may leave half a row
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         part = part_path(self._path)
@@ -60,10 +51,6 @@ class History:
             writer.writeheader()
             writer.writerows(rows)
         part.replace(self._path)
-
-
-def _rounded(measures: Mapping[str, float]) -> dict[str, Any]:
-    return {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in measures.items()}
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

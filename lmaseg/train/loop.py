@@ -19,7 +19,7 @@ from lmaseg import checkpoint
 from lmaseg.errors import CheckpointError, LmasegError
 from lmaseg.models import LocalMemoryNet
 from lmaseg.paths import writing
-from lmaseg.train.history import History
+from lmaseg.train.history import MEASURES, History
 from lmaseg.train.learner import Learner
 from lmaseg.train.mixture import Mixture
 from lmaseg.train.options import TrainOptions
@@ -80,8 +80,8 @@ def train(
 
     Writes into `folder`: `final.safetensors` and, with `validate`, `best.safetensors` (the moving average, as
     checkpoints), `history.csv`, and `state.pt`, from which an interrupted run resumes; beside that, until the run ends,
-    `latest.safetensors`, the moving average so far. Under torchrun every process calls this and the first one writes.
-    Sets the seeds of torch's global generators.
+    `latest.safetensors`. Under torchrun every process calls this and the first one writes. Sets the seeds of torch's
+    global generators.
 
     Args:
         net: on its device; where the stage starts from, and trained in place.
@@ -91,8 +91,7 @@ def train(
         stop: when set, the run ends after the step in hand, with its state saved.
 
     Raises:
-        CheckpointError: without `resume`, a folder that holds a run; with it, a run of other options or data, or a
-            damaged state.
+        CheckpointError: a folder that holds a run or, to `resume`, one of other options or data, or a damaged state.
         LmasegError: a loss that is no longer finite.
         ValueError: a crop that does not fit the network's stride, or frames too small for one that does.
     """
@@ -183,13 +182,11 @@ class _Run:
     def _report(self, history: History | None, scores: dict[str, float]) -> TrainProgress:
         loss = self._learner.mean_loss()
         if not math.isfinite(loss):
-            raise LmasegError(
-                f"the loss is no longer finite at step {self._learner.step}: lower the learning rate and start again"
-            )
+            step = self._learner.step
+            raise LmasegError(f"the loss is no longer finite at step {step}: lower the learning rate and start again")
         progress = self._progress(loss, scores=scores)
         if history:
-            names = ("step", "loss", "learning_rate", "images_per_second", "seconds")
-            history.add({name: getattr(progress, name) for name in names} | scores)
+            history.add({name: getattr(progress, name) for name in MEASURES} | scores)
         self._reported = time.monotonic()
         return progress
 

@@ -10,11 +10,7 @@ from lmaseg.train.store import FrameStore
 
 
 class Mixture:
-    """Data sets by name, and the share of the clips that each gives.
-
-    Args:
-        stores: the frames of each.
-        weights: by the same names, in any unit; a data set without one weighs 1.
+    """Data sets by name, and the share of the clips that each gives: `weights` in any unit, 1 where none is given.
 
     Raises:
         DatasetError: no data set, or frames of different sizes.

@@ -26,124 +26,78 @@ RECIPE, AUGMENTATION, RUN = "Recipe", "Augmentation", "Run"
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a network is trained; what it is trained on is a `Mixture`, what it is a `ModelSpec`.
-
-    Raises:
-        ValueError: a setting out of its range.
-    """
+    """How a network is trained; what it is trained on is a `Mixture`, what it is a `ModelSpec`. Raises ValueError: a
+    setting out of its range."""
 
     stage: Stage = setting(
         "base",
         "What is trained. base: encoder and decoder, on single frames. memory: projections and fusion on clips, with "
         "everything else frozen. joint: everything on clips, at a low rate.",
-        panel=RECIPE,
+        RECIPE,
         shown=True,
     )
     steps: int | None = setting(
-        None,
-        "Steps of the run; by default 60 looks at every frame, in 120 to 30,000.",
-        panel=RECIPE,
-        shown=True,
+        None, "Steps; by default 60 looks at every frame, in 120 to 30,000.", RECIPE, shown=True
     )
-    batch: int = setting(8, "Clips per step and process.", panel=RECIPE, shown=True)
+    batch: int = setting(8, "Clips per step and process.", RECIPE, shown=True)
     crop: tuple[int, int] | None = setting(
-        None,
-        "Height and width of a view in pixels, multiples of the network's stride; by default 288x384, or what fits "
-        "into smaller frames.",
-        panel=RECIPE,
-        form="HxW",
+        None, "Size of a view, multiples of the network's stride; by default 288x384 or what fits.", RECIPE, form="HxW"
     )
     past: int = setting(
-        3,
-        "Most past frames of a clip: half the steps take all of them, the others 1 to all. The base stage has none.",
-        panel=RECIPE,
+        3, "Most past frames of a clip: half the steps take all, the others 1 to all. The base stage has none.", RECIPE
     )
     learning_rate: float | None = setting(
         None,
-        "Learning rate at its peak; by default 1e-3 in the base stage, 5e-4 for the memory, 5e-5 for both.",
-        panel=RECIPE,
+        "Learning rate at its peak; by default 1e-3 (base), 5e-4 (memory) or 5e-5 (joint).",
+        RECIPE,
+        "--lr",
         shown=True,
-        flag="--lr",
     )
-    schedule: Fall = setting(
-        "poly", "How the learning rate falls to zero after the warm-up: poly (power 0.9) or cosine.", panel=RECIPE
-    )
-    warm_up: int = setting(100, "Steps over which the learning rate rises; at most a tenth of all steps.", panel=RECIPE)
-    weight_decay: float = setting(1e-2, "AdamW's, on convolution weights only.", panel=RECIPE)
-    clip_norm: float = setting(5.0, "Longest gradient.", panel=RECIPE)
+    schedule: Fall = setting("poly", "How the learning rate falls to zero: poly (power 0.9) or cosine.", RECIPE)
+    warm_up: int = setting(100, "Steps over which the learning rate rises; at most a tenth of all steps.", RECIPE)
+    weight_decay: float = setting(1e-2, "AdamW's, on convolution weights only.", RECIPE)
+    clip_norm: float = setting(5.0, "Longest gradient.", RECIPE)
     ema: float = setting(
-        0.998, "Decay per step of the moving average of the weights, which is what is scored and saved.", panel=RECIPE
+        0.998, "Decay per step of the moving average of the weights, which is scored and saved.", RECIPE
     )
-    class_weights: bool = setting(True, "Weigh classes by 1 / ln(1.10 + frequency).", panel=RECIPE)
+    class_weights: bool = setting(True, "Weigh classes by 1 / ln(1.10 + frequency).", RECIPE)
     ohem: float = setting(
-        0.0,
-        "Learn only from pixels whose true class is given less than this probability, and from the hardest 16th of all "
-        "pixels in any case; 0 learns from all.",
-        panel=RECIPE,
+        0.0, "Learn only from pixels whose true class gets less than this, and the hardest 16th; 0: all.", RECIPE
     )
-    lovasz: float = setting(
-        0.0,
-        "Weight of the Lovasz loss, which follows the mean IoU, beside the cross entropy's; 0 leaves it out.",
-        panel=RECIPE,
-    )
+    lovasz: float = setting(0.0, "Weight of the Lovasz loss, which follows the mean IoU; 0 leaves it out.", RECIPE)
     steady: float = setting(
         40.0,
         "Weight of the difference between what a frame and the one before it say of the same places, in clips made of "
         "stills; 0 leaves it out, and with it the loss of the frame before. The base stage has none.",
-        panel=RECIPE,
+        RECIPE,
     )
     auxiliary: float = setting(
-        0.4,
-        "Weight of the second loss: of a head on the encoder's features in the base stage, of the single-frame logits "
-        "in the joint one.",
-        panel=RECIPE,
+        0.4, "Weight of the second loss: of a head on the features (base), of single frames (joint).", RECIPE
     )
     dropout: float | None = setting(
-        None, "Cap on the probability of every dropout in the network; by default they keep theirs.", panel=RECIPE
+        None, "Cap on the probability of every dropout; by default they keep theirs.", RECIPE
     )
 
-    scale: tuple[float, float] = setting((0.5, 2.0), "Range of the zoom.", panel=AUGMENTATION, form="FROM TO")
-    rotation: float = setting(4.0, "Largest roll of the camera, in degrees.", panel=AUGMENTATION)
-    colour: float = setting(
-        1.0,
-        "Strength of the changes of colour, exposure, sharpness and noise; 0 leaves pixels as they are.",
-        panel=AUGMENTATION,
-    )
-    motion: float = setting(
-        1.0, "Speed of the virtual camera that makes clips of stills; 0 holds it still.", panel=AUGMENTATION
-    )
+    scale: tuple[float, float] = setting((0.5, 2.0), "Range of the zoom.", AUGMENTATION, form="FROM TO")
+    rotation: float = setting(4.0, "Largest roll of the camera, in degrees.", AUGMENTATION)
+    colour: float = setting(1.0, "Strength of changes of colour, exposure, sharpness and noise; 0: none.", AUGMENTATION)
+    motion: float = setting(1.0, "Speed of the camera that makes clips of stills; 0 holds it still.", AUGMENTATION)
     spoil: float = setting(
-        0.05,
-        "Share of the frames of clips that are dark, unsharp or partly covered, so that the memory learns to make up "
-        "for bad frames and to distrust them. The base stage has none.",
-        panel=AUGMENTATION,
+        0.05, "Share of a clip's frames that are dark, unsharp or partly covered; none in base.", AUGMENTATION
     )
     distant: float = setting(
-        0.1,
-        "Share of the stills whose past are the frames before them in their folder instead, however far apart in time: "
-        "memories of low frame rates and of missed cuts.",
-        panel=AUGMENTATION,
+        0.1, "Share of stills whose past are the frames before them in their folder, however far in time.", AUGMENTATION
     )
 
-    seed: int = setting(0, "Decides every random number, together with the number of the step.", panel=RUN, shown=True)
-    minutes: float | None = setting(
-        None, "Stop when this much time has passed, with the state saved for --resume.", panel=RUN, shown=True
-    )
-    validate_every: int | None = setting(
-        None,
-        "Steps between validations; by default a twentieth of the run. There is one at its end, too.",
-        panel=RUN,
-    )
-    save_minutes: float = setting(
-        2.0, "Between saves of the state from which an interrupted run resumes; 0 saves after every step.", panel=RUN
-    )
-    report_every: int = setting(10, "Steps between records in the history.", panel=RUN)
+    seed: int = setting(0, "Decides every random number, together with the number of the step.", RUN, shown=True)
+    minutes: float | None = setting(None, "Stop after this time, with the state saved for --resume.", RUN, shown=True)
+    validate_every: int | None = setting(None, "Steps between validations; by default a twentieth of the run.", RUN)
+    save_minutes: float = setting(2.0, "Between saves of the state to resume from; 0 saves after every step.", RUN)
+    report_every: int = setting(10, "Steps between records in the history.", RUN)
     bfloat16: bool | None = setting(
-        None, "Compute in mixed precision; by default where the device has instructions for it.", panel=RUN
+        None, "Compute in mixed precision; by default where the device is made for it.", RUN
     )
-    compile: bool = setting(
-        False, "Compile encoder and decoder with torch.compile: worth its minute on a GPU, for long runs.", panel=RUN
-    )
+    compile: bool = setting(False, "Compile encoder and decoder: worth its minute on a GPU, for long runs.", RUN)
 
     def __post_init__(self) -> None:
         for name, kind in (("stage", Stage), ("schedule", Fall)):

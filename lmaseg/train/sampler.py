@@ -1,6 +1,6 @@
 """Which clips a step takes: every data set in its own shuffled rounds, in the shares of the mixture."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,8 +9,7 @@ from torch import Generator, Tensor
 from lmaseg.train.mixture import Mixture
 
 
-@dataclass(frozen=True)
-class Batch:
+class ClipBatch(NamedTuple):
     """Clips as they are kept, before augmentation."""
 
     images: Tensor
@@ -39,7 +38,7 @@ class Sampler:
         self.drawn = [0] * len(mixture.stores)
         """Clips drawn from each data set so far, by all processes: all there is to remember."""
 
-    def draw(self, step: int, past: int) -> Batch:
+    def draw(self, step: int, past: int) -> ClipBatch:
         """The batch of a step, with `past` frames before each labelled one."""
         generator = step_generator(self._seed, step, stream=-1)
         choice = torch.multinomial(
@@ -55,9 +54,9 @@ class Sampler:
                 positions = self._positions(number, self.drawn[number] + before, mine)
                 indices, still = store.pick(positions, past, distant[own][choice[own] == number])
                 at = indices.to(store.images.device, non_blocking=True)
-                parts.append(Batch(store.images[at], store.labels[at[:, -1]], still))
+                parts.append(ClipBatch(store.images[at], store.labels[at[:, -1]], still))
             self.drawn[number] += int((choice == number).sum())
-        return _joined(parts)
+        return parts[0] if len(parts) == 1 else ClipBatch(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
     def _positions(self, number: int, first: int, count: int) -> Tensor:
         """Where draws first to first + count - 1 of a data set lie among its labelled frames."""
@@ -72,16 +71,6 @@ class Sampler:
             generator = step_generator(self._seed, turn, stream=-2 - number)
             self._rounds[number, turn] = torch.randperm(size, generator=generator)
         return self._rounds[number, turn]
-
-
-def _joined(parts: list[Batch]) -> Batch:
-    if len(parts) == 1:
-        return parts[0]
-    return Batch(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.labels for part in parts]),
-        torch.cat([part.still for part in parts]),
-    )
 
 
 def step_seed(seed: int, step: int, stream: int) -> int:

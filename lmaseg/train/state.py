@@ -19,11 +19,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """The state a run left in its folder, on the CPU; None if it left none.
-
-    Raises:
-        CheckpointError: a damaged file.
-    """
+    """The state a run left in its folder, on the CPU; None if it left none. Raises CheckpointError: a damaged file."""
     path = folder / NAME
     if not path.is_file():
         return None

@@ -75,7 +75,8 @@ def load_frames(
     wanted = [(clip, index) for clip in clips for index in needed_frames(clip, past)]
     if not wanted:
         raise DatasetError("there is no labelled frame to train on: give a split that has label maps")
-    table = class_table(clips[0].labels, labels)
+    translate_classes(labels, clips[0].labels)  # for its check, whose message names the two in this order
+    table, _ = translate_classes(clips[0].labels, labels)
     images = torch.zeros(len(wanted), 3, *size, dtype=torch.uint8)
     maps = torch.full((len(wanted), *size), IGNORED, dtype=torch.uint8)
     with ThreadPoolExecutor(READERS) as pool:
@@ -124,9 +125,3 @@ def put_fitted(image: Picture, label: Picture | None, image_out: Tensor, label_o
     if label is not None:
         nearest = F.interpolate(torch.from_numpy(label)[None, None], size, mode="nearest-exact")
         label_out[: size[0], : size[1]] = nearest[0, 0]
-
-
-def class_table(data: LabelSet, network: LabelSet) -> Picture:
-    """(256,) uint8 from a data set's class ids to the network's, 255 for none; DatasetError if they share none."""
-    translate_classes(network, data)  # for its check, whose message names the two in this order
-    return translate_classes(data, network)[0]

@@ -18,7 +18,7 @@ from lmaseg.errors import DatasetError
 from lmaseg.images import ImageReader, name_of, open_source
 from lmaseg.labels import NO_CLASS, LabelSet
 from lmaseg.models import LocalMemoryNet
-from lmaseg.paths import appearing
+from lmaseg.paths import appearing, write_text
 from lmaseg.scores import translate_classes
 from lmaseg.stream import working_size
 from lmaseg.train.learner import normalised
@@ -60,7 +60,6 @@ def label_sources(
 
     Args:
         net: the teacher, in evaluation mode, on its device.
-        sources: videos, or folders of pictures.
         labels: what the ids in the label maps are to mean.
         on_frame: takes a source's name and the frames labelled of it so far.
         stop: when set, the call ends after the frame in hand.
@@ -167,5 +166,4 @@ def _finished(folder: Path, teaching: Teaching) -> list[str]:
 
 
 def _note(folder: Path, teaching: Teaching, finished: Sequence[str]) -> None:
-    with appearing(folder / MANIFEST) as part:
-        part.write_text(json.dumps({"teaching": asdict(teaching), "finished": list(finished)}, indent=2))
+    write_text(folder / MANIFEST, json.dumps({"teaching": asdict(teaching), "finished": list(finished)}, indent=2))

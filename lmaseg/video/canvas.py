@@ -16,26 +16,16 @@ from lmaseg.video.encoders import Encoder
 class Canvas:
     """Converts (H, W, 3) uint8 RGB to an encoder's pixel format: BT.709, limited range, where that is YUV.
 
-    With 4:2:0 chroma, H.264 and HEVC cannot even tell players to show an odd width or height: there the last column or
-    row is repeated. Full chroma could, but few players show it.
-
-    Args:
-        width, height: of the images, in pixels.
-
-    Raises:
-        VideoError: the encoder does not take pictures that small.
-
-    Attributes:
-        width, height: of the frames, in pixels.
-        warnings: a line on how the size changes, if it does.
+    With 4:2:0 chroma, H.264 and HEVC cannot even tell players to show an odd `width` or `height` (pixels): there the
+    last column or row is repeated. Full chroma could, but few players show it. Raises VideoError for pictures too small
+    for the encoder. `warnings` has a line on how the size changes, if it does.
     """
 
     def __init__(self, width: int, height: int, encoder: Encoder) -> None:
         if width < encoder.smallest[0] or height < encoder.smallest[1]:
             least = "{}x{}".format(*encoder.smallest)
-            raise VideoError(
-                f"{encoder.name} takes pictures of {least} pixels or more, not {width}x{height}: choose another codec"
-            )
+            why = f"{encoder.name} takes pictures of {least} pixels or more, not {width}x{height}"
+            raise VideoError(f"{why}: choose another codec")
         pad = 0 if encoder.any_size else 1
         self.width, self.height = width + width % 2 * pad, height + height % 2 * pad
         self._shape = height, width, 3

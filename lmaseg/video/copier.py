@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from lmaseg.video.about import About, is_repeated_metadata
-from lmaseg.video.holders import holders, takes
+from lmaseg.video.holders import holders, holds
 from lmaseg.video.media import open_media, reason, start_of, stream_name, video_stream
 from lmaseg.video.span import Span
 
@@ -84,7 +84,7 @@ class StreamCopier:
             if stream.type == "video":
                 self.skipped.append(f"{stream_name(stream)}: only the main picture is drawn")
                 continue
-            if not takes(output, stream):
+            if not holds(output.format.name, [stream]):
                 self.skipped.append(f"{stream_name(stream)}: {holders([stream])}")
                 continue
             copy: Stream = output.add_stream_from_template(stream)

@@ -18,11 +18,11 @@ from av.video.stream import VideoStream
 
 from lmaseg.errors import VideoError
 from lmaseg.pictures import MOST_PIXELS
+from lmaseg.video.encoders import DEFAULT_RATE
 from lmaseg.video.inputs import display_name, is_endless, is_remote
 from lmaseg.video.media import TIMEOUT, decoder_for, open_media, reason, start_of, video_stream
 
 MOST_THREADS = 8  # decoding gains little beyond, and every thread holds frames of its own
-DEFAULT_RATE = Fraction(30)
 LEAP_SECONDS, LEAP_FRAMES = 0.5, 10  # a step in time longer than both means that frames between were lost
 READ_ATTEMPTS = 10  # broken reads in a row after which the rest of a file is given up
 PAUSES = (0.5, 1, 2, 4, 8)  # seconds before each attempt to open a lost connection anew
@@ -47,13 +47,10 @@ class Decoder:
     """Frames of one video stream in order of time; an iterator for one pass.
 
     Args:
-        source: a file, an address, a camera, or "-".
-        threads: decoding threads; None takes the machine's cores, 8 at most.
+        source, threads, strict, timeout: as in `VideoReader`.
         seek_to: seconds as the file counts; decoding begins with the last keyframe before that as far as the format
             can tell, and may begin later where it cannot.
-        strict: whether the first damage raises.
         live: whether to reopen a lost connection for every address, also for http://, where a file may lie.
-        timeout: see `open_media`.
 
     Raises:
         VideoError: no such source, not a video, or a codec this build has no decoder for; later, a lost connection to
@@ -194,9 +191,8 @@ class Decoder:
                     self._damage(error)
                     continue
                 if not self._lasting:
-                    raise VideoError(
-                        f"the connection to {self.name} was lost ({reason(error)}): try again, or copy the video first"
-                    ) from error
+                    lost = f"the connection to {self.name} was lost ({reason(error)})"
+                    raise VideoError(f"{lost}: try again, or copy the video first") from error
                 why = reason(error)
             failures += 1
             yield None
@@ -246,9 +242,7 @@ class Decoder:
             if self._last_pts is not None:
                 where = f"after {float(self._last_pts * self.time_base):.3f} s"
             why = reason(error) if error else "a frame with errors"
-            raise VideoError(
-                f"{self.name} is damaged {where} ({why}): copy it again, or read on over damage by not being strict"
-            ) from error
+            raise VideoError(f"{self.name} is damaged {where} ({why}): copy it again, or be not strict") from error
 
     def _ordered(self, frame: VideoFrame) -> int:
         """The frame's pts, or the nearest one that keeps time going forward; a leap in time is a gap."""

@@ -78,11 +78,7 @@ FALLBACK_TIMESCALE = 90_000
 
 
 def muxer_for(path: Path) -> Muxer:
-    """The container a file name asks for.
-
-    Raises:
-        VideoError: no suffix, or one that stands for none of them.
-    """
+    """The container a file name asks for. Raises VideoError: no suffix, or one that stands for none of them."""
     muxer = MUXERS.get(path.suffix.lower())
     if muxer is None:
         raise VideoError(f"{path} cannot be written: give a name that ends in {either(MUXERS)}")
@@ -90,11 +86,8 @@ def muxer_for(path: Path) -> Muxer:
 
 
 def encoder_for(codec: str, muxer: Muxer) -> Encoder:
-    """The encoder for a codec's name.
-
-    Raises:
-        VideoError: an unknown codec, one this build lacks, or one the container cannot hold.
-    """
+    """The encoder for a codec's name. Raises VideoError: an unknown codec, one this build lacks, or one the container
+    cannot hold."""
     present = [name for name, encoder in ENCODERS.items() if encoder.name in av.codecs_available]
     if codec.lower() not in present:
         raise VideoError(f"there is no encoder for {codec!r} here: choose {either(present)}")
@@ -116,11 +109,8 @@ HOLDS = {
 
 
 def options_for(encoder: Encoder, crf: float | None) -> dict[str, str]:
-    """The encoder's options, its constant rate factor among them where it has one.
-
-    Raises:
-        VideoError: a factor out of the encoder's range.
-    """
+    """The encoder's options, its constant rate factor among them where it has one. Raises VideoError: a factor out of
+    the encoder's range."""
     if encoder.crf is None:
         return dict(encoder.options)
     best, worst = encoder.best_to_worst

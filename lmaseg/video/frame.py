@@ -1,7 +1,9 @@
-"""A frame of a source: a picture with its time and its name."""
+"""A frame of a source, a picture with its time and its name; and what all sources of frames have."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
@@ -28,3 +30,25 @@ class Frame:
     def time(self) -> Fraction:
         """Presentation time in seconds."""
         return self.pts * self.time_base
+
+
+class FrameSource:
+    """Base of what frames are taken from, once it is open; a context manager."""
+
+    frames: int | None
+    """How many to expect, without warm-up; None if it does not tell."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Have a thread that iterates end after the current frame instead of waiting for the next one."""
+
+    def close(self) -> None:
+        """Free the source; frames already yielded stay valid."""

@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 
 import av
-from av.container import OutputContainer
 from av.stream import Stream
 
 from lmaseg.video.encoders import MUXERS, either
@@ -13,18 +12,13 @@ UNUSUAL = (".m4v", ".avi", ".gif")  # never advised
 COPIED = ("audio", "subtitle", "attachment")  # data, such as a camera's telemetry, FFmpeg writes for few formats only
 
 
-def takes(output: OutputContainer, stream: Stream) -> bool:
-    """Whether an output can be given a stream."""
-    return _holds(output.format.name, [stream])
-
-
 def holders(streams: Sequence[Stream]) -> str:
     """Words on the suffixes of the outputs that could hold streams."""
-    suffixes = [suffix for suffix, muxer in MUXERS.items() if suffix not in UNUSUAL and _holds(muxer.name, streams)]
+    suffixes = [suffix for suffix, muxer in MUXERS.items() if suffix not in UNUSUAL and holds(muxer.name, streams)]
     return f"a name in {either(suffixes)} would hold it" if suffixes else "no kind of output holds it"
 
 
-def _holds(format_name: str, streams: Sequence[Stream]) -> bool:
+def holds(format_name: str, streams: Sequence[Stream]) -> bool:
     """Whether a file of streams can be begun."""
     kinds = {stream.type for stream in streams}
     if not kinds <= set(COPIED) or ("attachment" in kinds and format_name != "matroska"):

@@ -1,8 +1,7 @@
 """Label maps as a video for a pipe: Matroska that needs no going back, FFV1 that loses nothing."""
 
 from fractions import Fraction
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import av
 import numpy as np
@@ -19,12 +18,9 @@ class LabelVideoWriter:
     """Label maps as the grey levels of a lossless video in Matroska; a context manager.
 
     Args:
-        stream: takes bytes and need not seek.
+        stream: takes bytes and need not seek; VideoError if it takes no more.
         width, height: in pixels.
         time_base: seconds, the unit of the pts given to `write`; Matroska keeps milliseconds.
-
-    Raises:
-        VideoError: the stream takes no more.
     """
 
     def __init__(self, stream: BinaryIO, *, width: int, height: int, time_base: Fraction) -> None:
@@ -40,9 +36,7 @@ class LabelVideoWriter:
         self._video = video
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         try:
             self._container.mux(self._video.encode(None))
             self._container.close()

@@ -26,14 +26,8 @@ ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders
 
 
 def open_media(source: str | Path, timeout: tuple[float, float] = TIMEOUT) -> InputContainer:
-    """Open a file, an address, a camera or "-", standard input, for reading.
-
-    Args:
-        timeout: seconds to wait for an address or a camera to open, and for each packet.
-
-    Raises:
-        VideoError: it is missing, a folder, empty, does not answer, or is nothing FFmpeg knows.
-    """
+    """Open a file, an address, a camera or "-", standard input, for reading; `timeout` as in `VideoReader`. Raises
+    VideoError: it is missing, a folder, empty, does not answer, or is nothing FFmpeg knows."""
     if is_camera(source):
         return _open_camera(source, timeout)
     if is_url(source):
@@ -44,12 +38,8 @@ def open_media(source: str | Path, timeout: tuple[float, float] = TIMEOUT) -> In
 
 
 def video_stream(container: InputContainer, source: str | Path) -> VideoStream:
-    """The main video stream of an open file.
-
-    Raises:
-        VideoError: it has none (a cover picture is not a video), no decoder for it is built in, it is too large, or in
-            tiles.
-    """
+    """The main video stream of an open file. Raises VideoError: it has none (a cover picture is not a video), no
+    decoder for it is built in, it is too large, or in tiles."""
     name = display_name(source)
     if (tiles := sum(bool(part.disposition & Disposition.dependent) for part in container.streams.video)) > 1:
         raise VideoError(f"{name} is a picture in {tiles} tiles, as phones store HEIC: convert it to JPEG or PNG first")
@@ -58,10 +48,7 @@ def video_stream(container: InputContainer, source: str | Path) -> VideoStream:
         raise VideoError(f"{name} has no video in it: give a file with a picture track")
     assert isinstance(stream, VideoStream)
     if stream.codec_context is None:
-        raise VideoError(
-            f"{name} is coded in a way no decoder here reads, as some Dolby Vision is: "
-            "convert it first, to H.264 for instance"
-        )
+        raise VideoError(f"no decoder here reads {name}, as some Dolby Vision: convert it first, to H.264 for instance")
     check_size(stream.codec_context.width, stream.codec_context.height, name)
     return stream
 
@@ -105,9 +92,8 @@ def _open_file(path: Path) -> InputContainer:
     try:
         return av.open(f"file:{path}", options=LOCAL, metadata_errors="replace")
     except av.InvalidDataError as error:
-        raise VideoError(
-            f"{path} is not a video, or was cut off before its index was written: see if it plays, or copy it again"
-        ) from error
+        why = "is not a video, or was cut off before its index was written"
+        raise VideoError(f"{path} {why}: see if it plays, or copy it again") from error
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path} cannot be opened ({reason(error)}): check that it can be read") from error
 
@@ -131,9 +117,7 @@ def _open_url(url: str, timeout: tuple[float, float]) -> InputContainer:
         if isinstance(error, av.InvalidDataError) and not late:
             raise VideoError(f"{display_name(url)} is not a video: check the address") from error
         why = NO_ANSWER if late else reason(error)
-        raise VideoError(
-            f"{display_name(url)} cannot be opened ({why}): check the address, and that it can be reached"
-        ) from error
+        raise VideoError(f"{display_name(url)} cannot be opened ({why}): check the address and the network") from error
 
 
 def _open_camera(source: str | Path, timeout: tuple[float, float]) -> InputContainer:
@@ -143,6 +127,4 @@ def _open_camera(source: str | Path, timeout: tuple[float, float]) -> InputConta
     except av.FileNotFoundError as error:
         raise VideoError(f"there is no camera {device}: plug it in, or give another, as in camera:1") from error
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(
-            f"the camera {device} cannot be opened ({reason(error)}): see that no other program holds it"
-        ) from error
+        raise VideoError(f"the camera {device} cannot be opened ({reason(error)}): see who else holds it") from error

@@ -10,12 +10,7 @@ Item = TypeVar("Item")
 class Newest(Generic[Item]):
     """The latest of what an iterable yields, taken from it on a thread as fast as it comes.
 
-    Args:
-        items: iterated on the thread only.
-        merge: (dropped item, its successor) -> the item to yield for both.
-
-    Attributes:
-        dropped: items that were never taken.
+    `merge` makes the item to yield of a dropped one and its successor; `dropped` counts those never taken.
     """
 
     def __init__(self, items: Iterable[Item], merge: Callable[[Item, Item], Item]) -> None:

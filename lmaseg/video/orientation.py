@@ -7,9 +7,7 @@ import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-UNNAMED = range(
-    28, 64
-)  # numbers of the kinds of data beside a frame that PyAV 18 has no names for; FFmpeg 8 ends at 33
+UNNAMED = range(28, 64)  # kinds of data beside a frame that PyAV 18 has no names for; FFmpeg 8 ends at 33
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 class Pictures:
     """Converts a video's frames to (H, W, 3) uint8 RGB, upright, at the first one's size; transparent over black.
 
-    Args:
-        first: decides the size and how the pictures are turned.
-
     Attributes:
         transposed: whether width and height changed places.
         width, height: of the pictures, in pixels.

@@ -7,11 +7,10 @@ from fractions import Fraction
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Self
 
 from lmaseg.errors import NoFrameError, VideoError
 from lmaseg.video.decoder import DecodedFrame, Decoder
-from lmaseg.video.frame import Frame
+from lmaseg.video.frame import Frame, FrameSource
 from lmaseg.video.inputs import display_name, is_repeatable, is_standard_input
 from lmaseg.video.interlace import deinterlaced
 from lmaseg.video.lead_in import LeadIn, find_lead_in, hold_back
@@ -28,45 +27,42 @@ class _Chosen:
     after_gap: bool
 
 
-class VideoReader:
+class VideoReader(FrameSource):
     """The frames of a video, in one pass.
 
-    Open from construction on; a context manager. The first frame is decoded at once, so that the size is known and a
-    source without frames is refused here.
-
-    Interlaced frames are deinterlaced, HDR is tone-mapped to SDR, and transparent pixels are shown over black. A
-    connection to a camera, to rtsp:// and the like, or with `live`, is opened anew when it is lost; the time goes on
-    meanwhile, and the next frame has `after_gap`. One to http:// resumes where it broke off.
+    Open from construction on; a context manager. A source without frames is refused here. Interlaced frames are
+    deinterlaced, HDR is tone-mapped to SDR, and transparent pixels are shown over black. A connection to a camera, to
+    rtsp:// and the like, or with `live`, is opened anew when it is lost; the time goes on meanwhile, and the next frame
+    has `after_gap`. One to http:// resumes where it broke off.
 
     Args:
         path: a video file, an address that FFmpeg reads (rtsp://, https://), a camera (camera:0, camera:NAME,
             /dev/video0), or - for standard input.
-        start: seconds after the source's own start; a frame is wanted when start <= its time < end, to the microsecond.
-        end: seconds after the source's own start.
+        start, end: seconds after the source's own start; a frame is wanted when start <= its time < end, to the
+            microsecond.
         stride: take every Nth frame, counted from the first wanted one; times are kept.
         warm_up: frames to yield before the first wanted one where the source has them, `stride` apart, marked
             `warm_up`. What cannot be read twice (a pipe, a camera) has stride * warm_up frames held in memory for it.
         threads: decoding threads; None takes the machine's cores, 8 at most.
         deinterlace: whether frames marked as interlaced are filtered.
         strict: whether the first damage raises instead of costing the frames it hit.
-        seek: whether decoding may begin at a keyframe near the start; otherwise it begins with the source, as for what
-            cannot be read twice, so that every frame is what it is in the whole whatever state the source is in.
+        seek: whether decoding may begin at a keyframe near the start; otherwise it begins with the source, so that
+            every frame is what it is in the whole whatever state the source is in.
         live: keep up with the source: a thread decodes as frames come, and those not taken in time are dropped.
         timeout: seconds to wait for an address or a camera to open, and for each packet.
 
     Attributes:
-        width, height: of the upright frames, in pixels. A frame of another size is scaled to that of the first.
+        width, height: of the upright frames, in pixels; frames of another size are scaled to the first one's.
         time_base: seconds, the unit of every frame's pts.
         rate: frames per second, average or guessed: a hint for an encoder's rate control, never a clock.
-        frames: how many frames to expect, without warm-up; an estimate, None if the source does not tell.
-        start_time: seconds of the source's start as it counts; `start` and `end` count from there.
+        frames: how many frames to expect, without warm-up; None if the source does not tell.
+        start_time: seconds of the source's start as it counts.
         sample_aspect_ratio: width over height of a pixel of the upright frames; None if unknown.
         repeatable: whether the source can be opened again, to copy its sound for instance.
 
     Raises:
         VideoError: a source that is missing, is not a video, does not answer, or has no frame that can be decoded
-            between start and end (NoFrameError where it has others). Later: a lost connection that cannot be resumed;
-            with `strict`, any damage.
+            between start and end (NoFrameError where it has others). Later: a lost connection; if `strict`, any damage.
         ValueError: a stride under 1, or fewer than no frames to warm up.
     """
 
@@ -115,18 +111,10 @@ class VideoReader:
             self._decoder.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def stop(self) -> None:
-        """Make a thread that iterates end after the current frame instead of waiting for a lost connection."""
         self._decoder.stop()
 
     def close(self) -> None:
-        """Free the source; frames already yielded stay valid."""
         self._decoder.stop()
         if self._newest is None or self._newest.close(sum(self._timeout)):
             self._chosen.close()

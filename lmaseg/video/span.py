@@ -24,9 +24,8 @@ class Span:
         if self.start is not None and self.start < 0:
             raise VideoError(f"the start ({self.start:g} s) lies before the source: give 0 or more")
         if self.end is not None and self.end <= (self.start or 0):
-            raise VideoError(
-                f"the end ({self.end:g} s) is not after the start ({self.start or 0:g} s): give a later one"
-            )
+            times = f"the end ({self.end:g} s) is not after the start ({self.start or 0:g} s)"
+            raise VideoError(f"{times}: give a later one")
 
     def is_before(self, time: Fraction) -> bool:
         """Whether a time (seconds, as the file counts) precedes the start."""

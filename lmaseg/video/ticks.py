@@ -6,17 +6,12 @@ from fractions import Fraction
 class Ticks:
     """Turns pts into whole ticks of an output, which increase.
 
-    Only a first one before 0 moves all of them up to 0; `from_zero` moves any first one there.
+    Only a first one before 0 moves all of them up to 0; `from_zero` moves any first one there. `lift` is by how many
+    ticks all are moved up, `last` the newest pts and its ticks, `left_out` how many came too soon.
 
     Args:
-        time_base: seconds, the unit of the pts.
-        unit: seconds, of a tick.
+        time_base, unit: seconds, the units of the pts and of the ticks.
         shortest: ticks that a frame lasts at least.
-
-    Attributes:
-        lift: by how many ticks all of them are moved up.
-        last: the newest pts and its ticks.
-        left_out: pts that came too soon.
     """
 
     def __init__(self, time_base: Fraction, unit: Fraction, *, shortest: int = 1, from_zero: bool = False) -> None:

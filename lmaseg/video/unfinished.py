@@ -49,11 +49,8 @@ def _points(part: Path) -> list[int]:
 
 
 def packets_of(part: Path) -> "Iterator[Packet[VideoStream]]":
-    """The video packets of an unfinished file up to where it breaks off, as an encoder gave them.
-
-    Raises:
-        VideoError: it cannot be opened.
-    """
+    """The video packets of an unfinished file up to where it breaks off, as an encoder gave them. Raises VideoError: it
+    cannot be opened."""
     try:
         container = av.open(str(part))
     except (av.FFmpegError, OSError) as error:

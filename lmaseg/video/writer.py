@@ -7,12 +7,10 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import av
 import numpy as np
-from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -33,18 +31,16 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, 
 class VideoWriter:
     """A video file made of RGB frames; a context manager.
 
-    Written as NAME.part.EXT and renamed when left without an exception. Left with one, the encoder is flushed and the
-    part is closed so that it plays; it is kept if a frame was written. A killed process leaves an MP4 or MOV part that
-    plays but for its last seconds.
+    Written as NAME.part.EXT and renamed when left without an exception. Left with one, the part is closed so that it
+    plays, and kept if a frame was written. A killed process leaves an MP4 or MOV part that plays but for its last
+    seconds.
 
     Times are those given, to the tick, in MP4 and MOV; to the nearest millisecond in MKV and WebM. They are not shifted
     when only part of a source is written: copied sound stays in step, and the video begins at its time in the source.
-    Only a first frame before time 0 moves everything up to 0. AVI and GIF begin at 0 and have coarser times: of frames
-    at the given rate, and hundredths of a second.
+    Only a first frame before time 0 moves everything up to 0. AVI and GIF begin at 0 and have coarser times.
 
-    Colours are converted to BT.709, limited range, and tagged so. H.264 and HEVC take even sizes only: an odd width or
-    height is padded by repeating the last column or row, so that the output is one pixel larger; AV1, VP9 and FFV1
-    keep it.
+    Colours are converted to BT.709, limited range, and tagged so. H.264 and HEVC take even sizes only: the last column
+    or row of an odd one is repeated.
 
     Args:
         path: the output; its suffix chooses the container: .mp4 .m4v .mov .mkv .webm .avi .gif.
@@ -54,8 +50,7 @@ class VideoWriter:
         codec: h264, hevc, av1, vp9 or ffv1 (lossless); None: vp9 for .webm, gif for .gif, else h264.
         crf: constant rate factor, lower is better and larger; None takes the encoder's default. FFV1 has none.
         sample_aspect_ratio: width over height of a pixel.
-        copy_from: a file whose audio and subtitle streams are copied.
-        start, end: seconds after that file's start; packets outside are not copied.
+        copy_from, start, end: a file whose audio and subtitles are copied, and the seconds after its start to copy.
         overwrite: whether the output may replace a file.
         keep: frames to take over from the part that a killed run with the same settings left: one of its
             `resume_points`. `skip` must be called for as many before the first `write`.
@@ -129,20 +124,15 @@ class VideoWriter:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is None:
             self._complete()
         else:
             self._abandon()
 
     def write(self, image: np.ndarray, pts: int) -> None:
-        """Append a frame.
-
-        Args:
-            image: (height, width, 3) uint8 RGB.
-            pts: presentation time in units of `time_base`, after that of the frame before.
+        """Append a frame (height, width, 3) uint8 RGB; `pts`, in units of `time_base`, comes after that of the one
+        before.
 
         Raises:
             ValueError: another shape or dtype, or a time that does not increase.
@@ -176,10 +166,7 @@ class VideoWriter:
 
     def append(self, piece: Path, frames: int | None = None) -> None:
         """Append the first `frames` frames of a video that was written with the same settings, as they were encoded.
-
-        Raises:
-            VideoError: the piece cannot be read, or the disk failed.
-        """
+        Raises VideoError: the piece cannot be read, or the disk failed."""
         self._appended = True
         with self._guard():
             for packet in islice(packets_of(piece), frames):
@@ -191,7 +178,7 @@ class VideoWriter:
         os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder otherwise writes its settings to stderr
         options = encoders.container_options(self._muxer, self._ticks.unit)
         self._container = av.open(str(self.part_path), "w", format=self._muxer.name, container_options=options)
-        self._stream = self._add_video(self._container)
+        self._stream = self._add_video()
         if copy and self._copy_from is not None:
             negative_moves_all = self._muxer.tick is not None or self._muxer.one_rate
             self._copier = StreamCopier(
@@ -207,9 +194,9 @@ class VideoWriter:
             self.skipped_streams.append(f"all audio and subtitles: {reason(error)}")
             self._open(copy=False)
 
-    def _add_video(self, container: OutputContainer) -> VideoStream:
+    def _add_video(self) -> VideoStream:
         canvas = self._canvas
-        stream = container.add_stream(
+        stream = self._container.add_stream(
             self._encoder.name, self._rate, self._options, width=canvas.width, height=canvas.height
         )
         assert isinstance(stream, VideoStream)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lmaseg.bench.report import Detail, Report, Settings, Spread, Way
+from lmaseg.bench.report import Benchmark, Detail, Settings, Spread, Way
 
 HERE = Path(__file__).parent
 
@@ -83,7 +83,7 @@ def test_the_summary_names_every_figure(tmp_path):
     one = Spread(0.002, 0.001, 0.003, 5)
     settings = Settings("a GPU", "erfnet", 11, (512, 1024), (512, 1024), 4, 21, 8, "bfloat16", 20.0)
     way = Way("memory on", 4, one, one, one, 500.0, 123.0, 2_000_000)
-    report = Report({}, settings, (way,), one, (Detail("part of the network", "attend", one, one),))
+    report = Benchmark({}, settings, (way,), one, (Detail("part of the network", "attend", one, one),))
     (tmp_path / "bench-512x1024-8.json").write_text(json.dumps(asdict(report)))
     (tmp_path / "rivals.json").write_text(
         json.dumps(
