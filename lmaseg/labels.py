@@ -1,6 +1,7 @@
 """Label sets: what the class ids mean, how they are drawn and how they map to Cityscapes train ids."""
 
 import colorsys
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,6 +60,11 @@ class LabelSet:
     def palette(self) -> bytes:
         """256 RGB triples for an indexed image; ids without a class are black."""
         return bytes(level for color in self.colors for level in color).ljust(768, b"\0")
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the names say nothing but a number, such as "class 3" or transformers' "label_3"."""
+        return all(re.fullmatch(rf"(class|label)[ _]{i}", name) for i, name in enumerate(self.names))
 
 
 # The classes of the Cityscapes benchmark (Cordts et al. 2016) in the order of their train ids: name, id in the label
@@ -139,7 +145,12 @@ def for_screens(labels: LabelSet) -> LabelSet:
 
 
 def counterparts(labels: LabelSet, others: LabelSet) -> list[int | None]:
-    """For each class of a set, the one of another that has its name, or else that covers its train id."""
+    """For each class of a set, the one of another that has its name, or else that covers its train id.
+
+    Where one set has no names and both are of one length, the ids mean the same.
+    """
+    if len(labels) == len(others) and (labels.is_numbered or others.is_numbered):
+        return list(range(len(labels)))
     by_name = {name: i for i, name in enumerate(others.names)}
     by_id = {train_id: i for i, covered in enumerate(others.covers) for train_id in covered}
     return [by_name.get(name, by_id.get(i)) for name, i in zip(labels.names, labels.train_ids, strict=True)]

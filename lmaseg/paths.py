@@ -113,6 +113,8 @@ def check_place(path: Path) -> None:
     folder = behind_link(path).absolute().parent
     with writing(path):
         if not folder.is_dir():
+            if folder.is_file():
+                raise VideoError(f"{folder} is a file: give the name of a folder, or write elsewhere")
             raise VideoError(f"the folder {folder} does not exist: make it first, or write elsewhere")
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise VideoError(f"{path} is a device or a pipe: give the name of a file or a folder")
@@ -127,7 +129,7 @@ def check_new_folder(path: Path) -> None:
     with writing(path):
         while not path.parent.is_dir():
             path = path.parent
-    check_place(path)
+    check_places([path], overwrite=True, folders=[path])
 
 
 def existing_of(outputs: Iterable[Path]) -> list[Path]:

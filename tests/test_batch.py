@@ -470,6 +470,8 @@ class TestSources:
         assert list(find_sources([], Path("list.txt"))) == ["a", "frames"]
         (tmp_path / "list.csv").write_text("source,name\na.mp4,first\nb.mkv,\n")
         assert list(find_sources([], Path("list.csv"))) == ["first", "b"]
+        (tmp_path / "list.csv").write_text("Filename,weather\na.mp4,rain\n")
+        assert list(find_sources([], Path("list.csv"))) == ["a"]
         assert all(map(os.path.isabs, find_sources(["a.mp4"]).values()))
 
     @pytest.mark.parametrize(

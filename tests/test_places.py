@@ -203,14 +203,22 @@ def test_an_output_that_is_a_pipe_is_refused(data, tmp_path, capsys):
 
 def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(data, tmp_path, capsys):
     for name, arguments in commands(data, tmp_path).items():
-        if name in ("run, several", "batch") or "train" in name:
-            continue
-        output = next(word for word in arguments if isinstance(word, Path) and word.parent == tmp_path)
+        output = next(word for word in arguments if isinstance(word, Path) and tmp_path in word.parents)
+        output = output.parent if name == "train, deeper" else output
         file = not output.suffix and name != "run, lines"
         output.touch() if file else output.mkdir()
-        code = run_cli(*arguments, "-y")
+        code = run_cli(*arguments, *(() if "train" in name else ("-y",)))
         said = " ".join(capsys.readouterr().err.split())
         wrong = "is a file: give the name of a folder" if file else "is a folder: give the name of a"
         assert (code, wrong in said) == (1, True), f"{name}: {said}"
         assert not (data.parent / "y").exists()
         output.unlink() if file else output.rmdir()
+
+
+def test_a_file_in_the_place_of_a_folder_above_is_said(data, tmp_path, capsys):
+    above = tmp_path / "above"
+    above.touch()
+    for name, arguments in commands(data, above).items():
+        code = run_cli(*arguments)
+        said = " ".join(capsys.readouterr().err.split())
+        assert (code, f"{above} is a file: give the name of a folder" in said) == (1, True), f"{name}: {said}"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lmaseg.datasets.folder import write_class_ids
 from lmaseg.errors import DatasetError
-from lmaseg.labels import CAMVID, CITYSCAPES, LabelSet
+from lmaseg.labels import CAMVID, CITYSCAPES, LabelSet, own_label_set
 from lmaseg.scores import Evaluation, official_scores, translate_classes
 
 
@@ -33,6 +33,17 @@ class TestClasses:
         table, known = translate_classes(CAMVID, CITYSCAPES)
         assert table[:11].tolist() == list(CAMVID.train_ids)
         assert sum(known) == 11
+
+    @pytest.mark.parametrize("name", ["class {}", "LABEL_{}"])
+    def test_numbered_classes_are_those_of_the_data(self, name: str) -> None:
+        """Of a network whose classes have no names, such as one of the hub that was trained on somebody's own."""
+        numbered = own_label_set("theirs", [{"name": name.format(i).lower()} for i in range(len(CAMVID))])
+        for sets in ((numbered, CAMVID), (CAMVID, numbered)):
+            table, known = translate_classes(*sets)
+            assert table[:12].tolist() == [*range(len(CAMVID)), 255]
+            assert all(known)
+        with pytest.raises(DatasetError, match="have none of the data set's"):
+            translate_classes(numbered, CITYSCAPES)
 
     def test_nothing_in_common(self) -> None:
         ours = LabelSet("ours", ("a", "b"), ((0, 0, 0), (1, 1, 1)), (255, 255))

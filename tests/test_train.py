@@ -394,6 +394,12 @@ class TestNetwork:
         with pytest.raises(ValueError, match="built for its classes"):
             with_classes(attached, CITYSCAPES)
 
+    def test_numbered_classes_take_names(self):
+        attached = attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), window=3)
+        assert attached.labels.names[3] == "class 3"
+        assert with_classes(attached, CAMVID) is attached
+        assert attached.labels == CAMVID
+
     def test_adapting_keeps_what_fits(self):
         net = fresh_network(CAMVID, size=SIZE)
         wider = adapted_network(net, window=11, memory_frames=2, size=(64, 64))

@@ -12,7 +12,8 @@ from lmaseg.images import gathered, name_of
 from lmaseg.paths import is_clutter, read_text
 from lmaseg.pictures import SUFFIXES
 
-COLUMNS = ("source", "path", "video")  # what the first column of a CSV may be called, in lower case
+# what the first column of a CSV may be called, in lower case
+COLUMNS = ("source", "path", "video", "file", "filename", "input")
 
 
 def find_sources(arguments: Sequence[str], listing: Path | None = None) -> dict[str, str]:

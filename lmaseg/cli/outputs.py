@@ -12,7 +12,7 @@ from rich.prompt import Confirm
 
 from lmaseg.cli.console import console
 from lmaseg.errors import VideoError
-from lmaseg.paths import appearing, behind_link, check_place, check_places, existing_of, writing
+from lmaseg.paths import appearing, behind_link, check_places, existing_of, writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,7 +75,7 @@ def may_replace(outputs: list[Path], overwrite: bool | None, folders: Collection
 
 def make_folder(folder: Path) -> None:
     """A folder for outputs that can be written, unless it is there already; VideoError if it cannot be made."""
-    check_place(folder)
+    check_places([folder], overwrite=True, folders=[folder])
     with writing(folder):
         behind_link(folder).mkdir(exist_ok=True)
 

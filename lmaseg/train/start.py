@@ -29,12 +29,12 @@ def fresh_network(
 
 
 def with_classes(net: LocalMemoryNet, labels: LabelSet) -> LocalMemoryNet:
-    """The network for other classes; the same one if they have its own classes' names.
+    """The network for other classes; the same one if they have its own classes' names, or name its numbered ones.
 
     Classes that it knew by name, or by the Cityscapes train id that one of its own covers, keep their share of the
     classifier; the rest of it is made anew. Raises ValueError for a network that is not one of lmaseg's own.
     """
-    if labels.names == net.labels.names:
+    if labels.names == net.labels.names or (net.labels.is_numbered and len(labels) == len(net.labels)):
         net.labels = labels
         return net
     if net.spec.backbone not in BACKBONES:
