@@ -67,7 +67,7 @@ def gathered(sources: Sequence[str]) -> list[str]:
 def name_of(source: str | Path) -> str:
     """The name for a source's outputs: its own without the suffix or, for a pattern, that of its folder."""
     path = Path(os.path.abspath(source))
-    return path.parent.name if not path.exists() and NO_NAME.search(path.name) else path.stem
+    return path.parent.name if not os.path.exists(path) and NO_NAME.search(path.name) else path.stem
 
 
 def open_source(

@@ -222,3 +222,12 @@ def test_a_file_in_the_place_of_a_folder_above_is_said(data, tmp_path, capsys):
         code = run_cli(*arguments)
         said = " ".join(capsys.readouterr().err.split())
         assert (code, f"{above} is a file: give the name of a folder" in said) == (1, True), f"{name}: {said}"
+
+
+def test_a_source_that_cannot_be_looked_at_is_not_the_others_end(data, tmp_path, capsys):
+    unreachable = tmp_path / ("n" * 300 + ".mp4")
+    for command, more in (("run", ()), ("batch", ("--labels-only",))):
+        out = tmp_path / command
+        assert run_cli(command, unreachable, data, "-o", out, *more, *SMALL) == 1
+        assert len([path for path in out.iterdir() if path.stem == data.stem]) == 1
+        assert "1 of 2 sources" in " ".join(capsys.readouterr().err.split())

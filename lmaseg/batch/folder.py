@@ -1,5 +1,6 @@
 """A batch's folder: what may be written there, and the report at the end."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,10 +22,10 @@ def check_outputs(
     """
     for name, job in jobs.items():
         for output in job.outputs:
-            if output.exists() and Path(job.source).exists() and output.samefile(job.source):
+            if os.path.exists(output) and os.path.exists(job.source) and output.samefile(job.source):
                 raise BatchError(f"{output} is a source itself: give another folder as --output")
-        own = name in known or chunks_folder(folder, name).exists()
-        foreign = next((output for output in job.outputs if output.exists()), None)
+        own = name in known or os.path.exists(chunks_folder(folder, name))
+        foreign = next((output for output in job.outputs if os.path.exists(output)), None)
         if foreign and not own and not overwrite:
             raise BatchError(f"{foreign} is not of this job: add -y to overwrite it, or give another folder")
 
