@@ -4,6 +4,7 @@ import io
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from test_cli import call
 import lmaseg.bench
 from lmaseg.bench.report import Benchmark, Detail, Settings, Spread, Way
 from lmaseg.cli import bench_figures
-from lmaseg.cli.bench import bench
+from lmaseg.cli.bench import _shown_on, bench
 from lmaseg.environment import environment
 from lmaseg.errors import VideoError
 
@@ -132,3 +133,12 @@ def test_wrong_command_lines(options, said):
 @pytest.mark.parametrize(("seconds", "text"), [(0.0000123, "0.01"), (0.0123, "12.3"), (1.23, "1230")])
 def test_milliseconds_have_about_three_figures(seconds, text):
     assert bench_figures.milliseconds(seconds) == text
+
+
+def test_progress_says_how_long_the_rest_takes(monkeypatch):
+    times, shown = iter([100.0, 102.0]), []
+    monkeypatch.setattr("lmaseg.cli.bench.time.monotonic", lambda: next(times))
+    show = _shown_on(SimpleNamespace(update=lambda *what: shown.append(what)))
+    show("network", 0.0)
+    show("network", 0.25)
+    assert shown == [("timing network", 0.0, 1.0, ""), ("timing network", 0.25, 1.0, "0:00:06 left")]

@@ -1,6 +1,8 @@
 """`lmaseg bench`: how fast a network is here."""
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmaseg.cli.bench_figures import conclusions, detail_tables, heading, ways_table
-from lmaseg.cli.console import Display, console, say
+from lmaseg.cli.console import Display, clock, console, say
 from lmaseg.cli.network import load_network
 from lmaseg.cli.options import input_option, network_option, output_option, refusing
 from lmaseg.cli.outputs import Overwrite, may_replace
@@ -68,12 +70,22 @@ def bench(
             video=video,
             full=full,
             seconds=seconds,
-            on_progress=lambda group, share: display.update(f"timing {group}", share, 1.0),
+            on_progress=_shown_on(display),
         )
     _show(report)
     if json_file:
         told = {"weights": str(job.weights or job.net or "bundled"), "video": str(video or "drawn")}
         write_text(json_file, json.dumps({**told, **asdict(report)}, indent=2, allow_nan=False) + "\n")
+
+
+def _shown_on(display: Display) -> Callable[[str, float], None]:
+    begun = time.monotonic()
+
+    def show(group: str, share: float) -> None:
+        left = f"{clock((time.monotonic() - begun) * (1 / share - 1))} left" if share else ""
+        display.update(f"timing {group}", share, 1.0, left)
+
+    return show
 
 
 def _show(report: "Benchmark") -> None:
