@@ -487,6 +487,24 @@ class TestStages:
         name = "decoder.weight" if stage == "base" else "fusion.query_content.weight"
         assert not torch.equal(learner.average.net.state_dict()[name], before[name])
 
+    def test_keys_that_nobody_trained_begin_as_principal_components(self):
+        """Those of the base stage's result, and those that the memory stage starts from."""
+
+        def fresh():
+            torch.manual_seed(0)
+            return attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, window=3)
+
+        base, memory = (Learner(fresh(), tiny_mixture(past=4), options(stage=stage)) for stage in ("base", "memory"))
+        unlike = fresh().state_dict()["projections.projections.key.weight"]
+        for net in (base.averaged(), memory._net):
+            keys = net.state_dict()["projections.projections.key.weight"]
+            assert not torch.equal(keys, unlike)
+            assert torch.equal(keys, memory._net.state_dict()["projections.projections.key.weight"])
+        started = Learner(memory._net, tiny_mixture(past=4), options(stage="base"))
+        assert torch.equal(started.averaged().state_dict()["projections.projections.key.weight"], keys)
+        covariance = keys.flatten(1) @ keys.flatten(1).T
+        torch.testing.assert_close(covariance, torch.eye(8), atol=1e-5, rtol=0)
+
     def test_dropout_is_capped(self):
         learner = Learner(tiny_net(), tiny_mixture(), options(dropout=0.1))
         assert learner._net.encoder.dropout.p == 0.1

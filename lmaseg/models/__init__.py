@@ -11,7 +11,15 @@ from lmaseg.models.lma import LocalMemoryNet
 from lmaseg.models.memory import FeatureMemory
 from lmaseg.models.projections import Encoded
 from lmaseg.models.quantization import inference_network, observed
-from lmaseg.models.remembering import FUSIONS, adapted_network, build_memory, require_known, start_keys, with_memory
+from lmaseg.models.remembering import (
+    FUSIONS,
+    adapted_network,
+    build_memory,
+    has_fresh_keys,
+    require_known,
+    start_keys,
+    with_memory,
+)
 from lmaseg.models.spec import ModelSpec, Preprocess
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "build",
     "build_memory",
     "fold",
+    "has_fresh_keys",
     "inference_network",
     "observed",
     "start_keys",

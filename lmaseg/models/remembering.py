@@ -155,6 +155,15 @@ def evaluating(*parts: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def has_fresh_keys(net: LocalMemoryNet) -> bool:
+    """Whether the memory is a `blend` whose keys nobody has trained or started."""
+    projections = inner(net.projections)
+    if not isinstance(projections, LikenessProjections):
+        return False
+    fresh = LikenessProjections(projections.key.in_channels, projections.key.out_channels, 0).key.weight
+    return torch.equal(projections.key.weight.cpu(), fresh)
+
+
 @torch.no_grad()
 def start_keys(net: LocalMemoryNet, frames: Tensor) -> None:
     """Make the keys of a `blend` the principal components of the features of some frames: they tell places apart best.

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lmaseg.datasets.augment import ClipAugmenter, Views, sample_labels
-from lmaseg.models import LocalMemoryNet, Preprocess
+from lmaseg.models import LocalMemoryNet, Preprocess, has_fresh_keys, start_keys
 from lmaseg.models.precision import fastest_dtype
 from lmaseg.train.average import MovingAverage
 from lmaseg.train.learning_rate import rate_factor
@@ -24,6 +24,7 @@ from lmaseg.train.start import cap_dropout
 
 USUAL_CROP = 288, 384
 PAST_STREAM = -1000 + 1  # below all of the sampler's
+FRAMES_FOR_KEYS = 13
 BEFORE = 0.5  # share of the frame before the last in the loss
 
 
@@ -44,6 +45,9 @@ class Learner:
             cap_dropout(net, options.dropout)
         net.ranges = {}  # of activations that training changes
         self._net = net.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._fresh_keys = has_fresh_keys(net)
+        if self._fresh_keys and options.stage != "base":
+            start_keys(net, self._some_frames())
         self.average = MovingAverage(self._net, options.ema)
         self._stage = STAGES[options.stage](self._net, two=options.steady > 0).to(self._device).train()
         self._parameters = [parameter for parameter in self._stage.parameters() if parameter.requires_grad]
@@ -97,6 +101,12 @@ class Learner:
             "weights": self._weights,
         }
 
+    def averaged(self) -> LocalMemoryNet:
+        """The moving average; the base stage gives a memory that was never trained the keys that suit its features."""
+        if self._fresh_keys and self._options.stage == "base":
+            start_keys(self.average.net, self._some_frames())
+        return self.average.net
+
     def take_step(self) -> None:
         """Draw a batch, and move the weights and their average by it."""
         options, step = self._options, self.step
@@ -142,6 +152,12 @@ class Learner:
         flags = torch.tensor([flag], dtype=torch.int32, device=self._device)
         distributed.all_reduce(flags, distributed.ReduceOp.MAX)
         return bool(flags.item())
+
+    def _some_frames(self) -> Tensor:
+        """(N, 3, H, W), preprocessed, of the first data set."""
+        images = self._mixture.stores[0].images
+        some = images[:: math.ceil(len(images) / FRAMES_FOR_KEYS)].float() / 255
+        return normalised(some[None], self._preprocess)[0]
 
     def _past(self, step: int) -> int:
         """Past frames of the clips of a step; the same in all processes."""

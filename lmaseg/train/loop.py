@@ -215,7 +215,7 @@ class _Run:
         if self._learner.world > 1:
             self._learner.average.agree()
         self._scores = {
-            name: float(score) for name, score in validate.score(copy.deepcopy(self._learner.average.net)).items()
+            name: float(score) for name, score in validate.score(copy.deepcopy(self._learner.averaged())).items()
         }
         judged = self._scores[validate.names[0]]
         without = validate.without_memory
@@ -231,7 +231,7 @@ class _Run:
         scores = "; ".join(f"{name} {score:.4f}" for name, score in self._scores.items())
         steps = f"{self._options.stage}, {self._learner.step} of {self._learner.steps} steps"
         about = {**self._about, "stage": steps, "data": self._data} | ({"scores": scores} if scores else {})
-        checkpoint.save(self._learner.average.net, self._folder / name, about=about)
+        checkpoint.save(self._learner.averaged(), self._folder / name, about=about)
 
     def _save_state_if_due(self) -> None:
         if time.monotonic() - self._saved >= self._options.save_minutes * 60:
