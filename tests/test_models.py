@@ -137,6 +137,18 @@ class TestBlend:
         attended = reference.local_attention(encoded.query, encoded.key[:, None], encoded.value[:, None], window=1)
         assert torch.allclose(fusion(features, attended), features, atol=1e-5)
 
+    def test_closes_where_the_past_is_unlike_but_not_in_a_frame_that_is_unlike_all_over(self):
+        def shares(attended):
+            return ((BlendFusion(4, 4)(features, attended) - features) / (attended - features)).detach()
+
+        features = torch.ones(1, 4, 8, 8)
+        one_unlike = features + 0.1
+        one_unlike[..., 2, 3] = 3.0
+        found = shares(one_unlike)
+        assert (found[..., 2, 3] < 0.01).all()
+        assert (found[..., 4:, :] > 0.9).all()
+        assert (shares(torch.full_like(features, 3.0)) > 0.85).all()
+
     def test_an_untrained_memory_steadies_labels(self):
         """Frames that differ by noise alone, seen by the bundled network with a memory it was never trained for."""
         net = adapted_network(lmaseg.load(), memory_frames=4)
