@@ -57,7 +57,8 @@ def attach(
     empty memory, the logits are those of the network, bit for bit, resized bilinearly if not as large as the frame.
 
     Args:
-        network: (B, 3, H, W) -> features or, to be cut, logits; for all sides that the stride, or 64 at most, divides.
+        network: (B, 3, H, W) -> features or, to be cut, logits; must take any size whose sides are multiples of the
+            stride at the cut, or of a power of two times it, up to 64.
         decoder: the encoder's output -> logits (B, classes, ., .), or a mapping with them under "logits" or "out".
         at: dotted name of the layer to cut after, as in `network.named_modules()`.
         feature: index or key of the memory's tensor where the encoder returns several; the others pass it by.
