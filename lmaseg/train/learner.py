@@ -72,6 +72,7 @@ class Learner:
         self._losses: list[Tensor] = []
         self._images = 0
         self.step, self.rate = 0, 0.0
+        self._keys_at = -1  # the step after which the average last got its keys
 
     @property
     def steps(self) -> int:
@@ -103,8 +104,9 @@ class Learner:
 
     def averaged(self) -> LocalMemoryNet:
         """The moving average; the base stage gives a memory that was never trained the keys that suit its features."""
-        if self._fresh_keys and self._options.stage == "base":
+        if self._fresh_keys and self._options.stage == "base" and self._keys_at != self.step:
             start_keys(self.average.net, self._some_frames())
+            self._keys_at = self.step
         return self.average.net
 
     def take_step(self) -> None:
