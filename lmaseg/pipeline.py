@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from lmaseg.cuts import CutDetector
+from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
 from lmaseg.stream import Pending, Segmenter
@@ -144,7 +145,7 @@ class Labelling:
 
     def _finished(self, frames: list[Frame], pending: Pending) -> Iterator[Item]:
         began = time.perf_counter()
-        labels, *others = pending.result(), pending.confidence(), pending.alone(), pending.smooth()
+        labels, *others = map(pending.result, (LABELS, CONFIDENCE, ALONE, SMOOTH))
         self.seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:

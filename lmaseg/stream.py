@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH, Decided, decide, smoothed
+from lmaseg.decision import LABELS, SMOOTH, Decided, decide, smoothed
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, inference_network
 from lmaseg.models.memory import Past
 from lmaseg.models.precision import choose_dtype, fastest_dtype
@@ -170,23 +170,9 @@ class Pending:
         """Whether `result` would not wait."""
         return self._ready is None or bool(self._ready.query())  # type: ignore[no-untyped-call]
 
-    def result(self) -> np.ndarray:
-        """Class ids (N, H, W) uint8, when they are there."""
-        return self._part(LABELS)
-
-    def confidence(self) -> np.ndarray | None:
-        """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
-        return self._part(CONFIDENCE)
-
-    def smooth(self) -> np.ndarray | None:
-        """Class ids (N, H, W) uint8 with smooth edges, if the segmenter tells them."""
-        return self._part(SMOOTH)
-
-    def alone(self) -> np.ndarray | None:
-        """Class ids (N, H, W) uint8 of each frame without its past, if the segmenter tells them."""
-        return self._part(ALONE)
-
-    def _part(self, name: str) -> Any:
+    def result(self, name: str = LABELS) -> Any:
+        """Class ids (N, H, W) uint8, when they are there, or another part of `Decided`; None if the segmenter does not
+        tell that."""
         if self._ready:
             self._ready.synchronize()
         return self._decided[name].cpu().numpy() if name in self._decided else None
