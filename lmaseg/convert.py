@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,22 +73,42 @@ SOURCES = (
 """The kinds of weights that can be converted; those with more marks come first."""
 
 
-class Conversion(NamedTuple):
-    """A network in evaluation mode, and what its checkpoint is to say about it."""
-
-    net: LocalMemoryNet
-    about: dict[str, str]
-
-
 def convert(
     path: Path, *, memory_frames: int = 4, window: int = 21, labels: LabelSet = CITYSCAPES, own_keys: bool = False
-) -> Conversion:
-    """The network of a file of published weights; see `from_state_dict`. Raises CheckpointError: also for no such file,
-    a damaged one or one with code in it."""
-    tensors = read_state_dict(path)
-    return from_state_dict(
-        tensors, str(path), memory_frames=memory_frames, window=window, labels=labels, own_keys=own_keys
-    )
+) -> tuple[LocalMemoryNet, dict[str, str]]:
+    """The network of published weights, recognised by the names of their tensors, in evaluation mode, and what its
+    checkpoint is to say about it.
+
+    Args:
+        path: a .pth file, see `read_state_dict`.
+        memory_frames, window: of LMANet's memory, as its weights do not say; single-frame weights have none.
+        labels: what the outputs are, without the ignored one that ERFNet has at the end.
+        own_keys: remember the keys of `kv_M_r4`. The authors' code lets both roles share one tensor at first: on a CPU
+            that lasts, and `kv_Q_r4`, loaded later, stands for both, as here by default; moving the network to a GPU
+            parts them, and then `kv_M_r4` counts.
+
+    Raises:
+        CheckpointError: what `read_state_dict` raises; another network than those in `SOURCES`; tensors that are
+            missing, unknown or misshapen.
+        ValueError: a memory of less than one frame, or an even window.
+    """
+    tensors, file = read_state_dict(path), str(path)
+    source = _recognise(tensors, file)
+    renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, source.table)) != UNUSED}
+    about = {"origin": f"{path.name}: {source.title}", "licence": "that of the original weights"}
+    pairs = [(own, query) for own, query in KEYS if own in renamed and query in renamed]
+    if not all(torch.equal(renamed[own], renamed[query]) for own, query in pairs):
+        about["memory keys"] = "kv_M_r4's own" if own_keys else "kv_Q_r4's in both roles"
+    if not own_keys:
+        renamed.update({own: renamed[query] for own, query in pairs})
+    _drop_ignored_output(renamed, len(labels))
+    net = build(_spec(renamed, memory_frames, window, len(labels)), labels, source.preprocess)
+    for name, tensor in net.state_dict().items():
+        if name.endswith(".num_batches_tracked"):  # weights from before PyTorch 0.4.1 lack it; evaluation needs none
+            renamed.setdefault(name, tensor)
+    theirs = {new: old for old, new in source.table.items() if new != UNUSED}
+    load_tensors(net, renamed, source=file, call=lambda name: rename(name, theirs))
+    return net.eval(), about
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -117,47 +137,6 @@ def _unpickle(path: Path) -> Any:
             code = f"holds code besides tensors ({refused[1]}), which is not run"
             raise CheckpointError(f"{path} {code}: save the network's state_dict() alone") from error
         raise CheckpointError(f"{path} is not a whole PyTorch checkpoint: fetch it again") from error
-
-
-def from_state_dict(
-    tensors: Mapping[str, Tensor],
-    file: str,
-    *,
-    memory_frames: int = 4,
-    window: int = 21,
-    labels: LabelSet = CITYSCAPES,
-    own_keys: bool = False,
-) -> Conversion:
-    """The network of published weights, recognised by their names.
-
-    Args:
-        file: where they come from, for messages.
-        memory_frames, window: of LMANet's memory, as its weights do not say; single-frame weights have none.
-        labels: what the outputs are, without the ignored one that ERFNet has at the end.
-        own_keys: remember the keys of `kv_M_r4`. The authors' code lets both roles share one tensor at first: on a CPU
-            that lasts, and `kv_Q_r4`, loaded later, stands for both, as here by default; moving the network to a GPU
-            parts them, and then `kv_M_r4` counts.
-
-    Raises:
-        CheckpointError: another network than those in `SOURCES`; tensors that are missing, unknown or misshapen.
-        ValueError: a memory of less than one frame, or an even window.
-    """
-    source = _recognise(tensors, file)
-    renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, source.table)) != UNUSED}
-    about = {"origin": f"{Path(file).name}: {source.title}", "licence": "that of the original weights"}
-    pairs = [(own, query) for own, query in KEYS if own in renamed and query in renamed]
-    if not all(torch.equal(renamed[own], renamed[query]) for own, query in pairs):
-        about["memory keys"] = "kv_M_r4's own" if own_keys else "kv_Q_r4's in both roles"
-    if not own_keys:
-        renamed.update({own: renamed[query] for own, query in pairs})
-    _drop_ignored_output(renamed, len(labels))
-    net = build(_spec(renamed, memory_frames, window, len(labels)), labels, source.preprocess)
-    for name, tensor in net.state_dict().items():
-        if name.endswith(".num_batches_tracked"):  # weights from before PyTorch 0.4.1 lack it; evaluation needs none
-            renamed.setdefault(name, tensor)
-    theirs = {new: old for old, new in source.table.items() if new != UNUSED}
-    load_tensors(net, renamed, source=file, call=lambda name: rename(name, theirs))
-    return Conversion(net.eval(), about)
 
 
 def _recognise(tensors: Mapping[str, Tensor], file: str) -> Source:

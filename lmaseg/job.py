@@ -1,4 +1,4 @@
-"""What a source becomes: the one description of a run, and its fingerprint."""
+"""What a source becomes: the one description of a run, and what its outputs depend on."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ CHOICES = {
     "pipe": (None, *get_args(Pipe)),
 }
 INDECISIVE = ("source", "device", "weights")
-"""The fields left out of the fingerprint: the content of the weights and of the source counts, not their names."""
+"""The fields that decide nothing: the content of the weights and of the source counts, not their names."""
 
 INPUT, NETWORK, PICTURE, OUTPUT = "Input", "Network", "Picture", "Output"  # panels of --help
 
@@ -156,17 +156,13 @@ class Job:
         return [path for path in (self.maps, self.confidence) if path is not None]
 
     def decisive(self, weights: str) -> dict[str, Any]:
-        """Everything the content of the outputs depends on, ready for JSON. `weights`: the digest of what the network
+        """Everything the outputs depend on but the source, ready for JSON. `weights`: the digest of what the network
         computes with."""
         settings = {
             field.name: getattr(self, field.name) for field in fields(self) if field.name not in (*INDECISIVE, *OUTPUTS)
         }
         wanted = {name: getattr(self, name) is not None for name in OUTPUTS}
         return json_like({"lmaseg": __version__, **settings, **wanted, "weights": weights})
-
-    def fingerprint(self, weights: str) -> str:
-        """A short digest of `decisive`: the same fingerprint and the same source give the same outputs."""
-        return digest(self.decisive(weights))
 
     def as_json(self) -> dict[str, Any]:
         """The fields, as JSON can hold them."""

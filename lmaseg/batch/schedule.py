@@ -139,7 +139,7 @@ class Schedule:
 
     def _key(self, state: SourceState, plan: Plan) -> str:
         """Identifies the outputs of a source: the same key means the same outputs."""
-        return digest([state.job.fingerprint(self._weights), plan.identity])
+        return digest([state.job.decisive(self._weights), plan.identity])
 
     def _cut(self, state: SourceState, plan: Plan) -> None:
         """Queue the chunks that are missing of a source, now that its plan is known."""

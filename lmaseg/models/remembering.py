@@ -81,19 +81,16 @@ def build_memory(spec: ModelSpec, encoder: nn.Module) -> tuple[nn.Module, nn.Mod
     Raises:
         ValueError: a fusion that is not known or cannot take such values.
     """
-    projections, fusion = _build_memory(spec, int(encoder.channels))  # type: ignore[arg-type]
+    projections: nn.Module = NoProjections()
+    fusion: nn.Module = nn.Identity()
+    if spec.has_memory:
+        require_known("fusion", spec.fusion, FUSIONS)
+        memory, channels = FUSIONS[spec.fusion], int(encoder.channels)  # type: ignore[arg-type]
+        projections = memory.projections(channels, spec.key_channels, spec.value_channels)
+        fusion = memory.fusion(spec.value_channels, channels)
     if isinstance(encoder, FirstHalf):
         return CarryingProjections(projections), CarryingFusion(fusion)
     return projections, fusion
-
-
-def _build_memory(spec: ModelSpec, channels: int) -> tuple[nn.Module, nn.Module]:
-    if not spec.has_memory:
-        return NoProjections(), nn.Identity()
-    require_known("fusion", spec.fusion, FUSIONS)
-    memory = FUSIONS[spec.fusion]
-    projections = memory.projections(channels, spec.key_channels, spec.value_channels)
-    return projections, memory.fusion(spec.value_channels, channels)
 
 
 def adapted_network(
