@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import distributed
-from torch.nn import functional as F
 
 from lmaseg.datasets.clip import Clip, Picture
 from lmaseg.errors import DatasetError
@@ -22,7 +21,7 @@ from lmaseg.models import LocalMemoryNet
 from lmaseg.models.memory import OwnPast
 from lmaseg.models.precision import dtype_name
 from lmaseg.scores import Evaluation, Tallies, translate_classes
-from lmaseg.stream import Segmenter
+from lmaseg.stream import Segmenter, resized
 
 PATIENCE = timedelta(hours=12)  # one process's clips may take far longer than another's
 
@@ -151,11 +150,9 @@ def _at_working_size(segmenter: Segmenter, clip: Clip) -> tuple[Segmenter, Reade
 
     def read(clip: Clip, index: int) -> Pair:
         image, truth = clip.pair(index)
-        pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
-        resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
         if truth is not None:
             truth = np.asarray(Image.fromarray(truth).resize(size[::-1], Image.Resampling.NEAREST))
-        return resized[0].permute(1, 2, 0).numpy(), truth
+        return resized(torch.from_numpy(image).unsqueeze(0), segmenter.net.preprocess, size)[0].numpy(), truth
 
     same = Segmenter(segmenter.net, size=size, dtype=segmenter.dtype, batch=segmenter.batch)
     same.memory = segmenter.memory

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -257,13 +258,25 @@ def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:
 
 def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized with antialiasing and normalised, channels last."""
+    if pixels.shape[1:3] != size:
+        pixels = resized(pixels, settings, size)
     image = pixels.permute(0, 3, 1, 2)  # a view: channels last in memory
-    if image.shape[-2:] != size:
-        if image.device.type != "cpu":
-            image = image.float()  # only CPUs resize bytes
-        image = F.interpolate(image, size, mode=settings.resample, align_corners=False, antialias=True).clamp(0, 255)
     mean, std = (_per_channel(v, dtype, image.device) for v in (settings.mean, settings.std))
     return (image.to(dtype) * settings.scale - mean) / std
+
+
+def resized(pixels: Tensor, settings: Preprocess, size: tuple[int, int]) -> Tensor:
+    """(N, H, W, 3) uint8 -> (N, *size, 3) with antialiasing: uint8 on a CPU, float32 in [0, 255] on other devices."""
+    on_cpu = pixels.device.type == "cpu"
+    if settings.as_pillow and on_cpu:
+        resample = Image.Resampling[settings.resample.upper()]
+        pictures = (Image.fromarray(frame.numpy()).resize(size[::-1], resample) for frame in pixels)
+        return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+    image = pixels.permute(0, 3, 1, 2)
+    if not on_cpu:
+        image = image.float()  # only CPUs resize bytes
+    image = F.interpolate(image, size, mode=settings.resample, align_corners=False, antialias=True)
+    return image.clamp(0, 255).permute(0, 2, 3, 1)
 
 
 @cache
