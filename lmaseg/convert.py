@@ -93,7 +93,10 @@ def convert(
         ValueError: a memory of less than one frame, or an even window.
     """
     tensors, file = read_state_dict(path), str(path)
-    source = _recognise(tensors, file)
+    source = next((each for each in SOURCES if all(_has(tensors, mark) for mark in each.marks)), None)
+    if source is None:
+        known = "; ".join(each.title for each in SOURCES)
+        raise CheckpointError(f"{file} holds weights of another network than those that can be converted: {known}")
     renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, source.table)) != UNUSED}
     about = {"origin": f"{path.name}: {source.title}", "licence": "that of the original weights"}
     pairs = [(own, query) for own, query in KEYS if own in renamed and query in renamed]
@@ -139,20 +142,16 @@ def _unpickle(path: Path) -> Any:
         raise CheckpointError(f"{path} is not a whole PyTorch checkpoint: fetch it again") from error
 
 
-def _recognise(tensors: Mapping[str, Tensor], file: str) -> Source:
-    for source in SOURCES:
-        if all(any(name.startswith(mark) for name in tensors) for mark in source.marks):
-            return source
-    known = "; ".join(source.title for source in SOURCES)
-    raise CheckpointError(f"{file} holds weights of another network than those that can be converted: {known}")
-
-
 def rename(name: str, table: Mapping[str, str]) -> str:
     """The name with its prefix exchanged; `UNUSED` if the table says so."""
     old = next((prefix for prefix in table if name.startswith(prefix)), None)
     if old is None:
         return name
     return table[old] and table[old] + name.removeprefix(old)
+
+
+def _has(tensors: Mapping[str, Tensor], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in tensors)
 
 
 def _drop_ignored_output(tensors: dict[str, Tensor], classes: int) -> None:
@@ -164,16 +163,12 @@ def _drop_ignored_output(tensors: dict[str, Tensor], classes: int) -> None:
 
 def _spec(tensors: Mapping[str, Tensor], memory_frames: int, window: int, classes: int) -> ModelSpec:
     """The spec of the network that has these tensors, given under our names."""
-
-    def has(prefix: str) -> bool:
-        return any(name.startswith(prefix) for name in tensors)
-
-    if has("encoder.initial_block."):
-        backbone, fusion = "erfnet", "sigmoid-do1" if has("fusion.query_bn.") else "sigmoid"
+    if _has(tensors, "encoder.initial_block."):
+        backbone, fusion = "erfnet", "sigmoid-do1" if _has(tensors, "fusion.query_bn.") else "sigmoid"
     else:
-        backbone, fusion = "pspnet101" if has("encoder.layer3.6.") else "pspnet50", "sigmoid-down1"
+        backbone, fusion = "pspnet101" if _has(tensors, "encoder.layer3.6.") else "pspnet50", "sigmoid-down1"
     spec = ModelSpec(backbone, classes)
-    if not has("projections."):
+    if not _has(tensors, "projections."):
         return spec
     channels = tensors["projections.query_key.weight"].shape[1]
     return with_memory(spec, channels, memory_frames=memory_frames, window=window, fusion=fusion)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -167,15 +166,6 @@ class Job:
     def as_json(self) -> dict[str, Any]:
         """The fields, as JSON can hold them."""
         return json_like(asdict(self))
-
-
-def class_ids(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """The ids of classes, given the names of all. Raises ValueError: an unknown name, or none."""
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        what = ", ".join(unknown) or "without a name"
-        raise ValueError(f"the weights know no class {what}: choose of {', '.join(known)}")
-    return [list(known).index(name) for name in names]
 
 
 def digest(content: Any) -> str:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from lmaseg.errors import NoFrameError
@@ -16,17 +16,9 @@ Open = Callable[[Fraction | None], Decoder]
 """A decoder of the source that begins near a time, or at the beginning."""
 
 
-@dataclass(frozen=True)
-class LeadIn:
-    """Where decoding begins (seconds as the file counts; None: at the beginning), and how many frames precede the
-    first wanted one from there."""
-
-    seek_to: Fraction | None = None
-    frames: int = 0
-
-
-def find_lead_in(open_decoder: Open, span: Span, needed: int) -> LeadIn:
-    """Where to begin decoding to have `needed` frames before the span's start, and how many there then are.
+def find_lead_in(open_decoder: Open, span: Span, needed: int) -> tuple[Fraction | None, int]:
+    """Where to begin decoding to have `needed` frames before the span's start (seconds as the file counts; None: at the
+    beginning), and how many there then are.
 
     Found by decoding, not by looking at the container's index: formats differ in what their seeking promises.
 
@@ -47,11 +39,11 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int) -> LeadIn:
             if before >= max(1, needed):  # the start was not overshot
                 if not found:
                     raise nothing
-                return LeadIn(seek_to, before)
+                return seek_to, before
     before, found = _frames_before(open_decoder, span, None)
     if not found:
         raise nothing
-    return LeadIn(None, before)
+    return None, before
 
 
 def hold_back(frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int) -> list[DecodedFrame]:

@@ -38,14 +38,11 @@ class Pictures:
             self.warnings[changed] = None
         if is_hdr(frame):
             self.warnings[f"HDR ({TRANSFERS[frame.color_trc]}) tone-mapped to SDR"] = None
-            frame = self._tone_mapper(frame)(frame)
+            kind = frame.color_trc, frame.color_primaries
+            if kind not in self._tone_mappers:
+                self._tone_mappers[kind] = ToneMapper(frame, *self._stored_size)
+            frame = self._tone_mappers[kind](frame)
         return self._orientation.apply(self._rgb(frame))
-
-    def _tone_mapper(self, frame: VideoFrame) -> ToneMapper:
-        kind = frame.color_trc, frame.color_primaries
-        if kind not in self._tone_mappers:
-            self._tone_mappers[kind] = ToneMapper(frame, *self._stored_size)
-        return self._tone_mappers[kind]
 
     def _rgb(self, frame: VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8 as stored."""
