@@ -63,9 +63,11 @@ def export(
     try:
         WRITERS[path.suffix](program, Header.of(net, about or {}).metadata, part)
         publish(path)
-    except (OSError, RuntimeError) as error:  # no such folder, or no such operator in that format
+    except (OSError, RuntimeError) as error:  # no such folder, for example
         part.unlink(missing_ok=True)
         message = f"cannot write {path} ({first_line(error)}): write elsewhere, or in the other format"
+        if isinstance(error, torch.onnx.OnnxExporterError):  # which says on many lines how to report it to torch
+            message = f"cannot write {path}: ONNX does not take this network, export it as .pt2 or take another network"
         raise BackendError(message) from error
 
 

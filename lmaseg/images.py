@@ -154,7 +154,7 @@ class ImageReader(FrameSource):
             yield Frame(image, self._pts[index], self.time_base, "" if warm_up else page.name, warm_up)
 
     def _warn(self, line: str) -> None:
-        if line not in self.warnings:
+        if not self.warnings:  # of one picture: the others are most likely like it
             self.warnings.append(line)
 
 

@@ -128,8 +128,8 @@ def translate_classes(network: LabelSet, data: LabelSet) -> tuple[Picture, tuple
     table[: len(network)] = [NO_CLASS if i is None else i for i in counterparts(network, data)]
     known = tuple(bool((table == i).any()) for i in range(len(data)))
     if not any(known):
-        none = f"the weights' classes ({network.name}) have none of the data set's ({data.name})"
-        raise DatasetError(f"{none}: choose other --weights")
+        none = f"{network.name} and {data.name} have no class in common"
+        raise DatasetError(f"{none}: choose weights that know the classes of the data")
     return table, known
 
 
