@@ -113,17 +113,6 @@ def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
         return whole
 
 
-def with_spec(net: LocalMemoryNet, spec: ModelSpec) -> LocalMemoryNet:
-    """The same network, whose memory is made anew if it is not that of the spec."""
-    if net.spec == replace(spec, backbone=net.spec.backbone):
-        net.spec = spec
-        return net
-    memory = build_memory(spec, net.encoder)
-    return LocalMemoryNet(
-        net.encoder, net.decoder, *memory, spec=spec, labels=net.labels, preprocess=net.preprocess
-    ).train(net.training)
-
-
 def _halves(
     network: nn.Module, decoder: nn.Module | None, at: str | None, feature: int | str | None, noise: Noise
 ) -> tuple[FirstHalf, SecondHalf]:

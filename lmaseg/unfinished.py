@@ -51,7 +51,10 @@ class Unfinished:
         self._job = job
         paths = {name: getattr(job, name) for name in OUTPUTS}
         places = {name: None if path is None else str(path.absolute()) for name, path in paths.items()}
-        self._how = json_like({**job.decisive(weights), **_origin(job.source), **places})
+        origin = {"source": job.source}
+        if is_image_source(job.source) or Path(job.source).is_file():
+            origin = {"source": os.path.abspath(job.source), "source content": identify(job.source)}
+        self._how = json_like({**job.decisive(weights), **origin, **places})
         self._locks = [Lock(note_path(output), output) for output in job.outputs]
         self._held = ExitStack()
 
@@ -128,10 +131,3 @@ def record_of(job: Job) -> Path | None:
 
 def _lines(part: Path) -> int:
     return part.read_bytes().count(b"\n") if part.exists() else 0
-
-
-def _origin(source: str) -> dict[str, Any]:
-    """A source's absolute path with what identifies its content; the name of what is no file."""
-    if is_image_source(source) or Path(source).is_file():
-        return {"source": os.path.abspath(source), "source content": identify(source)}
-    return {"source": source}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from itertools import takewhile
 
 from lmaseg.errors import NoFrameError
 from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
@@ -29,21 +30,15 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int) -> tuple[Fraction 
         name = decoder.name
         span = replace(span, origin=decoder.origin)
         earliest = span.origin + Fraction(span.start or 0) - needed / decoder.rate
-    nothing = NoFrameError(f"{name} has no frame between {span}: give times within it")
-    for margin in SEEK_MARGINS:
-        seek_to = earliest - margin
-        if seek_to <= span.origin:
-            break
+    places = takewhile(lambda place: place > span.origin, (earliest - margin for margin in SEEK_MARGINS))
+    for seek_to in (*places, None):
         with suppress(SeekError):
             before, found = _frames_before(open_decoder, span, seek_to)
-            if before >= max(1, needed):  # the start was not overshot
-                if not found:
-                    raise nothing
-                return seek_to, before
-    before, found = _frames_before(open_decoder, span, None)
+            if before >= max(1, needed) or seek_to is None:  # the start was not overshot
+                break
     if not found:
-        raise nothing
-    return None, before
+        raise NoFrameError(f"{name} has no frame between {span}: give times within it")
+    return seek_to, before
 
 
 def hold_back(frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int) -> list[DecodedFrame]:
