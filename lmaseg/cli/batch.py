@@ -89,15 +89,11 @@ def batch(
     from lmaseg.batch.sources import absolute, find_sources
 
     folder, job = Path(absolute(output)), _for_workers(job)
-    jobs = {
-        name: replace(
-            job,
-            source=path,
-            video=None if labels_only else folder / f"{name}{SUFFIX}",
-            maps=folder / name if labels or labels_only else None,
-        )
-        for name, path in find_sources(sources or [], listing).items()
-    }
+    jobs = {}
+    for name, path in find_sources(sources or [], listing).items():
+        video = None if labels_only else folder / f"{name}{SUFFIX}"
+        maps = folder / name if labels or labels_only else None
+        jobs[name] = replace(job, source=path, video=video, maps=maps)
     _work(jobs, folder, seconds, resources, overwrite=overwrite)
 
 
