@@ -75,7 +75,9 @@ class ComparisonVideo(Sink):
             flickering = int(mark.sum())
             self.flickering[side] += flickering
             caption = f"{self.CAPTIONS[side]}: {flickering / max(1, compared):.2%} flicker"
-            halves.append(self._half(seen.frame.image, now, mark, caption))
+            shown = np.array(overlay(seen.frame.image, now, self._label_set, self._opacity))
+            shown[mark] = MARK
+            halves.append(captioned(shown, caption))
         self._writer.write(np.concatenate(halves, axis=1), seen.frame.pts)
 
     def _still_pixels(self, frame: Frame) -> np.ndarray:
@@ -83,11 +85,6 @@ class ComparisonVideo(Sink):
         if self._before is None or frame.after_gap:
             return np.zeros(frame.image.shape[:2], bool)
         return still_pixels(self._before.frame.image, frame.image, self._still)
-
-    def _half(self, image: np.ndarray, labels: np.ndarray, mark: np.ndarray, caption: str) -> np.ndarray:
-        shown = np.array(overlay(image, labels, self._label_set, self._opacity))
-        shown[mark] = MARK
-        return captioned(shown, caption)
 
 
 def _both(seen: Labelled) -> tuple[np.ndarray, np.ndarray]:

@@ -14,15 +14,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import distributed
-from torch.nn import functional as F
 
 from lmaseg.datasets.clip import Clip, Picture
 from lmaseg.errors import DatasetError
 from lmaseg.models import LocalMemoryNet
 from lmaseg.models.memory import OwnPast
 from lmaseg.models.precision import dtype_name
-from lmaseg.scores import ClipScore, Evaluation, Tallies, translate_classes
-from lmaseg.stream import Segmenter
+from lmaseg.scores import Evaluation, Tallies, translate_classes
+from lmaseg.stream import Segmenter, resized
 
 PATIENCE = timedelta(hours=12)  # one process's clips may take far longer than another's
 
@@ -121,21 +120,21 @@ def evaluate(
     if own_past:
         segmenter.memory = OwnPast(segmenter.memory.frames, segmenter.memory.room)
     rank, world = rank_and_world()
-    tallies = Tallies(len(labels), len(clips))
+    tallies = Tallies(labels, len(clips))
     frames_to_do = sum(len(clip.labelled) for clip in clips[rank::world])
     for number in range(rank, len(clips), world):
-        clip, score = clips[number], ClipScore(labels)
+        clip = clips[number]
+        tallies.begin(number)
         labeller, read = (segmenter, Clip.pair) if full_resolution else _at_working_size(segmenter, clip)
         for name, predicted, truth in _scored(labeller, clip, read, PROTOCOLS[protocol]):
-            score.update(truth, translation[predicted], name)
+            tallies.update(truth, translation[predicted], name)
             on_prediction(name, translation[predicted])
-            on_frame(tallies.frames + score.frames, frames_to_do)
-        tallies.add(number, score)
+            on_frame(tallies.frames, frames_to_do)
     if world > 1:
         tallies.reduce(_all_reduce)
     settings = {"protocol": protocol, "fullResolution": full_resolution, "ownPast": own_past, "processes": world}
     settings |= {"memory": segmenter.memory.frames, "batch": batch, "dtype": dtype_name(segmenter.dtype)}
-    return tallies.evaluation(labels, known, time.perf_counter() - started, settings)
+    return tallies.evaluation(known, time.perf_counter() - started, settings)
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -151,11 +150,9 @@ def _at_working_size(segmenter: Segmenter, clip: Clip) -> tuple[Segmenter, Reade
 
     def read(clip: Clip, index: int) -> Pair:
         image, truth = clip.pair(index)
-        pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
-        resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
         if truth is not None:
             truth = np.asarray(Image.fromarray(truth).resize(size[::-1], Image.Resampling.NEAREST))
-        return resized[0].permute(1, 2, 0).numpy(), truth
+        return resized(torch.from_numpy(image).unsqueeze(0), segmenter.net.preprocess, size)[0].numpy(), truth
 
     same = Segmenter(segmenter.net, size=size, dtype=segmenter.dtype, batch=segmenter.batch)
     same.memory = segmenter.memory

@@ -178,6 +178,7 @@ def _preprocess(processor: Any, config: Any) -> Preprocess:
         scale=float(processor.rescale_factor) if getattr(processor, "do_rescale", True) else 1.0,
         size=_trained_size(processor, config),
         resample="bicubic" if getattr(processor, "resample", None) == BICUBIC else "bilinear",
+        as_pillow=getattr(processor, "backend", None) == "pil",
     )
 
 

@@ -11,7 +11,7 @@ from lmaseg.comparison import ComparisonVideo
 from lmaseg.datasets.cityscapes import written_ids
 from lmaseg.errors import VideoError
 from lmaseg.images import ImageReader
-from lmaseg.job import PIPE, Job, class_ids
+from lmaseg.job import PIPE, Job
 from lmaseg.labels import LabelSet, for_screens
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.pictures import SUFFIXES
@@ -44,8 +44,14 @@ def shown(job: Job, label_set: LabelSet) -> LabelSet:
 
 
 def drawn(job: Job, label_set: LabelSet) -> list[int] | None:
-    """The ids of the classes to draw; None for all."""
-    return None if job.classes is None else class_ids(job.classes, label_set.names)
+    """The ids of the classes to draw; None for all. Raises ValueError: an unknown class, or none."""
+    if job.classes is None:
+        return None
+    unknown = [name for name in job.classes if name not in label_set.names]
+    if unknown or not job.classes:
+        what = ", ".join(unknown) or "without a name"
+        raise ValueError(f"the weights know no class {what}: choose of {', '.join(label_set.names)}")
+    return [label_set.names.index(name) for name in job.classes]
 
 
 def make_writer(

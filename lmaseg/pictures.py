@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,14 @@ def pages_of(path: Path) -> list[Page]:
         return pages or alone
 
 
-def read_pages(pages: Iterable[Page], tell: Tell = warnings.warn) -> Iterator[Picture]:
+def read_pages(pages: Iterable[Page], tell: Tell | None = None) -> Iterator[Picture]:
     """Pictures as (H, W, 3) uint8 RGB, upright; transparency over black, more than 8 bits brought down to 8.
 
     Neighbouring pages of one file are read in one pass.
 
     Args:
-        tell: called with a sentence about pictures that are probably too dark or too bright.
+        tell: called with a sentence about each picture that is probably too dark or too bright; None warns of the first
+            in a folder.
 
     Raises:
         VideoError: one cannot be read.
@@ -91,10 +93,10 @@ def read_pages(pages: Iterable[Page], tell: Tell = warnings.warn) -> Iterator[Pi
         with _opened(path) as image:
             for page in neighbours:
                 image.seek(page.number)
-                yield _rgb(image, path, tell)
+                yield _rgb(image, path, tell or _warning_once(path.parent))
 
 
-def read_rgb(source: Path | Page, tell: Tell = warnings.warn) -> Picture:
+def read_rgb(source: Path | Page, tell: Tell | None = None) -> Picture:
     """One picture as `read_pages` yields it."""
     page = source if isinstance(source, Page) else Page(source)
     return next(read_pages([page], tell))
@@ -123,7 +125,7 @@ def read_stored(source: Path | Page) -> tuple[Picture, Picture | None]:
                 what = f"no label map of one 8-bit channel (it holds levels up to {levels.max():g})"
                 raise VideoError(f"{page.path} is {what}: give files of class ids, not the instance ones")
             return levels.astype(np.uint8), None
-        return _rgb(image, page.path, warnings.warn), None
+        return _rgb(image, page.path, _warning_once(page.path.parent)), None
 
 
 def mode_of(path: Path) -> str:
@@ -215,11 +217,24 @@ def _first(value: Any, otherwise: float) -> float:
     return float(value[0] if isinstance(value, tuple) else value)
 
 
+@cache
+def _warning_once(folder: Path) -> Tell:
+    """Warns of the first picture of a folder, as the others are most likely like it."""
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        if not told:
+            told.append(line)
+            warnings.warn(line, stacklevel=2)
+
+    return tell
+
+
 def _doubt(picture: Picture, path: Path, tell: Tell) -> None:
     """Say so where a picture of more than 8 bits came out all dark, or mostly white."""
     all_dark = picture.max() < DARK
     if all_dark or (picture == 255).mean() > 0.5:
         tell(
-            f"pictures of {path.parent} with more than 8 bits come out nearly {'black' if all_dark else 'white'}: "
-            "scale their levels to 0 to 65535 (floating point: 0 to 1), unless that is how they should look"
+            f"{path} has more than 8 bits and comes out nearly {'black' if all_dark else 'white'}: scale the levels of "
+            "such pictures to 0 to 65535 (floating point: 0 to 1), unless that is how they should look"
         )

@@ -10,7 +10,7 @@ from lmaseg.labels import LabelSet
 WIDTH, HEIGHT = 900, 420  # pixels of the area
 LEFT, TOP, BOTTOM, RIGHT, LINE = 60, 44, 48, 230, 22
 FINER = 3  # times finer the area is drawn than shown, for smooth edges
-AXIS, GRID = (80, 80, 80), (225, 225, 225)
+AXIS = (80, 80, 80)
 TICKS = 8  # at most this many times below the area
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between two of them
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH, Decided, decide, smoothed
+from lmaseg.decision import LABELS, SMOOTH, Decided, decide, smoothed
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, inference_network
 from lmaseg.models.memory import Past
 from lmaseg.models.precision import choose_dtype, fastest_dtype
@@ -170,23 +171,9 @@ class Pending:
         """Whether `result` would not wait."""
         return self._ready is None or bool(self._ready.query())  # type: ignore[no-untyped-call]
 
-    def result(self) -> np.ndarray:
-        """Class ids (N, H, W) uint8, when they are there."""
-        return self._part(LABELS)
-
-    def confidence(self) -> np.ndarray | None:
-        """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
-        return self._part(CONFIDENCE)
-
-    def smooth(self) -> np.ndarray | None:
-        """Class ids (N, H, W) uint8 with smooth edges, if the segmenter tells them."""
-        return self._part(SMOOTH)
-
-    def alone(self) -> np.ndarray | None:
-        """Class ids (N, H, W) uint8 of each frame without its past, if the segmenter tells them."""
-        return self._part(ALONE)
-
-    def _part(self, name: str) -> Any:
+    def result(self, name: str = LABELS) -> Any:
+        """Class ids (N, H, W) uint8, when they are there, or another part of `Decided`; None if the segmenter does not
+        tell that."""
         if self._ready:
             self._ready.synchronize()
         return self._decided[name].cpu().numpy() if name in self._decided else None
@@ -271,13 +258,25 @@ def _stack(frames: Sequence[np.ndarray], *, pinned: bool) -> Tensor:
 
 def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized with antialiasing and normalised, channels last."""
+    if pixels.shape[1:3] != size:
+        pixels = resized(pixels, settings, size)
     image = pixels.permute(0, 3, 1, 2)  # a view: channels last in memory
-    if image.shape[-2:] != size:
-        if image.device.type != "cpu":
-            image = image.float()  # only CPUs resize bytes
-        image = F.interpolate(image, size, mode=settings.resample, align_corners=False, antialias=True).clamp(0, 255)
     mean, std = (_per_channel(v, dtype, image.device) for v in (settings.mean, settings.std))
     return (image.to(dtype) * settings.scale - mean) / std
+
+
+def resized(pixels: Tensor, settings: Preprocess, size: tuple[int, int]) -> Tensor:
+    """(N, H, W, 3) uint8 -> (N, *size, 3) with antialiasing: uint8 on a CPU, float32 in [0, 255] on other devices."""
+    on_cpu = pixels.device.type == "cpu"
+    if settings.as_pillow and on_cpu:
+        resample = Image.Resampling[settings.resample.upper()]
+        pictures = (Image.fromarray(frame.numpy()).resize(size[::-1], resample) for frame in pixels)
+        return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+    image = pixels.permute(0, 3, 1, 2)
+    if not on_cpu:
+        image = image.float()  # only CPUs resize bytes
+    image = F.interpolate(image, size, mode=settings.resample, align_corners=False, antialias=True)
+    return image.clamp(0, 255).permute(0, 2, 3, 1)
 
 
 @cache

@@ -186,10 +186,13 @@ def test_one_source_s_fault_is_not_the_others_end(fault, tmp_path, capsys):
 def test_warnings_are_lines(tmp_path, capsys):
     for name in ("i", "l"):
         (tmp_path / name).mkdir()
-    Image.fromarray(np.full((32, 48), 900, np.uint16)).save(tmp_path / "i" / "a.png")
-    Image.fromarray(np.zeros((32, 48), np.uint8)).save(tmp_path / "l" / "a.png")
+    for stem, level in (("a", 30_000), ("b", 900), ("c", 900)):
+        Image.fromarray(np.full((32, 48), level, np.uint16)).save(tmp_path / "i" / f"{stem}.png")
+        Image.fromarray(np.zeros((32, 48), np.uint8)).save(tmp_path / "l" / f"{stem}.png")
     assert run_cli("eval", "--folder", tmp_path / "i", tmp_path / "l", "--memory", "0", *SMALL) == 0
-    assert f"warning: pictures of {tmp_path}/i with more than 8 bits come out nearly black: scale" in said(capsys)
+    lines = said(capsys)
+    assert f"warning: {tmp_path}/i/b.png has more than 8 bits and comes out nearly black: scale" in lines
+    assert "c.png" not in lines
 
 
 def test_verbose_and_quiet_exclude_each_other(clip, tmp_path, capsys):
@@ -280,7 +283,7 @@ WRONG = [
     ("source = [1]", "source takes text in quotes, or a list of such, not a list"),
     ("size = [64, 96]", "size takes text in quotes or a number, not a list"),
     ("size = 'big'", "'big' is neither a height such as 360"),
-    ("view = 'x-ray'", "'--view'"),
+    ("view = 'x-ray'", "'--view': 'x-ray' is not one of 'overlay', 'mask'"),
     ("opacity = 2", "'--opacity'"),
     ("memory =", "is not TOML"),
 ]

@@ -1,6 +1,7 @@
 """`lmaseg eval` as a person meets it: the table, the files it writes, and what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,28 @@ def test_an_untrained_memory_is_compared_where_weights_have_none(camvid: Path, t
     assert scores["counts"] != scores["ownPast"]["counts"]
 
 
+def test_pictures_that_do_not_follow_each_other_are_told_from_video(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what they show, not by their consecutive numbers."""
+    folders = tmp_path / "images", tmp_path / "labels"
+    for folder in folders:
+        folder.mkdir()
+    for number, level in enumerate((0, 255, 60, 200)):
+        Image.fromarray(np.full((HEIGHT, WIDTH, 3), level, np.uint8)).save(folders[0] / f"{number}.png")
+        Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(folders[1] / f"{number}.png")
+    hint = "if they are no frames of a video, add --stills"
+    for stills in (False, True):
+        call(evaluate, folder=folders, size=40, stills=stills, json_file=tmp_path / "scores.json", overwrite=True)
+        assert (hint in " ".join(capsys.readouterr().err.split())) == (not stills)
+        flicker = json.loads((tmp_path / "scores.json").read_text())["temporal"]["flicker"]
+        assert (flicker is None) == stills
+    for number in range(1, 4):
+        shutil.copy(folders[0] / "0.png", folders[0] / f"{number}.png")
+    call(evaluate, folder=folders, size=40, json_file=tmp_path / "scores.json", overwrite=True)
+    assert hint not in " ".join(capsys.readouterr().err.split())
+
+
 def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(evaluate, camvid=camvid, memory=0, size=40)
     shown = capsys.readouterr().err
@@ -137,6 +160,7 @@ def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixtu
         ({}, "give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS"),
         ({"camvid": Path("a"), "cityscapes": Path("b")}, "give one of --cityscapes PATH"),
         ({"camvid": Path("a"), "classes": "camvid"}, "data sets have their own"),
+        ({"camvid": Path("a"), "stills": True}, "the other data sets are video"),
         ({"camvid": Path("a"), "compare_memory": True, "memory": 0}, "leave out --memory 0"),
         ({"camvid": Path("a"), "predictions": Path("p"), "at_working_size": True}, "leave out --at-working-size"),
         ({"camvid": Path("a"), "spoil": 0.0}, "the share of the frames to spoil is above 0 and at most 1, not 0.0"),

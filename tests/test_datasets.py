@@ -109,6 +109,10 @@ class TestFolder:
             ("right", 1),
         ]
 
+    def test_stills_are_clips_of_their_own(self, images: Path, label_maps: Path) -> None:
+        clips = folder_clips(images, label_maps, CAMVID, stills=True)
+        assert [(clip.name, len(clip), clip.labelled) for clip in clips] == [("frame11", 1, (0,)), ("frame9", 1, (0,))]
+
     def test_palette_images_are_read_as_ids(self, images: Path, label_maps: Path) -> None:
         write_ids(label_maps / "frame9.png", 1, 0, mode="P")
         label = folder_clips(images, label_maps, CAMVID)[0].label(1)

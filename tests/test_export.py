@@ -165,6 +165,23 @@ def test_code_that_cannot_be_traced(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+class Spectral(Small):
+    """With an operator that ONNX does not have."""
+
+    def forward(self, frames):
+        return super().forward(frames) + torch.linalg.svdvals(frames)[..., :1, None].mean(1, keepdim=True)
+
+
+@onnx
+def test_a_network_that_onnx_does_not_take_is_refused_in_one_sentence(tmp_path):
+    net = lmaseg.attach(Spectral().eval(), at="body")
+    with pytest.raises(BackendError) as error:
+        export(net, tmp_path / "net.onnx", size=SIZE)
+    remedy = "ONNX does not take this network, export it as .pt2 or take another network"
+    assert str(error.value) == f"cannot write {tmp_path}/net.onnx: {remedy}"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_exporter_is_named(net, tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))

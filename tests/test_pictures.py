@@ -230,9 +230,12 @@ def test_levels_that_nothing_explains_are_doubted_once(tmp_path, kind):
     reader = ImageReader(images)
     list(reader)
     (line,) = reader.warnings
-    assert f"come out nearly {'white' if kind == 'white' else 'black'}" in line
-    with pytest.warns(UserWarning, match=r"come out nearly"):
-        folder_clips(images, label_maps, CAMVID)[0].pair(0)
+    assert line.startswith(str(reader.paths[0]))
+    assert f"comes out nearly {'white' if kind == 'white' else 'black'}" in line
+    (clip,) = folder_clips(images, label_maps, CAMVID)
+    with pytest.warns(UserWarning, match=r"comes out nearly") as told:
+        assert len([clip.pair(index) for index in range(len(clip))]) > 1
+    assert [str(each.message) for each in told] == [line]
 
 
 def coloured(labels, classes):

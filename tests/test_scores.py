@@ -42,7 +42,7 @@ class TestClasses:
             table, known = translate_classes(*sets)
             assert table[:12].tolist() == [*range(len(CAMVID)), 255]
             assert all(known)
-        with pytest.raises(DatasetError, match="have none of the data set's"):
+        with pytest.raises(DatasetError, match="have no class in common"):
             translate_classes(numbered, CITYSCAPES)
 
     def test_nothing_in_common(self) -> None:
@@ -50,7 +50,7 @@ class TestClasses:
         with pytest.raises(DatasetError) as error:
             translate_classes(ours, CITYSCAPES)
         assert str(error.value) == (
-            "the weights' classes (ours) have none of the data set's (cityscapes): choose other --weights"
+            "ours and cityscapes have no class in common: choose weights that know the classes of the data"
         )
 
     def test_predictions_of_a_folder_keep_their_ids(self, tmp_path: Path) -> None:

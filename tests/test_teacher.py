@@ -106,7 +106,7 @@ class TestLabelSources:
             label_sources(net, sources, TEACHING, CAMVID, tmp_path / "taught")
 
     def test_a_teacher_of_other_things(self, net, tmp_path):
-        with pytest.raises(DatasetError, match="have none of the data set"):
+        with pytest.raises(DatasetError, match="have no class in common"):
             label_sources(net, [], TEACHING, label_set("lawn,shed"), tmp_path / "taught")
 
 

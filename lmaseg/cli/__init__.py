@@ -76,7 +76,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             complain(str(error))
             return FAILED
         except typer.TyperException as error:
-            complain(error.format_message())
+            complain(error.format_message().replace("Value error, ", "", 1))  # pydantic's, by which typer checks
             return WRONG_COMMAND
         except (KeyboardInterrupt, typer.Abort):
             say("interrupted")

@@ -14,14 +14,14 @@ import typer
 
 from lmaseg._version import __version__
 from lmaseg.cli.console import Display, console, frames_done, say
-from lmaseg.cli.data import load_clips
+from lmaseg.cli.data import load_clips, look_like_stills
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import named_classes, refusing
-from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture
+from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
 from lmaseg.cli.settings import COMPUTING, job_options, option
 from lmaseg.job import INPUT, OUTPUT, Job
-from lmaseg.paths import write_text
+from lmaseg.paths import appearing, write_text
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -52,11 +52,16 @@ class DataSet:
         INPUT,
         form="NAMES|FILE.toml",
     )
+    stills: bool = option(
+        False, "The pictures of --folder are no frames of videos: none follows another.", INPUT, "--stills"
+    )
     split: str = option("val", "Which part of Cityscapes or CamVid: train, val or test.", INPUT)
 
     def __post_init__(self) -> None:
         if self.classes and not self.folder:
             raise ValueError("--classes says what the label maps of --folder mean: data sets have their own")
+        if self.stills and not self.folder:
+            raise ValueError("--stills says what the pictures of --folder are: the other data sets are video")
         if sum(path is not None for path in self.paths.values()) != 1:
             raise ValueError("give one of --cityscapes PATH, --camvid PATH and --folder IMAGES LABELS")
 
@@ -124,7 +129,10 @@ def evaluate(
     with process_group(job.device) as own_device:
         segmenter = make_segmenter(replace(job, device=own_device))
         labels = named_classes(data.classes) or segmenter.net.labels
-        (clips,) = load_clips(data.paths, data.split, labels, segmenter.memory.frames).values()
+        past = segmenter.memory.frames
+        (clips,) = load_clips(data.paths, data.split, labels, past, stills=data.stills).values()
+        if first and data.folder and look_like_stills(clips):
+            say("most neighbouring pictures show different scenes: if they are no frames of a video, add --stills")
         run = partial(
             _evaluate,
             segmenter.net,
@@ -222,4 +230,5 @@ def _show_and_write(columns: "dict[str, Evaluation]", data: DataSet, job: Job, s
     if scoring.json_file:
         write_text(scoring.json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if scoring.plot:
-        write_picture(scoring.plot, score_plot(columns))
+        with appearing(scoring.plot) as part:
+            score_plot(columns).save(part)

@@ -30,13 +30,13 @@ IGNORED = CITYSCAPES.ignore_index
 
 
 ENCODINGS = {
-    "labelIds": LabelEncoding.of(
+    "labelIds": LabelEncoding(
         dict.fromkeys(range(CITYSCAPES_LAST_LABEL_ID + 1), IGNORED)
         | {label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_LABEL_IDS)},
         kind=f"Cityscapes labelIds (0 to {CITYSCAPES_LAST_LABEL_ID})",
         remedy="if the file holds train ids, name it _gtFine_labelTrainIds.png; otherwise extract gtFine again",
     ),
-    "labelTrainIds": LabelEncoding.of(
+    "labelTrainIds": LabelEncoding(
         {i: i for i in (*range(len(CITYSCAPES)), IGNORED)},
         kind=f"Cityscapes train ids (0 to {len(CITYSCAPES) - 1}, {IGNORED} unlabelled)",
         remedy="if the file holds labelIds, name it _gtFine_labelIds.png; otherwise make the train ids again "

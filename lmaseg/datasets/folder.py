@@ -26,20 +26,27 @@ GAP_SECONDS, GAP_FRAMES = 0.5, 10  # a step in time longer than both means that 
 LABEL_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
-def folder_clips(images: Path, label_maps: Path, labels: LabelSet, *, sparse: bool = True) -> list[Clip]:
+def folder_clips(
+    images: Path, label_maps: Path, labels: LabelSet, *, sparse: bool = True, stills: bool = False
+) -> list[Clip]:
     """Reads IMAGES and LABELS: pictures of any kind, and label maps whose ids are the class ids of `labels`.
 
     Stems end in a frame number; images whose stems share all before it are one video, and a gap in the numbers or
     another size starts a new clip. An image without a number is a clip of its own, and so is a file of several
-    pictures. Some images may lack a label (`sparse`), no label may lack its image. Clips without any label are left
-    out. Raises DatasetError naming what is missing.
+    pictures. Of `stills` every picture is a clip of its own, whatever its name. Some images may lack a label
+    (`sparse`), no label may lack its image. Clips without any label are left out. Raises DatasetError naming what is
+    missing.
     """
     remedy = "give the folder of the images and that of the label maps"
     image_files = files_by_stem(require_folder(images, remedy), SUFFIXES)
     label_files = files_by_stem(require_folder(label_maps, remedy), LABEL_SUFFIXES)
     _check_stems(images, label_maps, image_files, label_files, sparse)
     frames = [frame for stem, path in image_files.items() for frame in _frames(path, label_files.get(stem))]
-    clips = clips_of_frames(frames, labels, class_id_encoding(labels))
+    encoding = class_id_encoding(labels)
+    if stills:
+        clips = [Clip(frame.name, (frame,), labels, encoding) for frame in frames]
+    else:
+        clips = clips_of_frames(frames, labels, encoding)
     return [clip for clip in clips if clip.labelled]
 
 
@@ -128,7 +135,7 @@ def class_id_encoding(labels: LabelSet) -> LabelEncoding:
     otherwise = (
         "read Cityscapes' labelIds with --cityscapes" if labels == CITYSCAPES else "use weights that know these classes"
     )
-    return LabelEncoding.of(
+    return LabelEncoding(
         {i: i for i in range(len(labels))} | {ignored: ignored, 255: ignored},
         kind=f"class ids of {labels.name} (0 to {last}; {unlabelled} unlabelled)",
         remedy=f"convert the label maps to the ids of the classes, or {otherwise}",

@@ -56,3 +56,5 @@ class Preprocess:
     """Working size (height, width) in pixels."""
     resample: str = "bilinear"
     """How frames get that size: "bilinear" or "bicubic"."""
+    as_pillow: bool = False
+    """Whether a CPU resizes to the very bytes of Pillow; else as PyTorch does: faster, with some bytes off by one."""

@@ -74,7 +74,6 @@ def load_frames(
     wanted = [(clip, index) for clip in clips for index in needed_frames(clip, past)]
     if not wanted:
         raise DatasetError("there is no labelled frame to train on: give a split that has label maps")
-    translate_classes(labels, clips[0].labels)  # for its check, whose message names the two in this order
     table, _ = translate_classes(clips[0].labels, labels)
     images = torch.zeros(len(wanted), 3, *size, dtype=torch.uint8)
     maps = torch.full((len(wanted), *size), IGNORED, dtype=torch.uint8)
