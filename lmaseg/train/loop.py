@@ -79,10 +79,10 @@ def train(
 ) -> Iterator[TrainProgress]:
     """Train a network, yielding progress every few steps and after every validation.
 
-    Writes into `folder`: `final.safetensors` and, with `validate`, `best.safetensors` (the moving average, as checkpoints
-    that are ready for int8), `history.csv`, and `state.pt`, from which an interrupted run resumes; beside that, until the
-    run ends, `latest.safetensors`. Under torchrun every process calls this and the first one writes. Sets the seeds of
-    torch's global generators.
+    Writes into `folder`: `final.safetensors` and, with `validate`, `best.safetensors` (the moving average, as
+    checkpoints that are ready for int8), `history.csv`, and `state.pt`, from which an interrupted run resumes; beside
+    that, until the run ends, `latest.safetensors`. Under torchrun every process calls this and the first one writes.
+    Sets the seeds of torch's global generators.
 
     Args:
         net: on its device; where the stage starts from, and trained in place.
