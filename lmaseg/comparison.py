@@ -70,7 +70,8 @@ class ComparisonVideo(Sink):
         compared = int(still.sum())
         self.compared += compared
         halves = []
-        for side, (now, then) in enumerate(zip(_both(seen), _both(before), strict=True)):
+        for side, (now, then) in enumerate(((seen.alone, before.alone), (seen.labels, before.labels))):
+            assert now is not None
             mark = still & (now != then)
             flickering = int(mark.sum())
             self.flickering[side] += flickering
@@ -85,9 +86,3 @@ class ComparisonVideo(Sink):
         if self._before is None or frame.after_gap:
             return np.zeros(frame.image.shape[:2], bool)
         return still_pixels(self._before.frame.image, frame.image, self._still)
-
-
-def _both(seen: Labelled) -> tuple[np.ndarray, np.ndarray]:
-    """The labels without and with memory."""
-    assert seen.alone is not None
-    return seen.alone, seen.labels

@@ -96,7 +96,7 @@ class Sinks:
         self._overwrite, self._done = overwrite, done
         self._writers: list[VideoWriter | LabelMapWriter | ConfidenceMapWriter] = []
         self._zones = Zones(read_zones(job.zones), reader.width, reader.height) if job.zones else None
-        self.shares = ClassShares(len(self._labels), record_of(job), keep=done, zones=self._zones)
+        self.shares = ClassShares(self._labels, record_of(job), keep=done, zones=self._zones)
         self.comparison: ComparisonVideo | None = None
         self.all = [*self._made(), self.shares]
 

@@ -102,10 +102,8 @@ class Segmenter:
         size, self._last_size = self._last_size, pixels.shape[1:3]
         if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
             self._graph = None  # the memory moves for pictures of another size, and is empty then
-        elif self._graph and self._graph.fits(pixels, self.memory, resets):
-            return Pending(self._graph.replay(pixels))
         elif _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
-            self._graph = _Graph(pixels.to(self.device), self._label, self.memory)
+            self._graph = self._graph or _Graph(pixels.to(self.device), self._label, self.memory)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
 
@@ -200,16 +198,12 @@ class _Graph:
     def worthwhile(
         pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool], batch: int, device: torch.device
     ) -> bool:
-        """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
+        """Whether a batch is like those to come or a recorded one: full, with a full memory that ends where it will."""
         return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
 
     def belongs_to(self, memory: FeatureMemory) -> bool:
         """Whether the addresses in it are still the memory's."""
         return all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
-
-    def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
-        """Whether a batch is like the recorded one."""
-        return pixels.shape == self._pixels.shape and memory.settled and not any(resets)
 
     def replay(self, pixels: Tensor) -> Decided:
         """What the work makes of a batch, overwritten by the next replay."""

@@ -143,7 +143,7 @@ def test_a_report_after_resuming_counts_all_frames_and_says_how_many_were_there(
     assert {path.name for path in tmp_path.iterdir()} >= {"maps.part", "r.part.json", "maps.unfinished"}
     report = run_job(job, segmenter=segmenter, resume=True)
     assert 5 <= report.resumed_after < FRAMES
-    assert (report.frames, report.shares, report.shares_over_time) == (FRAMES, whole.shares, whole.shares_over_time)
+    assert (report.frames, report.shares, report.whole) == (FRAMES, whole.shares, whole.whole)
     assert Image.open(tmp_path / "p.png").size[0] > 100
     assert all((labels == maps(tmp_path / "whole")[name]).all() for name, labels in maps(tmp_path / "maps").items())
 
