@@ -62,10 +62,10 @@ def watch(seconds=0.0):
     return Stopwatch(torch.device("cpu"), {"race": seconds})
 
 
-def test_report_says_what_was_timed(report):
+def test_report_says_what_was_timed(net, report):
     settings = report.settings
     assert (settings.source_size, settings.working_size) == (SIZE, SIZE)
-    assert (settings.memory, settings.window, settings.batch, settings.backbone) == (2, 5, 2, "erfnet")
+    assert (settings.memory, settings.window, settings.batch, settings.backbone) == (2, 5, 2, net.spec.backbone)
     assert settings.device == "cpu"
     assert report.environment["versions"]["torch"] == torch.__version__
     assert report.environment["system"]["threads"] == 1

@@ -229,7 +229,16 @@ def test_version_and_help(capsys):
 def test_info_prints_what_a_checkpoint_is(capsys):
     assert run_cli("info", "lma-street") == 0
     said = " ".join(capsys.readouterr().out.split())
-    for expected in ("erfnet", "4 frames", "cityscapes", "bicycle", "480x640", "training data", "Recipe"):
+    spec = checkpoint.read_header(checkpoint.BUNDLED).spec
+    for expected in (
+        spec.backbone,
+        f"{spec.memory_frames} frames",
+        "cityscapes",
+        "bicycle",
+        "480x640",
+        "training data",
+        "Recipe",
+    ):
         assert expected in said
 
 

@@ -112,7 +112,7 @@ def test_spoilt_frames_alone_are_scored(camvid: Path, tmp_path: Path) -> None:
 
 def test_an_untrained_memory_is_compared_where_weights_have_none(camvid: Path, tmp_path: Path) -> None:
     trained = lmaseg.load()
-    single = build(ModelSpec("erfnet", 19), CITYSCAPES, trained.preprocess)
+    single = build(ModelSpec(trained.spec.backbone, 19), CITYSCAPES, trained.preprocess)
     single.load_state_dict({name: trained.state_dict()[name] for name in single.state_dict()})
     save(single, tmp_path / "single.safetensors", about={})
     options: dict[str, Any] = {"camvid": camvid, "size": 40, "weights": tmp_path / "single.safetensors"}

@@ -57,7 +57,7 @@ def test_the_device_that_auto_means():
 def test_a_checkpoint_as_json(capsys):
     assert run_cli("info", BUNDLED, "--json") == 0
     header = json.loads(capsys.readouterr().out)
-    assert header["spec"]["backbone"] == "erfnet"
+    assert header["spec"]["backbone"] == lmaseg.load().spec.backbone
     assert header["labels"]["names"][0] == "road"
 
 

@@ -47,8 +47,10 @@ def cityscapes_net(camvid_net: LocalMemoryNet) -> LocalMemoryNet:
     """The bundled encoder and memory under 19 outputs of random weights, so that every class is predicted somewhere."""
     torch.manual_seed(1)
     net = build(replace(camvid_net.spec, classes=19), CITYSCAPES, camvid_net.preprocess)
-    trained = {k: v for k, v in camvid_net.state_dict().items() if not k.startswith("decoder.output_conv")}
-    net.load_state_dict(trained, strict=False)
+    fresh, trained = net.state_dict(), camvid_net.state_dict()
+    net.load_state_dict(
+        {name: trained[name] if trained[name].shape == fresh[name].shape else fresh[name] for name in fresh}
+    )
     return net.eval()
 
 
