@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +37,6 @@ def attach(
     *,
     at: str | None = None,
     feature: int | str | None = None,
-    channels: int | None = None,
-    stride: int | None = None,
-    classes: int | None = None,
     labels: LabelSet | None = None,
     preprocess: Preprocess | None = None,
     memory_frames: int = 4,
@@ -62,7 +59,7 @@ def attach(
         decoder: the encoder's output -> logits (B, classes, ., .), or a mapping with them under "logits" or "out".
         at: dotted name of the layer to cut after, as in `network.named_modules()`.
         feature: index or key of the memory's tensor where the encoder returns several; the others pass it by.
-        channels, stride, classes, labels: what must be found, and what the classes mean; None numbers them.
+        labels: what the classes mean; None numbers them.
         preprocess: what frames must be like; None means RGB in [0, 1], at 512x1024.
         memory_frames, window, key_channels, value_channels, fusion: as in `ModelSpec`; None takes the usual widths.
         frames: (N, 3, H, W), preprocessed, of what the network will see, for `start_keys`; None starts at random.
@@ -72,15 +69,17 @@ def attach(
     >>> assert net.stride == 4 and net.spec.classes == 5
 
     Raises:
-        ValueError: no such layer, or no single one; features that are no 4-d map of one stride; other figures.
+        ValueError: no such layer, or no single one; features that are no 4-d map of one stride; labels of another
+            number of classes.
     """
     parts = [network, decoder] if decoder else [network]
     weight = next(chain.from_iterable(part.parameters() for part in parts), torch.empty(0))
     noise = partial(_noise, weight)
     with evaluating(*parts):
         first, second = _halves(network, decoder, at, feature, noise)
-        expected = _Figures(channels, stride, len(labels) if labels else classes)
-        classes = _probe(first, second, noise, expected)
+        classes = _probe(first, second, noise)
+    if labels and len(labels) != classes:
+        raise ValueError(f"the network has classes={classes}, not {len(labels)}")
     spec = ModelSpec(builder, classes)
     if memory_frames:
         spec = with_memory(spec, first.channels, memory_frames=memory_frames, window=window, fusion=fusion)
@@ -114,17 +113,6 @@ def attach_or_leave(network: nn.Module, **options: Any) -> LocalMemoryNet:
         return whole
 
 
-def with_spec(net: LocalMemoryNet, spec: ModelSpec) -> LocalMemoryNet:
-    """The same network, whose memory is made anew if it is not that of the spec."""
-    if net.spec == replace(spec, backbone=net.spec.backbone):
-        net.spec = spec
-        return net
-    memory = build_memory(spec, net.encoder)
-    return LocalMemoryNet(
-        net.encoder, net.decoder, *memory, spec=spec, labels=net.labels, preprocess=net.preprocess
-    ).train(net.training)
-
-
 def _halves(
     network: nn.Module, decoder: nn.Module | None, at: str | None, feature: int | str | None, noise: Noise
 ) -> tuple[FirstHalf, SecondHalf]:
@@ -150,31 +138,18 @@ def _listed_name(network: nn.Module, at: str) -> str:
         raise ValueError(f"the network has no layer {at!r}: there are, among others, {', '.join(near)}") from error
 
 
-class _Figures(NamedTuple):
-    channels: int | None
-    stride: int | None
-    classes: int | None
-
-
-def _probe(first: FirstHalf, second: SecondHalf, noise: Noise, expected: _Figures) -> int:
-    """How many classes there are, by dry runs; leaves channels, stride and multiple in the first half. Raises
-    ValueError: other figures than expected."""
+def _probe(first: FirstHalf, second: SecondHalf, noise: Noise) -> int:
+    """How many classes there are, by dry runs; leaves channels, stride and multiple in the first half."""
     features = _features(first, noise(PROBE)).tensor
     first.channels = features.shape[1]
-    first.stride = first.multiple = expected.stride or max(1, round(PROBE[0] / max(1, features.shape[-2])))
+    first.stride = first.multiple = max(1, round(PROBE[0] / max(1, features.shape[-2])))
     while True:
         try:
-            classes = _classes(first, second, noise)
-            break
+            return _classes(first, second, noise)
         except _NotAtThisSizeError:
             if first.multiple * 2 > LARGEST_MULTIPLE:
                 raise
             first.multiple *= 2
-    found = _Figures(first.channels, first.stride, classes)
-    for name, figure, wanted in zip(found._fields, found, expected, strict=True):
-        if wanted not in (None, figure):
-            raise ValueError(f"the network has {name}={figure}, not {wanted}")
-    return classes
 
 
 class _NotAtThisSizeError(ValueError):

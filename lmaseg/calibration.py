@@ -10,18 +10,12 @@ from lmaseg.stream import Segmenter, preprocess, working_size
 
 
 @torch.inference_mode()
-def calibrate(
-    net: LocalMemoryNet, frames: Sequence[np.ndarray], size: int | tuple[int, int] | None = None
-) -> float | None:
+def calibrate(net: LocalMemoryNet, frames: Sequence[np.ndarray], size: int | tuple[int, int] | None = None) -> None:
     """Give a network the ranges of its activations on some frames, (H, W, 3) uint8 RGB: a dozen of what it will see.
 
     Args:
         net: one of lmaseg's own, in evaluation mode, on a CPU; its `ranges` are set.
         size: as in `Segmenter`.
-
-    Returns:
-        The share of the frames' pixels, each frame labelled alone, whose int8 label is that of float32, from 0 to 1;
-        None where torch cannot compute in int8.
 
     Raises:
         ValueError: no frames, another network than lmaseg's own, or one on another device.
@@ -40,6 +34,15 @@ def calibrate(
         network.decode(encoded, *memory.read())
         memory.push(encoded.key, encoded.value)
     net.ranges = ranges
+
+
+def int8_agreement(
+    net: LocalMemoryNet, frames: Sequence[np.ndarray], size: int | tuple[int, int] | None = None
+) -> float | None:
+    """The share of pixels whose int8 label is that of float32, from 0 to 1; None where torch cannot compute in int8.
+
+    `net` was calibrated, `frames` and `size` are as there; each frame is labelled alone.
+    """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     exact, quantized = (Segmenter(net, size, memory=0, dtype=dtype) for dtype in (torch.float32, torch.int8))

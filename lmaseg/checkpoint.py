@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lmaseg.errors import BackendError, CheckpointError
 from lmaseg.labels import CAMVID, LabelSet
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, build
+from lmaseg.models.remembering import with_spec
 from lmaseg.models.spec import HUB_PREFIX
 from lmaseg.paths import part_path, publish
 
@@ -188,8 +189,6 @@ def _unfilled(header: Header, builder: str | Builder | None, file: Path) -> Loca
     if net.spec.classes != header.spec.classes:
         classes = f"{header.spec.classes} classes, but the function given builds a network of {net.spec.classes}"
         raise CheckpointError(f"{file} is for {classes}: give the right one")
-    from lmaseg.attachment import with_spec
-
     net = with_spec(net, header.spec)
     net.labels, net.preprocess = header.labels, header.preprocess
     return net

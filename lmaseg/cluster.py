@@ -164,18 +164,10 @@ def _connect(resources: Resources) -> Any:
         import ray
     except ImportError as error:
         raise BackendError("many workers need Ray: pip install 'lmaseg[cluster]', or use --workers 1") from error
+    own = {"num_cpus": resources.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    options = own if resources.address is None else {}
     try:
-        if resources.address is None:
-            ray.init(
-                "local",
-                num_cpus=resources.workers,
-                include_dashboard=False,
-                object_store_memory=STORE_BYTES,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
-        else:
-            ray.init(resources.address, log_to_driver=False, logging_level="ERROR")
+        ray.init(resources.address or "local", log_to_driver=False, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         place = f"{resources.address or 'this machine'} ({first_line(error)})"
         raise BackendError(f"there is no Ray cluster at {place}: ray start --head starts one") from error

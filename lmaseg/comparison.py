@@ -70,12 +70,15 @@ class ComparisonVideo(Sink):
         compared = int(still.sum())
         self.compared += compared
         halves = []
-        for side, (now, then) in enumerate(zip(_both(seen), _both(before), strict=True)):
+        for side, (now, then) in enumerate(((seen.alone, before.alone), (seen.labels, before.labels))):
+            assert now is not None
             mark = still & (now != then)
             flickering = int(mark.sum())
             self.flickering[side] += flickering
             caption = f"{self.CAPTIONS[side]}: {flickering / max(1, compared):.2%} flicker"
-            halves.append(self._half(seen.frame.image, now, mark, caption))
+            shown = np.array(overlay(seen.frame.image, now, self._label_set, self._opacity))
+            shown[mark] = MARK
+            halves.append(captioned(shown, caption))
         self._writer.write(np.concatenate(halves, axis=1), seen.frame.pts)
 
     def _still_pixels(self, frame: Frame) -> np.ndarray:
@@ -83,14 +86,3 @@ class ComparisonVideo(Sink):
         if self._before is None or frame.after_gap:
             return np.zeros(frame.image.shape[:2], bool)
         return still_pixels(self._before.frame.image, frame.image, self._still)
-
-    def _half(self, image: np.ndarray, labels: np.ndarray, mark: np.ndarray, caption: str) -> np.ndarray:
-        shown = np.array(overlay(image, labels, self._label_set, self._opacity))
-        shown[mark] = MARK
-        return captioned(shown, caption)
-
-
-def _both(seen: Labelled) -> tuple[np.ndarray, np.ndarray]:
-    """The labels without and with memory."""
-    assert seen.alone is not None
-    return seen.alone, seen.labels

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,22 +73,45 @@ SOURCES = (
 """The kinds of weights that can be converted; those with more marks come first."""
 
 
-class Conversion(NamedTuple):
-    """A network in evaluation mode, and what its checkpoint is to say about it."""
-
-    net: LocalMemoryNet
-    about: dict[str, str]
-
-
 def convert(
     path: Path, *, memory_frames: int = 4, window: int = 21, labels: LabelSet = CITYSCAPES, own_keys: bool = False
-) -> Conversion:
-    """The network of a file of published weights; see `from_state_dict`. Raises CheckpointError: also for no such file,
-    a damaged one or one with code in it."""
-    tensors = read_state_dict(path)
-    return from_state_dict(
-        tensors, str(path), memory_frames=memory_frames, window=window, labels=labels, own_keys=own_keys
-    )
+) -> tuple[LocalMemoryNet, dict[str, str]]:
+    """The network of published weights, recognised by the names of their tensors, in evaluation mode, and what its
+    checkpoint is to say about it.
+
+    Args:
+        path: a .pth file, see `read_state_dict`.
+        memory_frames, window: of LMANet's memory, as its weights do not say; single-frame weights have none.
+        labels: what the outputs are, without the ignored one that ERFNet has at the end.
+        own_keys: remember the keys of `kv_M_r4`. The authors' code lets both roles share one tensor at first: on a CPU
+            that lasts, and `kv_Q_r4`, loaded later, stands for both, as here by default; moving the network to a GPU
+            parts them, and then `kv_M_r4` counts.
+
+    Raises:
+        CheckpointError: what `read_state_dict` raises; another network than those in `SOURCES`; tensors that are
+            missing, unknown or misshapen.
+        ValueError: a memory of less than one frame, or an even window.
+    """
+    tensors, file = read_state_dict(path), str(path)
+    source = next((each for each in SOURCES if all(_has(tensors, mark) for mark in each.marks)), None)
+    if source is None:
+        known = "; ".join(each.title for each in SOURCES)
+        raise CheckpointError(f"{file} holds weights of another network than those that can be converted: {known}")
+    renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, source.table)) != UNUSED}
+    about = {"origin": f"{path.name}: {source.title}", "licence": "that of the original weights"}
+    pairs = [(own, query) for own, query in KEYS if own in renamed and query in renamed]
+    if not all(torch.equal(renamed[own], renamed[query]) for own, query in pairs):
+        about["memory keys"] = "kv_M_r4's own" if own_keys else "kv_Q_r4's in both roles"
+    if not own_keys:
+        renamed.update({own: renamed[query] for own, query in pairs})
+    _drop_ignored_output(renamed, len(labels))
+    net = build(_spec(renamed, memory_frames, window, len(labels)), labels, source.preprocess)
+    for name, tensor in net.state_dict().items():
+        if name.endswith(".num_batches_tracked"):  # weights from before PyTorch 0.4.1 lack it; evaluation needs none
+            renamed.setdefault(name, tensor)
+    theirs = {new: old for old, new in source.table.items() if new != UNUSED}
+    load_tensors(net, renamed, source=file, call=lambda name: rename(name, theirs))
+    return net.eval(), about
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -119,61 +142,16 @@ def _unpickle(path: Path) -> Any:
         raise CheckpointError(f"{path} is not a whole PyTorch checkpoint: fetch it again") from error
 
 
-def from_state_dict(
-    tensors: Mapping[str, Tensor],
-    file: str,
-    *,
-    memory_frames: int = 4,
-    window: int = 21,
-    labels: LabelSet = CITYSCAPES,
-    own_keys: bool = False,
-) -> Conversion:
-    """The network of published weights, recognised by their names.
-
-    Args:
-        file: where they come from, for messages.
-        memory_frames, window: of LMANet's memory, as its weights do not say; single-frame weights have none.
-        labels: what the outputs are, without the ignored one that ERFNet has at the end.
-        own_keys: remember the keys of `kv_M_r4`. The authors' code lets both roles share one tensor at first: on a CPU
-            that lasts, and `kv_Q_r4`, loaded later, stands for both, as here by default; moving the network to a GPU
-            parts them, and then `kv_M_r4` counts.
-
-    Raises:
-        CheckpointError: another network than those in `SOURCES`; tensors that are missing, unknown or misshapen.
-        ValueError: a memory of less than one frame, or an even window.
-    """
-    source = _recognise(tensors, file)
-    renamed = {new: tensor for name, tensor in tensors.items() if (new := rename(name, source.table)) != UNUSED}
-    about = {"origin": f"{Path(file).name}: {source.title}", "licence": "that of the original weights"}
-    pairs = [(own, query) for own, query in KEYS if own in renamed and query in renamed]
-    if not all(torch.equal(renamed[own], renamed[query]) for own, query in pairs):
-        about["memory keys"] = "kv_M_r4's own" if own_keys else "kv_Q_r4's in both roles"
-    if not own_keys:
-        renamed.update({own: renamed[query] for own, query in pairs})
-    _drop_ignored_output(renamed, len(labels))
-    net = build(_spec(renamed, memory_frames, window, len(labels)), labels, source.preprocess)
-    for name, tensor in net.state_dict().items():
-        if name.endswith(".num_batches_tracked"):  # weights from before PyTorch 0.4.1 lack it; evaluation needs none
-            renamed.setdefault(name, tensor)
-    theirs = {new: old for old, new in source.table.items() if new != UNUSED}
-    load_tensors(net, renamed, source=file, call=lambda name: rename(name, theirs))
-    return Conversion(net.eval(), about)
-
-
-def _recognise(tensors: Mapping[str, Tensor], file: str) -> Source:
-    for source in SOURCES:
-        if all(any(name.startswith(mark) for name in tensors) for mark in source.marks):
-            return source
-    known = "; ".join(source.title for source in SOURCES)
-    raise CheckpointError(f"{file} holds weights of another network than those that can be converted: {known}")
-
-
 def rename(name: str, table: Mapping[str, str]) -> str:
     """The name with its prefix exchanged; `UNUSED` if the table says so."""
     old = next((prefix for prefix in table if name.startswith(prefix)), None)
     if old is None:
         return name
     return table[old] and table[old] + name.removeprefix(old)
+
+
+def _has(tensors: Mapping[str, Tensor], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in tensors)
 
 
 def _drop_ignored_output(tensors: dict[str, Tensor], classes: int) -> None:
@@ -185,16 +163,12 @@ def _drop_ignored_output(tensors: dict[str, Tensor], classes: int) -> None:
 
 def _spec(tensors: Mapping[str, Tensor], memory_frames: int, window: int, classes: int) -> ModelSpec:
     """The spec of the network that has these tensors, given under our names."""
-
-    def has(prefix: str) -> bool:
-        return any(name.startswith(prefix) for name in tensors)
-
-    if has("encoder.initial_block."):
-        backbone, fusion = "erfnet", "sigmoid-do1" if has("fusion.query_bn.") else "sigmoid"
+    if _has(tensors, "encoder.initial_block."):
+        backbone, fusion = "erfnet", "sigmoid-do1" if _has(tensors, "fusion.query_bn.") else "sigmoid"
     else:
-        backbone, fusion = "pspnet101" if has("encoder.layer3.6.") else "pspnet50", "sigmoid-down1"
+        backbone, fusion = "pspnet101" if _has(tensors, "encoder.layer3.6.") else "pspnet50", "sigmoid-down1"
     spec = ModelSpec(backbone, classes)
-    if not has("projections."):
+    if not _has(tensors, "projections."):
         return spec
     channels = tensors["projections.query_key.weight"].shape[1]
     return with_memory(spec, channels, memory_frames=memory_frames, window=window, fusion=fusion)

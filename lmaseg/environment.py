@@ -25,10 +25,31 @@ Section = dict[str, Any]
 def environment() -> dict[str, Section]:
     """All of it as text, numbers, booleans and lists, ready for JSON; None is what is not there."""
     levels = kernels.levels()
+    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    names += ["mps"] if torch.backends.mps.is_available() else []
     return {
-        "versions": versions(),
-        "system": system(),
-        "devices": devices(),
+        "versions": {
+            "lmaseg": __version__,
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+            **{name: _version(name) for name in NEEDED},
+            "ffmpeg": av.ffmpeg_version_info,
+            **{name: _version(name) for name in OPTIONAL},
+        },
+        "system": {
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(),
+            "usable cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+            "installed at": str(Path(__file__).parent),
+        },
+        "devices": {
+            "auto": str(choose_device("auto")),
+            **{name: _device(torch.device(name)) for name in names},
+            "int8": _int8(_device(torch.device("cpu"))),
+        },
         "kernels": {"C": kernels.why_missing() or f"{levels[-1]} (of {', '.join(levels)})", "Triton": _triton()},
         "encoders": {
             name: encoder.name if encoder.name in av.codecs_available else None for name, encoder in ENCODERS.items()
@@ -37,32 +58,7 @@ def environment() -> dict[str, Section]:
     }
 
 
-def versions() -> Section:
-    """Versions of lmaseg, Python and the packages that are needed or can be used."""
-    return {
-        "lmaseg": __version__,
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        **{name: _version(name) for name in NEEDED},
-        "ffmpeg": av.ffmpeg_version_info,
-        **{name: _version(name) for name in OPTIONAL},
-    }
-
-
-def system() -> Section:
-    """The machine and how much of it may be used."""
-    return {
-        "platform": platform.platform(),
-        "processor": processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "usable cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-        "installed at": str(Path(__file__).parent),
-    }
-
-
-def processor() -> str:
+def _processor() -> str:
     """The processor's model name, where the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -70,17 +66,6 @@ def processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
-
-
-def devices() -> Section:
-    """Each device with its floating point type, which of them `auto` means, and whether CPUs use int8 and why."""
-    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    names += ["mps"] if torch.backends.mps.is_available() else []
-    return {
-        "auto": str(choose_device("auto")),
-        **{name: _device(torch.device(name)) for name in names},
-        "int8": _int8(_device(torch.device("cpu"))),
-    }
 
 
 def _device(device: torch.device) -> str:

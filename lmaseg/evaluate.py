@@ -20,7 +20,7 @@ from lmaseg.errors import DatasetError
 from lmaseg.models import LocalMemoryNet
 from lmaseg.models.memory import OwnPast
 from lmaseg.models.precision import dtype_name
-from lmaseg.scores import ClipScore, Evaluation, Tallies, translate_classes
+from lmaseg.scores import Evaluation, Tallies, translate_classes
 from lmaseg.stream import Segmenter, resized
 
 PATIENCE = timedelta(hours=12)  # one process's clips may take far longer than another's
@@ -120,21 +120,21 @@ def evaluate(
     if own_past:
         segmenter.memory = OwnPast(segmenter.memory.frames, segmenter.memory.room)
     rank, world = rank_and_world()
-    tallies = Tallies(len(labels), len(clips))
+    tallies = Tallies(labels, len(clips))
     frames_to_do = sum(len(clip.labelled) for clip in clips[rank::world])
     for number in range(rank, len(clips), world):
-        clip, score = clips[number], ClipScore(labels)
+        clip = clips[number]
+        tallies.begin(number)
         labeller, read = (segmenter, Clip.pair) if full_resolution else _at_working_size(segmenter, clip)
         for name, predicted, truth in _scored(labeller, clip, read, PROTOCOLS[protocol]):
-            score.update(truth, translation[predicted], name)
+            tallies.update(truth, translation[predicted], name)
             on_prediction(name, translation[predicted])
-            on_frame(tallies.frames + score.frames, frames_to_do)
-        tallies.add(number, score)
+            on_frame(tallies.frames, frames_to_do)
     if world > 1:
         tallies.reduce(_all_reduce)
     settings = {"protocol": protocol, "fullResolution": full_resolution, "ownPast": own_past, "processes": world}
     settings |= {"memory": segmenter.memory.frames, "batch": batch, "dtype": dtype_name(segmenter.dtype)}
-    return tallies.evaluation(labels, known, time.perf_counter() - started, settings)
+    return tallies.evaluation(known, time.perf_counter() - started, settings)
 
 
 def rank_and_world() -> tuple[int, int]:

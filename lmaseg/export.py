@@ -79,27 +79,28 @@ def trace(net: LocalMemoryNet, size: tuple[int, int] | None = None) -> ExportedP
         BackendError: torch cannot trace this network.
     """
     net = fold(net).float().cpu()
-    step = MemoryStep(net) if net.spec.has_memory else SingleStep(net)
     example, shapes = _example(net, size)
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(step, example, dynamic_shapes=shapes)
+            return torch.export.export(Step(net), example, dynamic_shapes=shapes)
     except Exception as error:  # whatever a tracer may stumble over in somebody's network
         remedy = "give one size" if size is None else "only networks without such code can leave torch"
         raise BackendError(f"torch cannot trace this network ({first_line(error)}): {remedy}") from error
 
 
-class MemoryStep(nn.Module):
-    """`LocalMemoryNet.forward` in operators that trace, for frames that fit."""
+class Step(nn.Module):
+    """`LocalMemoryNet.forward` in operators that trace, for frames that fit; without a memory, of frames alone."""
 
     def __init__(self, net: LocalMemoryNet) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, frame: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, frame: Tensor, keys: Tensor | None = None, values: Tensor | None = None) -> tuple[Tensor, ...]:
         remembered: list[Tensor] = []
 
         def attend(features: Any) -> Any:
+            if keys is None or values is None:
+                return features
             encoded = self.net.projections(features)
             remembered.extend((encoded.key, encoded.value))
             attended = portable.local_attention(encoded.query, keys, values, self.net.spec.window)
@@ -107,20 +108,7 @@ class MemoryStep(nn.Module):
             return where(empty, features, self.net.fusion(encoded.query_value, attended))
 
         logits = run_through(self.net, frame, attend)
-        key, value = remembered
-        return self.net.at_pixels(logits, frame.shape[-2:]), key, value
-
-
-class SingleStep(nn.Module):
-    """A network without memory."""
-
-    def __init__(self, net: LocalMemoryNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, frame: Tensor) -> tuple[Tensor]:
-        logits = run_through(self.net, frame, lambda features: features)
-        return (self.net.at_pixels(logits, frame.shape[-2:]),)
+        return self.net.at_pixels(logits, frame.shape[-2:]), *remembered
 
 
 def _example(

@@ -17,7 +17,7 @@ from lmaseg.video import Frame, VideoReader
 from lmaseg.video.frame import FrameSource
 from lmaseg.video.span import Span
 
-RATE = Fraction(30)  # frames per second that a sequence without times is given
+RATE = Fraction(30)  # frames per second of a sequence; an animation alone has times of its own
 MILLISECOND = Fraction(1, 1000)
 NUMBER = re.compile(r"%(0(\d+))?d")  # in the name of a sequence as FFmpeg takes it, such as frame%04d.png
 
@@ -99,7 +99,6 @@ class ImageReader(FrameSource):
         start, end: seconds; an image is wanted when start <= its time < end.
         stride: take every Nth image, counted from the first wanted one.
         warm_up: images to yield before the first wanted one, `stride` apart, marked `warm_up`.
-        rate: images per second; an animation alone has times of its own.
 
     Attributes:
         paths: all the source's files in order; for the others see `VideoReader`.
@@ -125,7 +124,6 @@ class ImageReader(FrameSource):
         end: float | None = None,
         stride: int = 1,
         warm_up: int = 0,
-        rate: Fraction | int = RATE,
     ) -> None:
         if stride < 1 or warm_up < 0:
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
@@ -134,7 +132,7 @@ class ImageReader(FrameSource):
         self.paths = find_images(source)
         self._pages = _pages(self.paths)
         self.width, self.height = self._pages[0].size
-        self._pts, self.time_base, self.rate = _times(self._pages, Fraction(rate))
+        self._pts, self.time_base, self.rate = _times(self._pages)
         span = Span(start, end)
         times = [pts * self.time_base for pts in self._pts]
         wanted = [i for i, time in enumerate(times) if not span.is_before(time) and not span.is_past(time)][::stride]
@@ -233,10 +231,10 @@ def _pages(paths: list[Path]) -> list[Page]:
     return pages
 
 
-def _times(pages: list[Page], rate: Fraction) -> tuple[list[int], Fraction, Fraction]:
+def _times(pages: list[Page]) -> tuple[list[int], Fraction, Fraction]:
     """Every picture's pts, their unit in seconds, and pictures per second."""
     if len({page.path for page in pages}) > 1 or any(page.seconds is None for page in pages):
-        return list(range(len(pages))), 1 / rate, rate
+        return list(range(len(pages))), 1 / RATE, RATE
     ends = list(accumulate(page.seconds for page in pages if page.seconds))
     pts = [0, *(round(end / MILLISECOND) for end in ends)]
     return pts[:-1], MILLISECOND, len(pages) / ends[-1]

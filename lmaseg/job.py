@@ -1,8 +1,7 @@
-"""What a source becomes: the one description of a run, and its fingerprint."""
+"""What a source becomes: the one description of a run, and what its outputs depend on."""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,7 +29,7 @@ CHOICES = {
     "pipe": (None, *get_args(Pipe)),
 }
 INDECISIVE = ("source", "device", "weights")
-"""The fields left out of the fingerprint: the content of the weights and of the source counts, not their names."""
+"""The fields that decide nothing: the content of the weights and of the source counts, not their names."""
 
 INPUT, NETWORK, PICTURE, OUTPUT = "Input", "Network", "Picture", "Output"  # panels of --help
 
@@ -156,7 +155,7 @@ class Job:
         return [path for path in (self.maps, self.confidence) if path is not None]
 
     def decisive(self, weights: str) -> dict[str, Any]:
-        """Everything the content of the outputs depends on, ready for JSON. `weights`: the digest of what the network
+        """Everything the outputs depend on but the source, ready for JSON. `weights`: the digest of what the network
         computes with."""
         settings = {
             field.name: getattr(self, field.name) for field in fields(self) if field.name not in (*INDECISIVE, *OUTPUTS)
@@ -164,22 +163,9 @@ class Job:
         wanted = {name: getattr(self, name) is not None for name in OUTPUTS}
         return json_like({"lmaseg": __version__, **settings, **wanted, "weights": weights})
 
-    def fingerprint(self, weights: str) -> str:
-        """A short digest of `decisive`: the same fingerprint and the same source give the same outputs."""
-        return digest(self.decisive(weights))
-
     def as_json(self) -> dict[str, Any]:
         """The fields, as JSON can hold them."""
         return json_like(asdict(self))
-
-
-def class_ids(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """The ids of classes, given the names of all. Raises ValueError: an unknown name, or none."""
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        what = ", ".join(unknown) or "without a name"
-        raise ValueError(f"the weights know no class {what}: choose of {', '.join(known)}")
-    return [list(known).index(name) for name in names]
 
 
 def digest(content: Any) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lmaseg.errors import VideoError
 from lmaseg.labels import LabelSet
-from lmaseg.paths import check_place, holds_files, is_clutter, part_path, publish, writing
+from lmaseg.paths import check_places, is_clutter, part_path, publish, writing
 from lmaseg.pictures import mode_of
 
 NUMBERED = re.compile(r"\d{6,}\.png")  # as frames of a video are
@@ -54,13 +54,9 @@ class MapWriter:
         self.frames = 0
         self.warnings: list[str] = []
         self._keep = keep
-        check_place(self.folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise VideoError(f"{self.folder} is a file: give the name of a folder for label maps")
         if not {path.resolve().parent for path in inputs}.isdisjoint({self.folder.resolve(), self.part_path.resolve()}):
             raise VideoError(f"{self.folder} holds the images that are read: write the label maps elsewhere")
-        if not overwrite and self.folder.exists() and holds_files(self.folder):
-            raise VideoError(f"{self.folder} already holds files: allow overwriting, or write elsewhere")
+        check_places([self.folder], overwrite=overwrite, folders=[self.folder])
 
     def __enter__(self) -> Self:
         with writing(self.folder):

@@ -125,14 +125,24 @@ class TemporalConsistency:
 
     `strict[n]` takes the same windows; it looks only at labelled pixels of constant ground truth and asks that the
     prediction equal that ground truth in every frame.
+
+    `flicker` is the share of pixels whose predicted class changes between consecutive labelled frames where the label
+    does not. It pools the pixels of all frame pairs; one that is unlabelled has no label that could stay and does not
+    count.
     """
 
     def __init__(self, windows: Iterable[int] = VSPW_WINDOWS, *, ignore_index: int) -> None:
         self.ignore_index = ignore_index
         self.plain = {n: Tally() for n in windows}
         self.strict = {n: Tally() for n in self.plain}
+        self.flicker = Tally()
         self._frames = 0
         self._pending: dict[int, tuple[float, float]] = {}
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """All of them: the plain and the strict one of each window, then the flicker."""
+        return [*(tallies[n] for n in self.plain for tallies in (self.plain, self.strict)), self.flicker]
 
     def update(self, truth: LabelMap, predicted: LabelMap) -> None:
         """Takes in the next labelled frame of the video: two (H, W) maps of class ids, not copied."""
@@ -141,6 +151,9 @@ class TemporalConsistency:
             self.strict[n].add(strict)
         self._extend_runs(truth, predicted)
         self._pending = {n: self._shares(truth, n) for n in self.plain if self._frames >= n}
+        if self._frames > 1:
+            steady = (self._truth_run > 1) & (truth != self.ignore_index)
+            self.flicker.add(_area(steady & (self._predicted_run == 1)), _area(steady))
 
     def _extend_runs(self, truth: LabelMap, predicted: LabelMap) -> None:
         """Keeps, per pixel, for how many frames the truth, the prediction and its being right have lasted."""
@@ -159,25 +172,3 @@ class TemporalConsistency:
         steady = constant & (self._predicted_run >= n)
         right = labelled & (self._right_run >= n)
         return _share(_area(steady), _area(constant)), _share(_area(right), _area(labelled))
-
-
-class Flicker:
-    """The share of pixels whose predicted class changes between consecutive labelled frames where the label does not.
-
-    One video, fed frame by frame. `tally` pools the pixels of all frame pairs; a pixel that is unlabelled has no label
-    that could stay and does not count.
-    """
-
-    def __init__(self, *, ignore_index: int) -> None:
-        self.ignore_index = ignore_index
-        self.tally = Tally()
-        self._last: tuple[LabelMap, LabelMap] | None = None
-
-    def update(self, truth: LabelMap, predicted: LabelMap) -> None:
-        """Takes in the next labelled frame of the video: two (H, W) maps of class ids, not copied."""
-        if self._last is not None:
-            last_truth, last_predicted = self._last
-            steady = (truth == last_truth) & (truth != self.ignore_index)
-            changed = steady & (predicted != last_predicted)
-            self.tally.add(_area(changed), _area(steady))
-        self._last = truth, predicted

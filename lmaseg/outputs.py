@@ -11,7 +11,7 @@ from lmaseg.comparison import ComparisonVideo
 from lmaseg.datasets.cityscapes import written_ids
 from lmaseg.errors import VideoError
 from lmaseg.images import ImageReader
-from lmaseg.job import PIPE, Job, class_ids
+from lmaseg.job import PIPE, Job
 from lmaseg.labels import LabelSet, for_screens
 from lmaseg.maps import ConfidenceMapWriter, LabelMapWriter
 from lmaseg.pictures import SUFFIXES
@@ -44,8 +44,14 @@ def shown(job: Job, label_set: LabelSet) -> LabelSet:
 
 
 def drawn(job: Job, label_set: LabelSet) -> list[int] | None:
-    """The ids of the classes to draw; None for all."""
-    return None if job.classes is None else class_ids(job.classes, label_set.names)
+    """The ids of the classes to draw; None for all. Raises ValueError: an unknown class, or none."""
+    if job.classes is None:
+        return None
+    unknown = [name for name in job.classes if name not in label_set.names]
+    if unknown or not job.classes:
+        what = ", ".join(unknown) or "without a name"
+        raise ValueError(f"the weights know no class {what}: choose of {', '.join(label_set.names)}")
+    return [label_set.names.index(name) for name in job.classes]
 
 
 def make_writer(
@@ -90,7 +96,7 @@ class Sinks:
         self._overwrite, self._done = overwrite, done
         self._writers: list[VideoWriter | LabelMapWriter | ConfidenceMapWriter] = []
         self._zones = Zones(read_zones(job.zones), reader.width, reader.height) if job.zones else None
-        self.shares = ClassShares(len(self._labels), record_of(job), keep=done, zones=self._zones)
+        self.shares = ClassShares(self._labels, record_of(job), keep=done, zones=self._zones)
         self.comparison: ComparisonVideo | None = None
         self.all = [*self._made(), self.shares]
 

@@ -55,11 +55,6 @@ def is_clutter(path: Path) -> bool:
     return path.name.startswith("._") or path.name.lower() in CLUTTER
 
 
-def holds_files(folder: Path) -> bool:
-    """Whether there is anything in a folder but clutter."""
-    return not all(map(is_clutter, folder.iterdir()))
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns an OSError within this into a VideoError about the output `path`. Raises VideoError: in place of an
@@ -88,28 +83,20 @@ def write_text(path: Path, text: str) -> None:
 def check_places(outputs: Iterable[Path], *, overwrite: bool, folders: Collection[Path] = ()) -> None:
     """Refuse outputs where nothing can be written, and those that exist unless they may be replaced.
 
+    A device or a pipe is refused, too: an output takes its name only when it is complete, and would replace it.
     `folders` are those of the outputs that are folders; the others are files. Raises VideoError, which names them.
     """
     outputs = list(outputs)
     for path in outputs:
-        check_place(path)
+        _check_place(path)
         kinds = ("file", "folder") if path in folders else ("folder", "file")
         if path.exists() and path.is_dir() != (path in folders):
             raise VideoError("{} is a {}: give the name of a {}".format(path, *kinds))
-    existing = existing_of(outputs)
-    if existing and not overwrite:
-        names = " and ".join(str(path) for path in existing)
-        raise VideoError(f"{names} already exists: allow overwriting, or write elsewhere")
+    if not overwrite and (existing := existing_of(outputs)):
+        raise VideoError(f"{' and '.join(map(str, existing))} already exists: allow overwriting, or write elsewhere")
 
 
-def check_place(path: Path) -> None:
-    """Refuse an output whose folder does not exist or cannot be written, or whose name the system does not take.
-
-    A device or a pipe is refused, too: an output takes its name only when it is complete, and would replace it.
-
-    Raises:
-        VideoError: says which.
-    """
+def _check_place(path: Path) -> None:
     folder = behind_link(path).absolute().parent
     with writing(path):
         if not folder.is_dir():
@@ -124,7 +111,7 @@ def check_place(path: Path) -> None:
 
 
 def check_new_folder(path: Path) -> None:
-    """As `check_place`, of a folder that is made with all the folders that lead to it."""
+    """As `check_places`, of a folder that is made with all the folders that lead to it."""
     path = path.absolute()
     with writing(path):
         while not path.parent.is_dir():
@@ -133,11 +120,12 @@ def check_new_folder(path: Path) -> None:
 
 
 def existing_of(outputs: Iterable[Path]) -> list[Path]:
-    """The files that are there already, and the folders that hold something; VideoError if one cannot be looked at."""
+    """The files that are there already, and the folders that hold more than clutter; VideoError if one cannot be looked
+    at."""
     found = []
     for path in outputs:
         with writing(path):
-            found += [path] if path.is_file() or (path.is_dir() and holds_files(path)) else []
+            found += [path] if path.is_file() or (path.is_dir() and not all(map(is_clutter, path.iterdir()))) else []
     return found
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from lmaseg.cuts import CutDetector
+from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stages import Channel, Stages
 from lmaseg.stream import Pending, Segmenter
@@ -18,7 +19,7 @@ from lmaseg.video.frame import FrameSource
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands; the last one a run yields has `finished` or `stopped` set."""
+    """Where a run stands."""
 
     frames: int
     """Frames written."""
@@ -29,8 +30,7 @@ class Progress:
     model_seconds: float
     """The part of them that the network took, with its pre- and postprocessing."""
     finished: bool = False
-    stopped: bool = False
-    """Ended early on request: the outputs keep their `.part` names."""
+    """Set in the last one a run yields, unless it ended early on request: then the outputs keep their `.part` names."""
 
 
 BEHIND = 10  # nice value of the threads around the network: they get a tenth of the time of a thread at 0
@@ -87,7 +87,7 @@ def segment_video(
         if run.stop.is_set():
             reader.stop()
         yield run.progress()
-    yield run.progress(finished=not run.cut_short, stopped=run.cut_short)
+    yield run.progress(finished=not run.cut_short)
 
 
 class Labelling:
@@ -144,7 +144,7 @@ class Labelling:
 
     def _finished(self, frames: list[Frame], pending: Pending) -> Iterator[Item]:
         began = time.perf_counter()
-        labels, *others = pending.result(), pending.confidence(), pending.alone(), pending.smooth()
+        labels, *others = map(pending.result, (LABELS, CONFIDENCE, ALONE, SMOOTH))
         self.seconds += time.perf_counter() - began
         for i, frame in enumerate(frames):
             if not frame.warm_up:
@@ -219,9 +219,9 @@ class _Run:
         except _Stopped:
             pass
 
-    def progress(self, *, finished: bool = False, stopped: bool = False) -> Progress:
+    def progress(self, *, finished: bool = False) -> Progress:
         seconds = time.perf_counter() - self._began
-        return Progress(self._frames, self._reader.frames, seconds, self._labelling.seconds, finished, stopped)
+        return Progress(self._frames, self._reader.frames, seconds, self._labelling.seconds, finished)
 
 
 def _step_back() -> None:

@@ -4,29 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lmaseg._version import __version__
 from lmaseg.job import Job
 from lmaseg.labels import LabelSet
 from lmaseg.paths import appearing, write_text
 from lmaseg.shares_plot import shares_plot
+from lmaseg.sinks import Shares
 from lmaseg.video.inputs import display_name
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Class shares of a part of the picture."""
-
-    total: dict[str, float] | None
-    """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
-    over_time: tuple[tuple[int, dict[str, float]], ...]
-    """(second of the source, the shares of that second)."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The shares as JSON can hold them."""
-        over_time = [{"second": second, "shares": shares} for second, shares in self.over_time]
-        return {"class_shares": self.total, "class_shares_per_second": over_time}
 
 
 @dataclass(frozen=True)
@@ -56,14 +40,17 @@ class Report:
     dropped: int
     """Frames left out to keep up with the source."""
     label_set: LabelSet
-    shares: dict[str, float] | None
-    """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
-    shares_over_time: tuple[tuple[int, dict[str, float]], ...]
-    """(second of the source, the shares of that second)."""
+    whole: Shares
+    """Class shares of the whole picture."""
     zones: dict[str, Shares]
     """The same of each zone, by its name."""
     flicker: tuple[float, float] | None
     """Share of the still pixels that change their label, memory off and on; None unless they are compared."""
+
+    @property
+    def shares(self) -> dict[str, float] | None:
+        """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
+        return self.whole.total
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
@@ -73,7 +60,7 @@ class Report:
             "settings": self.job.as_json(),
             **{name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()},
             "warnings": list(self.warnings),
-            **Shares(self.shares, self.shares_over_time).as_json(),
+            **self.whole.as_json(),
             **({"zones": {name: shares.as_json() for name, shares in self.zones.items()}} if self.zones else {}),
         }
 
@@ -83,7 +70,5 @@ class Report:
             write_text(self.job.report, json.dumps(self.as_json(), indent=2) + "\n")
         if self.job.plot and self.shares is not None:
             title = f"Share of each class, {display_name(self.job.source)}"
-            over_time = [(second, np.array(list(shares.values()))) for second, shares in self.shares_over_time]
-            total = np.array(list(self.shares.values()))
             with appearing(self.job.plot) as part:
-                shares_plot(over_time, total, self.label_set, title).save(part, "PNG")
+                shares_plot(self.whole.over_time, self.shares, self.label_set, title).save(part, "PNG")

@@ -13,7 +13,6 @@ from lmaseg.labels import NO_CLASS, LabelSet, categories, counterparts
 from lmaseg.metrics import (
     VSPW_WINDOWS,
     Counts,
-    Flicker,
     Tally,
     TemporalConsistency,
     confusion_counts,
@@ -134,19 +133,26 @@ def translate_classes(network: LabelSet, data: LabelSet) -> tuple[Picture, tuple
     return table, known
 
 
-class ClipScore:
-    """The counts and the temporal tallies of one clip."""
+class Tallies:
+    """Sums over clips, kept so that any number of processes arrives at the same ones to the last bit.
 
-    def __init__(self, labels: LabelSet) -> None:
+    The counts are integers; the temporal sums of each clip have a row of their own, added up in the order of clips.
+    """
+
+    def __init__(self, labels: LabelSet, clips: int) -> None:
         self.frames = 0
         self.counts = np.zeros((len(labels), len(labels) + 1), np.int64)
         self._labels = labels
-        self._consistency = TemporalConsistency(ignore_index=labels.ignore_index)
-        self._flicker = Flicker(ignore_index=labels.ignore_index)
+        self._temporal = np.zeros((clips, len(TEMPORAL), 2))
+
+    def begin(self, clip: int) -> None:
+        """Starts with the clip of that number."""
+        self._clip = clip
         self._shape: tuple[int, ...] | None = None
+        self._consistency = TemporalConsistency(ignore_index=self._labels.ignore_index)
 
     def update(self, truth: Picture, predicted: Picture, name: str) -> None:
-        """Takes in the next labelled frame; both maps (H, W) uint8 ids of the data set's classes.
+        """Takes in the next labelled frame of the clip; both maps (H, W) uint8 ids of the data set's classes.
 
         Raises DatasetError for a map of another size than those before it.
         """
@@ -158,30 +164,7 @@ class ClipScore:
         columns = np.where(predicted == NO_CLASS, np.uint8(classes), predicted)
         self.counts += confusion_counts(truth, columns, classes + 1, self._labels.ignore_index)[:-1]
         self._consistency.update(truth, predicted)
-        self._flicker.update(truth, predicted)
-
-    def temporal(self) -> list[Tally]:
-        """The tallies in the order of `TEMPORAL`."""
-        windows = zip(self._consistency.plain.values(), self._consistency.strict.values(), strict=True)
-        return [*(tally for pair in windows for tally in pair), self._flicker.tally]
-
-
-class Tallies:
-    """Sums over clips, kept so that any number of processes arrives at the same ones to the last bit.
-
-    The counts are integers; the temporal sums of each clip have a row of their own, added up in the order of clips.
-    """
-
-    def __init__(self, classes: int, clips: int) -> None:
-        self.frames = 0
-        self.counts = np.zeros((classes, classes + 1), np.int64)
-        self._temporal = np.zeros((clips, len(TEMPORAL), 2))
-
-    def add(self, number: int, score: ClipScore) -> None:
-        """Takes in the score of the clip of that number."""
-        self.frames += score.frames
-        self.counts += score.counts
-        self._temporal[number] = [(tally.part, tally.whole) for tally in score.temporal()]
+        self._temporal[self._clip] = [(tally.part, tally.whole) for tally in self._consistency.tallies]
 
     def reduce(self, add_up: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
         """Replaces every sum by what `add_up` makes of it: the sum over the processes that share the clips."""
@@ -189,12 +172,10 @@ class Tallies:
         self._temporal = add_up(self._temporal)
         self.frames = int(add_up(np.array([self.frames]))[0])
 
-    def evaluation(
-        self, labels: LabelSet, known: tuple[bool, ...], seconds: float, settings: Mapping[str, Any]
-    ) -> Evaluation:
+    def evaluation(self, known: tuple[bool, ...], seconds: float, settings: Mapping[str, Any]) -> Evaluation:
         """The scores that follow from the sums; DatasetError if no pixel is labelled."""
         if not self.counts.any():
             raise DatasetError(f"no pixel of the {self.frames} label maps is labelled: label some")
         parts, wholes = self._temporal.sum(axis=0).T.tolist()
         temporal = {name: Tally(*sums).share for name, *sums in zip(TEMPORAL, parts, wholes, strict=True)}
-        return Evaluation(labels, known, self.counts, temporal, self.frames, seconds, settings)
+        return Evaluation(self._labels, known, self.counts, temporal, self.frames, seconds, settings)

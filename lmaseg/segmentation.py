@@ -19,8 +19,8 @@ from lmaseg.models.precision import named_dtype
 from lmaseg.outputs import Reader, Sinks, drawn, make_view
 from lmaseg.paths import check_apart, check_places
 from lmaseg.pipeline import Labelling, Progress, segment_video
-from lmaseg.report import Report, Shares
-from lmaseg.sinks import WHOLE, Labelled, Sink, pixels_of, shares_by_name, shares_of
+from lmaseg.report import Report
+from lmaseg.sinks import WHOLE, Labelled, Shares, Sink, pixels_of, shares_by_name
 from lmaseg.stream import Segmenter
 from lmaseg.unfinished import Unfinished, is_unfinished
 from lmaseg.video import Frame
@@ -49,7 +49,7 @@ class Result:
     @cached_property
     def shares(self) -> dict[str, float]:
         """Each class's share of the pixels, by name."""
-        return shares_by_name(shares_of(pixels_of(self.labels, len(self.label_set))), self.label_set)
+        return shares_by_name(pixels_of(self.labels, len(self.label_set)), self.label_set)
 
 
 def segment(source: str | Path, *, segmenter: Segmenter | None = None, **settings: Any) -> Iterator[Result]:
@@ -171,15 +171,8 @@ def _report(job: Job, reader: Reader, label_set: LabelSet, sinks: Sinks, progres
         "frames dropped to keep up with the source": reader.dropped,
         "frames whose time was not after the one before, moved just past it": reader.repaired,
     }
-    shares = sinks.shares
-    shares_of_parts = {
-        name: Shares(
-            shares_by_name(shares.total(name), label_set),
-            tuple((second, shares_by_name(part, label_set)) for second, part in shares.over_time(name)),
-        )
-        for name in (shares.names if shares.complete else ())
-    }
-    whole = shares_of_parts.pop(WHOLE, Shares(None, ()))
+    zones = sinks.shares.by_part()
+    whole = zones.pop(WHOLE, Shares(None, ()))
     return Report(
         job=job,
         label_set=label_set,
@@ -194,9 +187,8 @@ def _report(job: Job, reader: Reader, label_set: LabelSet, sinks: Sinks, progres
         damaged=reader.damaged,
         repaired=reader.repaired,
         dropped=reader.dropped,
-        shares=whole.total,
-        shares_over_time=whole.over_time,
-        zones=shares_of_parts,
+        whole=whole,
+        zones=zones,
         flicker=sinks.comparison.shares if sinks.comparison else None,
     )
 

@@ -1,6 +1,6 @@
 """The classes' shares of the picture over time, as a stacked area."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,19 +10,19 @@ from lmaseg.labels import LabelSet
 WIDTH, HEIGHT = 900, 420  # pixels of the area
 LEFT, TOP, BOTTOM, RIGHT, LINE = 60, 44, 48, 230, 22
 FINER = 3  # times finer the area is drawn than shown, for smooth edges
-AXIS, GRID = (80, 80, 80), (225, 225, 225)
+AXIS = (80, 80, 80)
 TICKS = 8  # at most this many times below the area
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between two of them
 
-Series = Sequence[tuple[int, np.ndarray]]
+Series = Sequence[tuple[int, Mapping[str, float]]]
 
 
-def shares_plot(shares: Series, total: np.ndarray, label_set: LabelSet, title: str) -> Image.Image:
+def shares_plot(shares: Series, total: Mapping[str, float], label_set: LabelSet, title: str) -> Image.Image:
     """An RGB picture: time from left to right, the shares of all classes one on top of the other, and a legend.
 
     Args:
-        shares: (second, (classes,) shares that sum to 1) in the order of time, at least one.
-        total: (classes,) shares over all of it, for the legend.
+        shares: (second, each class's share, which sum to 1) in the order of time, at least one.
+        total: the shares over all of it, for the legend.
         label_set: names and colours of the classes, drawn from its first class at the bottom.
         title: a line above.
     """
@@ -40,7 +40,7 @@ def _area(shares: Series, label_set: LabelSet) -> Image.Image:
     first, last = _span(shares)
     middles = [second + 0.5 for second, _ in shares]
     times = np.array([first, *middles, last])
-    tops = np.cumsum([shares[0][1], *(each for _, each in shares), shares[-1][1]], axis=1)  # (points, classes)
+    tops = np.cumsum([[*each.values()] for _, each in (shares[0], *shares, shares[-1])], axis=1)  # (points, classes)
     x = (times - first) / (last - first) * WIDTH * FINER
     fine = Image.new("RGB", (WIDTH * FINER, HEIGHT * FINER), "white")
     draw = ImageDraw.Draw(fine)
@@ -68,7 +68,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.
 def _draw_legend(
     draw: ImageDraw.ImageDraw,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    total: np.ndarray,
+    total: Mapping[str, float],
     label_set: LabelSet,
 ) -> None:
     """Names and shares in the order of the bands, from the top down."""
@@ -77,7 +77,7 @@ def _draw_legend(
         y = TOP + 8 + row * LINE
         draw.rectangle((left, y - 7, left + 14, y + 7), label_set.colors[i], outline=AXIS)
         draw.text((left + 22, y), label_set.names[i], "black", font, "lm")
-        draw.text((LEFT + WIDTH + RIGHT - 12, y), f"{total[i]:.1%}", "black", font, "rm")
+        draw.text((LEFT + WIDTH + RIGHT - 12, y), f"{total[label_set.names[i]]:.1%}", "black", font, "rm")
 
 
 def _span(shares: Series) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TextIO
 
@@ -168,29 +169,43 @@ class FrameLines(Sink):
         self._file.write(line)
 
     def _shares(self, labels: np.ndarray) -> dict[str, float]:
-        return shares_by_name(shares_of(pixels_of(labels, len(self._label_set))), self._label_set)
+        return shares_by_name(pixels_of(labels, len(self._label_set)), self._label_set)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Class shares of a part of the picture."""
+
+    total: dict[str, float] | None
+    """Each class's share of the pixels, from 0 to 1; None where those of an interrupted run are unknown."""
+    over_time: tuple[tuple[int, dict[str, float]], ...]
+    """(second of the source, the shares of that second)."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The shares as JSON can hold them."""
+        over_time = [{"second": second, "shares": shares} for second, shares in self.over_time]
+        return {"class_shares": self.total, "class_shares_per_second": over_time}
 
 
 class ClassShares(Sink):
     """Each class's share of the pixels, summed second by second of the source's time.
 
     Args:
-        classes: how many there are.
+        label_set: the classes.
         record: an output whose part has the pixel counts of each frame, so that an interrupted run can be continued;
             the caller replaces the part.
         keep: how many frames the part holds from an interrupted run.
         zones: parts of the picture that are counted, too.
-
-    `complete` says whether the frames of the interrupted run are counted, too.
     """
 
-    def __init__(self, classes: int, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None) -> None:
+    def __init__(
+        self, label_set: LabelSet, record: Path | None = None, *, keep: int = 0, zones: Zones | None = None
+    ) -> None:
         self._record = None if record is None else LineFile(record, keep=keep, publish=False)
         super().__init__(self._record)
-        self._classes, self._zones = classes, zones
-        self.names = [WHOLE, *(zones.names if zones else ())]
+        self._label_set, self._zones = label_set, zones
         self._pixels: dict[int, np.ndarray] = {}  # by second, (parts, classes + 1)
-        self.complete = record is not None or not keep
+        self._complete = record is not None or not keep
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -201,20 +216,22 @@ class ClassShares(Sink):
 
     def write(self, seen: Labelled) -> None:
         parts = [seen.labels, *(part for _, part in self._zones.parts(seen.labels))] if self._zones else [seen.labels]
-        second, pixels = int(seen.frame.time // 1), np.stack([pixels_of(part, self._classes) for part in parts])
+        second, pixels = int(seen.frame.time // 1), np.stack([pixels_of(part, len(self._label_set)) for part in parts])
         self._add(second, pixels)
         if self._record:
             self._record.write([second, pixels.tolist()])
 
-    def total(self, part: str = WHOLE) -> np.ndarray:
-        """(classes,) float64 shares over the whole run, of the picture or a zone."""
-        none = np.zeros((len(self.names), self._classes + 1), np.int64)
-        return shares_of(sum(self._pixels.values(), none)[self.names.index(part)])
-
-    def over_time(self, part: str = WHOLE) -> list[tuple[int, np.ndarray]]:
-        """(second, (classes,) float64 shares) in the order of time, of the picture or a zone."""
-        row = self.names.index(part)
-        return [(second, shares_of(self._pixels[second][row])) for second in sorted(self._pixels)]
+    def by_part(self) -> dict[str, Shares]:
+        """Of the picture, `WHOLE`, and of each zone; nothing where those of an interrupted run are unknown."""
+        names = [WHOLE, *(self._zones.names if self._zones else ())] if self._complete else []
+        total = sum(self._pixels.values(), np.zeros((len(names), len(self._label_set) + 1), np.int64))
+        return {
+            name: Shares(
+                shares_by_name(total[row], self._label_set),
+                tuple((at, shares_by_name(self._pixels[at][row], self._label_set)) for at in sorted(self._pixels)),
+            )
+            for row, name in enumerate(names)
+        }
 
     def _add(self, second: int, pixels: np.ndarray) -> None:
         self._pixels[second] = self._pixels.get(second, 0) + pixels
@@ -226,11 +243,7 @@ def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.array([*counts[:classes], sum(counts[classes:])], np.int64)
 
 
-def shares_of(pixels: np.ndarray) -> np.ndarray:
-    """Counts of `pixels_of` -> (classes,) float64 shares, which add up to 1 if every pixel is of a class."""
-    return pixels[:-1] / max(1, int(pixels.sum()))
-
-
-def shares_by_name(shares: np.ndarray, label_set: LabelSet) -> dict[str, float]:
-    """Each class's share, rounded to a millionth."""
+def shares_by_name(pixels: np.ndarray, label_set: LabelSet) -> dict[str, float]:
+    """Counts of `pixels_of` -> each class's share to a millionth; they add up to 1 if every pixel is of a class."""
+    shares = pixels[:-1] / max(1, int(pixels.sum()))
     return {name: round(float(share), 6) for name, share in zip(label_set.names, shares, strict=True)}

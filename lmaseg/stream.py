@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH, Decided, decide, smoothed
+from lmaseg.decision import LABELS, SMOOTH, Decided, decide, smoothed
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, inference_network
 from lmaseg.models.memory import Past
 from lmaseg.models.precision import choose_dtype, fastest_dtype
@@ -102,10 +102,8 @@ class Segmenter:
         size, self._last_size = self._last_size, pixels.shape[1:3]
         if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
             self._graph = None  # the memory moves for pictures of another size, and is empty then
-        elif self._graph and self._graph.fits(pixels, self.memory, resets):
-            return Pending(self._graph.replay(pixels))
         elif _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
-            self._graph = _Graph(pixels.to(self.device), self._label, self.memory)
+            self._graph = self._graph or _Graph(pixels.to(self.device), self._label, self.memory)
             return Pending(self._graph.replay(pixels))
         return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
 
@@ -171,23 +169,9 @@ class Pending:
         """Whether `result` would not wait."""
         return self._ready is None or bool(self._ready.query())  # type: ignore[no-untyped-call]
 
-    def result(self) -> np.ndarray:
-        """Class ids (N, H, W) uint8, when they are there."""
-        return self._part(LABELS)
-
-    def confidence(self) -> np.ndarray | None:
-        """Probabilities (N, H, W) float32 of these classes, if the segmenter tells them."""
-        return self._part(CONFIDENCE)
-
-    def smooth(self) -> np.ndarray | None:
-        """Class ids (N, H, W) uint8 with smooth edges, if the segmenter tells them."""
-        return self._part(SMOOTH)
-
-    def alone(self) -> np.ndarray | None:
-        """Class ids (N, H, W) uint8 of each frame without its past, if the segmenter tells them."""
-        return self._part(ALONE)
-
-    def _part(self, name: str) -> Any:
+    def result(self, name: str = LABELS) -> Any:
+        """Class ids (N, H, W) uint8, when they are there, or another part of `Decided`; None if the segmenter does not
+        tell that."""
         if self._ready:
             self._ready.synchronize()
         return self._decided[name].cpu().numpy() if name in self._decided else None
@@ -214,16 +198,12 @@ class _Graph:
     def worthwhile(
         pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool], batch: int, device: torch.device
     ) -> bool:
-        """Whether the next batches will be like this one: full, with a full memory that ends where it will end."""
+        """Whether a batch is like those to come or a recorded one: full, with a full memory that ends where it will."""
         return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
 
     def belongs_to(self, memory: FeatureMemory) -> bool:
         """Whether the addresses in it are still the memory's."""
         return all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
-
-    def fits(self, pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool]) -> bool:
-        """Whether a batch is like the recorded one."""
-        return pixels.shape == self._pixels.shape and memory.settled and not any(resets)
 
     def replay(self, pixels: Tensor) -> Decided:
         """What the work makes of a batch, overwritten by the next replay."""

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,26 +16,17 @@ from lmaseg.video.unfinished import resume_points
 HEAD = 1 << 20  # bytes at a file's beginning that identify it together with its size
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Identifies the content of a source."""
-
-    size: int = 0
-    """Bytes; 0 for what is no file."""
-    head: str = ""
-    """SHA-256 of its first MiB; of images, of all their names and sizes."""
-
-
-def identify(source: str) -> Identity:
-    """The identity of a source, from its size and its beginning. Raises VideoError: it cannot be read."""
+def identify(source: str) -> str:
+    """What tells the content of a source from another: its size in bytes and the SHA-256 of its first MiB; of images of
+    all their names and sizes. Raises VideoError: it cannot be read."""
     if is_image_source(source):
         paths = find_images(source)
         sizes = [path.stat().st_size for path in paths]
         listing = "\n".join(f"{path.name} {size}" for path, size in zip(paths, sizes, strict=True))
-        return Identity(sum(sizes), hashlib.sha256(listing.encode()).hexdigest())
+        return f"{sum(sizes)} {hashlib.sha256(listing.encode()).hexdigest()}"
     try:
         with open(source, "rb") as stream:
-            return Identity(os.fstat(stream.fileno()).st_size, hashlib.sha256(stream.read(HEAD)).hexdigest())
+            return f"{os.fstat(stream.fileno()).st_size} {hashlib.sha256(stream.read(HEAD)).hexdigest()}"
     except FileNotFoundError:
         raise VideoError(f"{source} does not exist: check the name") from None
     except OSError as error:
@@ -61,7 +51,10 @@ class Unfinished:
         self._job = job
         paths = {name: getattr(job, name) for name in OUTPUTS}
         places = {name: None if path is None else str(path.absolute()) for name, path in paths.items()}
-        self._how = json_like({**job.decisive(weights), **_origin(job.source), **places})
+        origin = {"source": job.source}
+        if is_image_source(job.source) or Path(job.source).is_file():
+            origin = {"source": os.path.abspath(job.source), "source content": identify(job.source)}
+        self._how = json_like({**job.decisive(weights), **origin, **places})
         self._locks = [Lock(note_path(output), output) for output in job.outputs]
         self._held = ExitStack()
 
@@ -138,10 +131,3 @@ def record_of(job: Job) -> Path | None:
 
 def _lines(part: Path) -> int:
     return part.read_bytes().count(b"\n") if part.exists() else 0
-
-
-def _origin(source: str) -> dict[str, Any]:
-    """A source's absolute path with what identifies its content; the name of what is no file."""
-    if is_image_source(source) or Path(source).is_file():
-        return {"source": os.path.abspath(source), "source content": asdict(identify(source))}
-    return {"source": source}

@@ -26,7 +26,7 @@ from lmaseg.batch.chunk import Chunk, ChunkResult, Ends, disagreement, run_chunk
 from lmaseg.batch.executor import Failure, InProcess, Outcome, Worker
 from lmaseg.batch.folder import check_outputs
 from lmaseg.batch.join import Join, Joined
-from lmaseg.batch.manifest import NAME, Manifest, history, planned, records
+from lmaseg.batch.manifest import NAME, Manifest, history, records
 from lmaseg.batch.package import Package, own_package
 from lmaseg.batch.plan import FROM_START, Mode, Plan, PlanTask
 from lmaseg.batch.schedule import Schedule
@@ -36,7 +36,7 @@ from lmaseg.errors import BatchError, VideoError
 from lmaseg.job import Job
 from lmaseg.models import Preprocess
 from lmaseg.segmentation import make_segmenter
-from lmaseg.unfinished import Identity, identify
+from lmaseg.unfinished import identify
 from lmaseg.video import VideoReader
 
 SMALL = ("--size", "32")
@@ -182,7 +182,7 @@ class TestOneVideo:
 
 class TestChunks:
     def test_every_frame_is_in_one_chunk(self):
-        plan = Plan(Identity(1, ""), chunks=3, seconds=0.7)
+        plan = Plan("1", chunks=3, seconds=0.7)
         assert [plan.span(i) for i in range(3)] == [(None, 0.7), (0.7, 1.4), (1.4, None)]
 
     def test_a_chunk_that_does_not_fit_its_neighbour_is_found(self):
@@ -395,10 +395,10 @@ def test_a_chunk_is_given_up_at_once_when_the_job_is_interrupted(tmp_path):
 
 class TestManifest:
     def test_a_torn_line_is_passed_over(self, tmp_path):
-        plan = Plan(Identity(3, "ab"), chunks=2, seconds=1.0, frames=9)
+        plan = Plan("3 ab", chunks=2, seconds=1.0, frames=9)
         result = ChunkResult(5, 2, [(1, 2)], [(3, 4)], video="00000-1.mp4")
         with Manifest(tmp_path) as manifest:
-            manifest.append(source="v", **planned("key", plan))
+            manifest.append(source="v", state="planned", key="key", plan=asdict(plan))
             manifest.append(source="v", chunk=0, state="started", attempt=2)
             manifest.append(source="v", chunk=0, state="done", result=asdict(result))
         with (tmp_path / NAME).open("a") as stream:

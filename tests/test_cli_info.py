@@ -11,7 +11,7 @@ from test_cli import run_cli
 import lmaseg
 from lmaseg import kernels
 from lmaseg.checkpoint import BUNDLED
-from lmaseg.environment import devices, environment, versions
+from lmaseg.environment import environment
 
 
 def test_all_a_bug_report_needs(capsys):
@@ -47,11 +47,11 @@ def test_what_is_not_there(monkeypatch):
     found = environment()
     assert found["kernels"]["C"] == "the C kernels were not built: install a C compiler"
     assert found["kernels"]["Triton"].startswith("not installed")
-    assert versions()["no-such-package"] is None
+    assert environment()["versions"]["no-such-package"] is None
 
 
 def test_the_device_that_auto_means():
-    assert devices()["auto"] in ("cpu", "cuda", "mps")
+    assert environment()["devices"]["auto"] in ("cpu", "cuda", "mps")
 
 
 def test_a_checkpoint_as_json(capsys):

@@ -194,10 +194,10 @@ def column(picture, share_of_width):
 
 def test_the_plot_stacks_the_shares_in_their_colours():
     road, car = CAMVID.names.index("road"), CAMVID.names.index("car")
-    first, last = np.zeros(11), np.zeros(11)
-    first[[road, car]] = 0.75, 0.25
-    last[[road, car]] = 0.25, 0.75
-    picture = shares_plot([(10, first), (11, first), (12, last), (13, last)], (first + last) / 2, CAMVID, "title")
+    none = dict.fromkeys(CAMVID.names, 0.0)
+    first, last = none | {"road": 0.75, "car": 0.25}, none | {"road": 0.25, "car": 0.75}
+    total = none | {"road": 0.5, "car": 0.5}
+    picture = shares_plot([(10, first), (11, first), (12, last), (13, last)], total, CAMVID, "title")
     for place, share in ((0.1, 0.75), (0.5, 0.5), (0.9, 0.25)):
         pixels = column(picture, place)
         assert (pixels == CAMVID.colors[road]).all(-1).mean() == pytest.approx(share, abs=0.02)
@@ -207,7 +207,7 @@ def test_the_plot_stacks_the_shares_in_their_colours():
 
 @pytest.mark.parametrize("seconds", [1, 7, 400, 90_000])
 def test_the_plot_is_drawn_for_any_length(seconds):
-    shares = np.full(11, 1 / 11)
+    shares = dict.fromkeys(CAMVID.names, 1 / 11)
     step = max(1, seconds // 50)
     picture = shares_plot([(second, shares) for second in range(0, seconds, step)], shares, CAMVID, "title")
     assert len({tuple(pixel) for pixel in column(picture, 0.5).tolist()}) >= 11

@@ -8,6 +8,7 @@ from media import numbered, writer_for
 
 from lmaseg import CAMVID, Segmenter, VideoError, load
 from lmaseg.comparison import MARK, STILL, ComparingSegmenter, ComparisonVideo, still_pixels
+from lmaseg.decision import ALONE, CONFIDENCE
 from lmaseg.job import Job
 from lmaseg.sinks import Labelled
 from lmaseg.video import Frame, VideoReader
@@ -33,15 +34,15 @@ def test_both_labellings_are_those_of_two_segmenters(net, batch):
         frames = list(pictures()[start : start + batch])
         pending = both.submit(frames)
         assert (pending.result() == on.submit(frames).result()).all()
-        assert (pending.alone() == off.submit(frames).result()).all()
-        differ |= bool((pending.result() != pending.alone()).any())
+        assert (pending.result(ALONE) == off.submit(frames).result()).all()
+        differ |= bool((pending.result() != pending.result(ALONE)).any())
     assert differ
 
 
 def test_a_plain_segmenter_tells_labels_only(net):
     pending = Segmenter(net, size=48).submit(list(pictures(1)))
-    assert pending.alone() is None
-    assert pending.confidence() is None
+    assert pending.result(ALONE) is None
+    assert pending.result(CONFIDENCE) is None
 
 
 def test_still_pixels_are_those_no_channel_of_which_changes_much():

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +18,8 @@ AGREEMENT = 1e-4  # of the largest magnitude
 
 
 def from_tensors(tensors, **options):
-    return convert.from_state_dict(tensors, "net.pth", **options).net
+    with tempfile.TemporaryDirectory() as folder:
+        return convert_saved(tensors, Path(folder, "net.pth"), **options)
 
 
 def erfnet_weights():
@@ -45,7 +48,8 @@ def semseg_weights():
 
 def convert_saved(payload, path, **options):
     torch.save(payload, path)
-    return convert.convert(path, **options).net
+    net, _ = convert.convert(path, **options)
+    return net
 
 
 @pytest.mark.parametrize("case", ["erf_T4_R21", "erf_T3_R9_simple"])  # PSPNet's turn is in test_cli_convert.py
@@ -116,18 +120,18 @@ def test_both_roles_have_the_querys_key_unless_told_otherwise(tmp_path):
     assert about["memory keys"] == "kv_M_r4's own"
     tensors |= {f"kv_M_r4.Key.{kind}": tensors[f"kv_Q_r4.Key.{kind}"] for kind in ("weight", "bias")}
     torch.save(tensors, tmp_path / "net.pth")
-    assert "memory keys" not in convert.convert(tmp_path / "net.pth").about
+    assert "memory keys" not in convert.convert(tmp_path / "net.pth")[1]
 
 
-def test_what_does_not_fit_is_listed_under_the_files_names():
+def test_what_does_not_fit_is_listed_under_the_files_names(tmp_path):
     tensors = formula_weights("erf_T4_R21")
     tensors["stray.weight"] = tensors.pop("encoder.layers.3.bn1.weight")
     tensors["kv_Q_r4.Value.bias"] = torch.zeros(7)
     del tensors["kv_M_r4.Key.bias"]
     with pytest.raises(CheckpointError) as caught:
-        from_tensors(tensors)
+        convert_saved(tensors, tmp_path / "net.pth")
     assert str(caught.value) == (
-        "the tensors of net.pth do not fit the network it describes: "
+        f"the tensors of {tmp_path / 'net.pth'} do not fit the network it describes: "
         "encoder.layers.3.bn1.weight is missing; kv_M_r4.Key.bias is missing; "
         "kv_Q_r4.Value.bias is (7,) instead of (64,); stray.weight is unknown"
     )

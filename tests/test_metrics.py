@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from lmaseg.labels import CAMVID, CITYSCAPES, CITYSCAPES_CATEGORIES, CITYSCAPES_LABEL_IDS, categories
 from lmaseg.metrics import (
-    Flicker,
     Tally,
     TemporalConsistency,
     confusion_counts,
@@ -219,15 +218,15 @@ class TestFlicker:
     @settings(max_examples=30, deadline=None)
     @given(st.lists(arrays.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 2)), min_size=1, max_size=5))
     def test_equals_its_definition(self, frames: list[Map]) -> None:
-        flicker = Flicker(ignore_index=2)
+        consistency = TemporalConsistency(ignore_index=2)
         for truth, predicted in frames:
-            flicker.update(truth, predicted)
+            consistency.update(truth, predicted)
         truth, predicted = np.stack(frames, axis=1)
         steady = (truth[1:] == truth[:-1]) & (truth[1:] != 2)
         changed = steady & (predicted[1:] != predicted[:-1])
-        assert (flicker.tally.part, flicker.tally.whole) == (changed.sum(), steady.sum())
+        assert (consistency.flicker.part, consistency.flicker.whole) == (changed.sum(), steady.sum())
 
     def test_without_a_pair_of_frames_there_is_none(self) -> None:
-        flicker = Flicker(ignore_index=IGNORED)
-        flicker.update(np.zeros((2, 2)), np.zeros((2, 2)))
-        assert math.isnan(flicker.tally.share)
+        consistency = TemporalConsistency(ignore_index=IGNORED)
+        consistency.update(np.zeros((2, 2)), np.zeros((2, 2)))
+        assert math.isnan(consistency.flicker.share)

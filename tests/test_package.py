@@ -42,6 +42,7 @@ MAY = {
     "segmentation": {"comparison", "outputs", "pipeline", "report"},
     "bench": {"environment"},
     "cluster": {"batch"},
+    "train": {"calibration"},
 }
 MAY_NOT = {"datasets": {"video", "images", "maps", "render", "metrics", "attention", "kernels", "stages"}}
 EVERYWHERE = {"__init__", "__main__"}

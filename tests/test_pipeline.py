@@ -79,7 +79,7 @@ def run(source, segmenter, sinks, **options):
 def test_every_frame_reaches_every_sink_in_order(net):
     images, sinks = noise(12), [Collected(), Collected()]
     last = run(Frames(images), Segmenter(net), sinks)
-    assert (last.frames, last.total, last.finished, last.stopped) == (12, 12, True, False)
+    assert (last.frames, last.total, last.finished) == (12, 12, True)
     alone = Segmenter(net)
     expected = [alone(image) for image in images]
     for sink in sinks:
@@ -143,7 +143,7 @@ def test_stop_ends_after_the_frame_in_hand(net):
         last = progress
         if started.is_set():
             stop.set()
-    assert last.stopped
+    assert not last.finished
     assert not last.finished
     assert 0 < last.frames == len(sink.labels) < 1900
     assert sink.closed_by not in ("end", "nothing")
@@ -168,13 +168,14 @@ def test_leaving_the_loop_ends_the_threads(net):
 
 
 def test_class_shares_add_up():
-    shares = ClassShares(11)
+    shares = ClassShares(CAMVID)
     with shares:
         for pts, value in [(0, 2), (9, 3), (10, 3)]:
             labels = np.full((2, 2), value, np.uint8)
             shares.write(Labelled(Frame(np.zeros((2, 2, 3), np.uint8), pts, Fraction(1, 10), "x"), labels))
-    assert shares.total()[[2, 3]].tolist() == pytest.approx([1 / 3, 2 / 3])
-    assert [(second, values[2]) for second, values in shares.over_time()] == [(0, 0.5), (1, 0.0)]
+    ((_, whole),) = shares.by_part().items()
+    assert [whole.total[CAMVID.names[i]] for i in (2, 3)] == pytest.approx([1 / 3, 2 / 3], abs=1e-6)
+    assert [(second, values[CAMVID.names[2]]) for second, values in whole.over_time] == [(0, 0.5), (1, 0.0)]
 
 
 @pytest.mark.timeout(120)

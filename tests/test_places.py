@@ -16,7 +16,7 @@ from PIL import Image
 from test_cli import run_cli
 
 from lmaseg.errors import VideoError
-from lmaseg.paths import check_place, part_path
+from lmaseg.paths import check_places, part_path
 from lmaseg.unfinished import note_path
 
 if sys.platform != "linux":
@@ -164,10 +164,10 @@ def test_parts_of_long_names_are_told_apart():
 
 
 def test_a_place_is_not_touched(tmp_path):
-    check_place(tmp_path / "x")
+    check_places([tmp_path / "x"], overwrite=True)
     assert not list(tmp_path.iterdir())
     with pytest.raises(VideoError, match="does not exist: make it first"):
-        check_place(tmp_path / "none" / "x")
+        check_places([tmp_path / "none" / "x"], overwrite=True)
 
 
 def linked(commands):

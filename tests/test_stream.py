@@ -6,7 +6,7 @@ import torch
 
 import lmaseg
 from lmaseg import CAMVID, Segmenter, stream
-from lmaseg.decision import UNSURE, labels_at, smoothed
+from lmaseg.decision import CONFIDENCE, SMOOTH, UNSURE, labels_at, smoothed
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
 from lmaseg.stream import preprocess
 from lmaseg.video import VideoReader
@@ -107,9 +107,9 @@ def test_batches_give_the_labels_of_single_frames(net, memory, batch):
 
 def test_confidence_is_the_probability_of_the_label(net):
     plain, telling = Segmenter(net, memory=0), Segmenter(net, memory=0, dtype=torch.float32, confidence=True)
-    assert plain.submit([noise(0)]).confidence() is None
+    assert plain.submit([noise(0)]).result(CONFIDENCE) is None
     pending = telling.submit([noise(0)])
-    labels, confidence = pending.result()[0], pending.confidence()[0]
+    labels, confidence = pending.result()[0], pending.result(CONFIDENCE)[0]
     with torch.inference_mode():
         image = preprocess(torch.from_numpy(noise(0))[None], net.preprocess, (64, 96), torch.float32)
         chances = net(image)[0].softmax(1)[0].numpy()
@@ -119,7 +119,7 @@ def test_confidence_is_the_probability_of_the_label(net):
 
 def test_unsure_pixels_are_left_unlabelled(net):
     telling = Segmenter(net, memory=0, confidence=True).submit([noise(0)])
-    labels, confidence = telling.result(), telling.confidence()
+    labels, confidence = telling.result(), telling.result(CONFIDENCE)
     least = float(np.median(confidence))
     for options in ({}, {"smooth": True}, {"confidence": True}):
         pending = Segmenter(net, memory=0, min_confidence=least, **options).submit([noise(0)])
@@ -133,9 +133,9 @@ def test_unsure_pixels_are_left_unlabelled(net):
 def test_smooth_labels_have_smooth_edges_and_leave_the_others_as_they_are(net):
     assert net.logit_stride == 1
     plain, smoothing = (Segmenter(net, memory=0, smooth=smooth) for smooth in (False, True))
-    assert plain.submit([noise(0)]).smooth() is None
+    assert plain.submit([noise(0)]).result(SMOOTH) is None
     pending = smoothing.submit([noise(0)])
-    labels, smooth = pending.result()[0], pending.smooth()[0]
+    labels, smooth = pending.result()[0], pending.result(SMOOTH)[0]
     assert (plain(noise(0)) == labels).all()
     assert outline_length(smooth) < 0.9 * outline_length(labels)
     assert lonely_pixels(smooth) < 0.4 * lonely_pixels(labels)

@@ -283,7 +283,7 @@ class TestStore:
         assert store.images[:, 0, 0, 0].tolist() == [1, 4, 5, 6, 7]
         assert store.ends.tolist() == [0, 3, 4]
         assert store.reach.tolist() == [0, 2, 3]
-        indices, still = store.pick(torch.tensor([0, 1, 2]), 2, torch.tensor([False] * 3))
+        indices, still = store.pick(torch.tensor([0, 1, 2]), 2)
         assert indices.tolist() == [[0, 0, 0], [1, 2, 3], [2, 3, 4]]
         assert still.tolist() == [True, False, False]
 
@@ -291,13 +291,6 @@ class TestStore:
         store = self.load(write_clip(tmp_path, range(0, 200, 30), {0, 30, 60}))
         assert len(store.images) == 3
         assert store.reach.tolist() == [0, 0, 0]
-
-    def test_a_distant_past_is_what_was_stored_before(self, tmp_path):
-        store = self.load(write_clip(tmp_path, range(0, 200, 30), {0, 30, 60, 90}))
-        distant = torch.tensor([True, True, False])
-        indices, still = store.pick(torch.tensor([1, 3, 3]), 2, distant)
-        assert indices.tolist() == [[1, 1, 1], [1, 2, 3], [3, 3, 3]]  # the first has too little before it
-        assert still.tolist() == [True, False, True]
 
     def test_another_size_is_fitted_and_the_rest_is_unlabelled(self, tmp_path):
         store = self.load(write_clip(tmp_path, [7], {7}), size=(48, 48))
@@ -357,14 +350,6 @@ class TestMixture:
             assert len(sampler.draw(step, 0).labels) == 20
         assert sum(sampler.drawn) == 1000
         assert 700 < sampler.drawn[0] < 800
-
-    def test_a_share_of_the_stills_has_a_distant_past(self):
-        def stills(distant):
-            sampler = Sampler(tiny_mixture(), batch=4, seed=0, distant=distant)
-            return torch.cat([sampler.draw(step, past=2).still for step in range(100)]).float().mean().item()
-
-        assert stills(0.0) == 1
-        assert stills(0.5) == pytest.approx(1 - 0.5 * 0.8, abs=0.1)  # two of the ten frames have no two before them
 
     def test_processes_share_a_draw(self):
         one = Sampler(tiny_mixture(), batch=10, seed=0)
@@ -471,7 +456,7 @@ class TestStages:
     @pytest.mark.parametrize(("past", "counts"), [(1, False), (2, True)])
     def test_the_frame_before_counts_once_it_has_a_past(self, stage, past, counts):
         def loss(steady):
-            learner = Learner(tiny_net(), tiny_mixture(), options(stage=stage, past=past, distant=0, steady=steady))
+            learner = Learner(tiny_net(), tiny_mixture(), options(stage=stage, past=past, steady=steady))
             learner.prepare(None)
             learner.take_step()
             return learner.mean_loss()
@@ -682,6 +667,8 @@ class TestCommand:
         command(*data, *SMALL, *memory, "-o", tmp_path / "memory")
         base = checkpoint.load(start)
         net = checkpoint.load(tmp_path / "memory" / "final.safetensors")  # this memory may lower the score
+        assert base.ranges, "the best weights are ready for int8"
+        assert net.ranges.keys() == base.ranges.keys()
         assert net.spec.window == 5
         assert_same(dict(base.encoder.state_dict()), dict(net.encoder.state_dict()))
         header = checkpoint.read_header(tmp_path / "memory" / "final.safetensors")

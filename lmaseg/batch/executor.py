@@ -2,11 +2,11 @@
 
 import errno
 import os
-import queue
 import socket
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -114,32 +114,23 @@ class InProcess:
 
     def __init__(self, threads: int | None = None, module_folder: str | None = None) -> None:
         self._worker = Worker(threads, module_folder)
-        self._ended: queue.Queue[Outcome] = queue.Queue()
-        self._thread: threading.Thread | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._under_way: tuple[Task, Future[Any]] | None = None
 
     def alive(self) -> Sequence[str]:
         return [self.NAME]
 
     def idle(self) -> Sequence[str]:
-        return [] if self._thread is not None else [self.NAME]
+        return [] if self._under_way else [self.NAME]
 
     def submit(self, worker: str, task: Task) -> None:
-        def work() -> None:
-            self._ended.put(Outcome(worker, task, self._worker.run(task)))
-
-        self._thread = threading.Thread(target=work, name="worker", daemon=True)
-        self._thread.start()
+        self._under_way = task, self._thread.submit(self._worker.run, task)
 
     def wait(self, seconds: float) -> Sequence[Outcome]:
-        if self._thread is None:
+        if not self._under_way or not wait([self._under_way[1]], seconds).done:
             return []
-        try:
-            outcome = self._ended.get(timeout=seconds)
-        except queue.Empty:
-            return []
-        self._thread.join()
-        self._thread = None
-        return [outcome]
+        (task, result), self._under_way = self._under_way, None
+        return [Outcome(self.NAME, task, result.result())]
 
     def under_way(self) -> int:
         return self._worker.frames
@@ -147,8 +138,7 @@ class InProcess:
     def close(self, *, at_once: bool) -> None:
         if at_once:
             self._worker.stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.shutdown()
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -4,20 +4,19 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lmaseg.batch.chunk import ChunkResult
 from lmaseg.batch.plan import Mode, Plan
 from lmaseg.errors import BatchError
-from lmaseg.unfinished import Identity
 
 NAME = "manifest.jsonl"
 
 
-class Manifest:
+class Manifest(AbstractContextManager["Manifest"]):
     """The file DIR/manifest.jsonl, open for appending; a context manager.
 
     A line is written by one system call. A line that a crash or a full disk cut short is passed over in reading, and
@@ -36,9 +35,6 @@ class Manifest:
                 os.write(self._file, b"\n")
         except OSError as error:
             raise BatchError(f"{self.path} cannot be written ({error.strerror}): give another folder") from error
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         os.close(self._file)
@@ -109,7 +105,7 @@ def _take_in(past: SourceHistory, record: dict[str, Any]) -> None:
     state, chunk = record["state"], record.get("chunk")
     if state == "planned":
         told = record["plan"]
-        plan = Plan(**{**told, "identity": Identity(**told["identity"]), "mode": Mode(told["mode"])})
+        plan = Plan(**{**told, "mode": Mode(told["mode"])})
         past.__dict__.update(SourceHistory(record["key"], plan).__dict__)
     elif isinstance(chunk, int):
         _take_in_chunk(past, chunk, state, record)
@@ -129,8 +125,3 @@ def _take_in_chunk(past: SourceHistory, chunk: int, state: str, record: dict[str
         past.results[chunk] = ChunkResult(**{**told, **seen})
     else:
         past.errors[chunk] = record["error"]
-
-
-def planned(key: str, plan: Plan) -> dict[str, Any]:
-    """The record of a source that was cut."""
-    return {"state": "planned", "key": key, "plan": asdict(plan)}

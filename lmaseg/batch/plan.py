@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from lmaseg.job import Job
 from lmaseg.segmentation import open_reader
-from lmaseg.unfinished import Identity, identify
+from lmaseg.unfinished import identify
 
 MOST_CHUNKS = 10_000  # of one source: what declares to be longer is cut into longer ones
 FROM_START = 4  # chunks at most where each decodes all that comes before it
@@ -34,7 +34,7 @@ class Mode(StrEnum):
 class Plan:
     """The identity of a source, and how it is cut."""
 
-    identity: Identity
+    identity: str
     mode: Mode = Mode.SEEK
     chunks: int = 1
     seconds: float = 0.0

@@ -1,13 +1,13 @@
 """Dealing the tasks of a job out to workers, and remembering what is done."""
 
-import hashlib
 import shutil
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,14 @@ import torch
 from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
 from lmaseg.batch.executor import Executor, Failure, Outcome
 from lmaseg.batch.join import Join, Joined
-from lmaseg.batch.manifest import Manifest, SourceHistory, planned
+from lmaseg.batch.manifest import Manifest, SourceHistory
 from lmaseg.batch.plan import Mode, Plan, PlanTask
 from lmaseg.batch.state import Assignment, BatchProgress, SourceState
-from lmaseg.checkpoint import BUNDLED, load
-from lmaseg.hub import network_folder
+from lmaseg.errors import LmasegWarning
 from lmaseg.job import Job, digest
-from lmaseg.models.spec import HUB_PREFIX
-from lmaseg.stream import Segmenter
+from lmaseg.segmentation import make_segmenter
 
-RETRIES = 3
+RETRIES = 3  # further attempts at a task that failed, on other workers where there are any
 PATIENCE = 0.2  # seconds to wait for a worker before the display is updated
 CHUNKS = ".chunks"  # the folder of the output that holds what is not joined yet
 NAMES = {Chunk: "chunk", Join: "join", PlanTask: "plan"}
@@ -41,7 +39,6 @@ class Schedule:
         manifest, history: open, with everything recorded there first; and its records so far, by source.
         executor: the workers.
         seconds: of a chunk.
-        retries: further attempts at a task that failed, on other workers where there are any.
 
     Attributes:
         states: the sources.
@@ -57,10 +54,9 @@ class Schedule:
         executor: Executor,
         *,
         seconds: float,
-        retries: int = RETRIES,
     ) -> None:
         self._chunks_of, self._manifest, self._executor = partial(chunks_folder, folder), manifest, executor
-        self._seconds, self._retries = seconds, retries
+        self._seconds = seconds
         self.states = [SourceState(name, job, history.get(name, SourceHistory())) for name, job in jobs.items()]
         self._weights = weights_digest(next(iter(jobs.values()))) if jobs else ""
         self.full = False
@@ -121,7 +117,7 @@ class Schedule:
 
     def _failed(self, unit: Assignment, worker: str, failure: Failure) -> None:
         self.full |= failure.disk_full
-        again = not failure.disk_full and unit.failures < self._retries
+        again = not failure.disk_full and unit.failures < RETRIES
         self._note(unit, "retried" if again else "failed", error=failure.message, worker=worker)
         unit.fail(worker)
         if again:
@@ -143,7 +139,7 @@ class Schedule:
 
     def _key(self, state: SourceState, plan: Plan) -> str:
         """Identifies the outputs of a source: the same key means the same outputs."""
-        return digest([state.job.fingerprint(self._weights), asdict(plan.identity)])
+        return digest([state.job.decisive(self._weights), plan.identity])
 
     def _cut(self, state: SourceState, plan: Plan) -> None:
         """Queue the chunks that are missing of a source, now that its plan is known."""
@@ -159,7 +155,7 @@ class Schedule:
             return
         if not same or past.done or not self._folder(state, key, plan).exists():
             state.past = past = SourceHistory(key, plan, attempts=past.attempts if same else {})
-            self._record(state, **planned(key, plan))
+            self._record(state, state="planned", key=key, plan=asdict(plan))
         missing = [index for index in range(plan.chunks) if index not in past.results]
         self._counts.chunks += plan.chunks
         self._counts.chunks_done += plan.chunks - len(missing)
@@ -262,17 +258,7 @@ def chunks_folder(folder: Path, name: str) -> Path:
 
 
 def weights_digest(job: Job) -> str:
-    """A digest of the weights of a job: of its checkpoint, of a hub network's files, or of what a function builds."""
-    if job.weights or not job.net:
-        return _file_digest(job.weights or BUNDLED)
-    if job.net.startswith(HUB_PREFIX):
-        folder = Path(network_folder(job.net.removeprefix(HUB_PREFIX)))
-        return digest([[path.name, _file_digest(path)] for path in sorted(folder.glob("*")) if path.is_file()])
-    with torch.random.fork_rng():
+    """A digest of what the network of a job computes with."""
+    with torch.random.fork_rng(), warnings.catch_warnings(action="ignore", category=LmasegWarning):
         torch.manual_seed(0)  # what is left to chance is no change
-        return Segmenter(load(net=job.net)).digest
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return make_segmenter(replace(job, device="cpu")).digest

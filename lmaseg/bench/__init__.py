@@ -9,9 +9,9 @@ from lmaseg.bench.full import parts, straightforward_network, variants
 from lmaseg.bench.report import Benchmark, Settings
 from lmaseg.bench.timing import Stopwatch
 from lmaseg.bench.ways import time_ways
-from lmaseg.bench.workload import Workload, first_frames, with_window
+from lmaseg.bench.workload import Workload, first_frames
 from lmaseg.environment import environment
-from lmaseg.models import LocalMemoryNet
+from lmaseg.models import LocalMemoryNet, adapted_network
 from lmaseg.models.precision import dtype_name
 from lmaseg.stream import Segmenter
 
@@ -56,7 +56,7 @@ def bench(
     segmenter = Segmenter(net, size, memory, dtype, batch)
     net = segmenter.net  # has a memory now if one was asked for
     if window is not None and net.spec.has_memory:
-        net = with_window(net, window)
+        net = adapted_network(net, window=window)
     frames = first_frames(video, *segmenter.working_size(*net.preprocess.size))
     source_size = frames[0].shape[:2]
     size = segmenter.working_size(*source_size)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lmaseg.attention import local_attention
 from lmaseg.bench.report import Detail
-from lmaseg.bench.timing import Call, Contender, Stopwatch, recorded
+from lmaseg.bench.timing import Call, Contender, Stopwatch, recorded, spread
 from lmaseg.bench.workload import PlainNetwork, Workload, full_memory, look_back, write_video
 from lmaseg.decision import labels_at
 from lmaseg.models import Encoded, LocalMemoryNet, inference_network
@@ -68,7 +68,7 @@ def _race(
     network = _network("network", workload)
     times = watch.race(group, [network, *(one for group in contenders.values() for one in group)])
     return [
-        Detail(kind, one.name, times.of(one.name), times.ratio(one.name, network.name))
+        Detail(kind, one.name, spread(times[one.name]), spread(times[one.name] / times[network.name]))
         for kind, of_kind in contenders.items()
         for one in of_kind
     ]

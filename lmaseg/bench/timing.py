@@ -28,22 +28,12 @@ class Contender:
     """How many frames one call is for: times are per frame."""
 
 
-class Times:
-    """Seconds per frame of each contender, repeat by repeat."""
-
-    def __init__(self, samples: Mapping[str, Sequence[float]]) -> None:
-        self._samples = {name: np.asarray(seconds) for name, seconds in samples.items()}
-
-    def of(self, name: str) -> Spread:
-        """The time of one contender."""
-        return _spread(self._samples[name])
-
-    def ratio(self, name: str, over: str) -> Spread:
-        """The time of one over that of another, within each repeat."""
-        return _spread(self._samples[name] / self._samples[over])
+Times = dict[str, np.ndarray]
+"""Seconds per frame of each contender, repeat by repeat."""
 
 
-def _spread(samples: np.ndarray) -> Spread:
+def spread(samples: np.ndarray) -> Spread:
+    """Of times, or of the ratios of two contenders' times within each repeat."""
     low, median, high = (float(value) for value in np.quantile(samples, (0.1, 0.5, 0.9)))
     return Spread(median, low, high, len(samples))
 
@@ -60,12 +50,8 @@ class Stopwatch:
         plan: Mapping[str, float],
         on_progress: Callable[[str, float], None] = lambda group, share: None,
     ) -> None:
-        self.device = device
-        self._plan, self._on_progress = plan, on_progress
-
-    def seconds(self, group: str) -> float:
-        """How many seconds a group should take."""
-        return self._plan[group]
+        self.device, self.plan = device, plan
+        self._on_progress = on_progress
 
     def race(
         self, group: str, contenders: Sequence[Contender], *, warm_up: bool = True, least: int = LEAST_REPEATS
@@ -78,7 +64,7 @@ class Stopwatch:
         self._tell(group, 0)
         first = {contender.name: self._wall(contender.call) if warm_up else LONG for contender in contenders}
         samples: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-        began, repeats, seconds = time.perf_counter(), 0, self._plan[group]
+        began, repeats, seconds = time.perf_counter(), 0, self.plan[group]
         while repeats < least or time.perf_counter() - began < seconds:
             for number, contender in enumerate(contenders, 1):
                 if first[contender.name] < LONG:
@@ -87,10 +73,10 @@ class Stopwatch:
                 spent = (time.perf_counter() - began) / seconds if seconds else 1
                 self._tell(group, min(1, spent, (repeats + number / len(contenders)) / least))
             repeats += 1
-        return Times(samples)
+        return {name: np.asarray(seconds) for name, seconds in samples.items()}
 
     def _tell(self, group: str, share: float) -> None:
-        groups = list(self._plan)
+        groups = list(self.plan)
         self._on_progress(group, (groups.index(group) + share) / len(groups))
 
     def _wall(self, call: Call) -> float:

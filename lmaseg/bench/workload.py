@@ -1,9 +1,8 @@
 """A network, the frames it is timed on, and the ways to run it."""
 
-import copy
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle, islice
 from pathlib import Path
@@ -94,13 +93,6 @@ def write_video(path: Path, images: Iterable[np.ndarray], height: int, width: in
     with VideoWriter(path, width=width, height=height, time_base=Fraction(1, 30), rate=30, overwrite=True) as writer:
         for index, image in enumerate(images):
             writer.write(image, index)
-
-
-def with_window(net: LocalMemoryNet, window: int) -> LocalMemoryNet:
-    """The same network, with the same tensors, attending through another window."""
-    other = copy.copy(net)
-    other.spec = replace(net.spec, window=window)
-    return other
 
 
 def full_memory(encoded: Encoded, frames: int) -> FeatureMemory:

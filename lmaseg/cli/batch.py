@@ -85,10 +85,15 @@ def batch(
     if seconds <= 0:
         raise typer.BadParameter("a chunk must be longer than 0 seconds: give --chunk 60, for instance")
 
-    from lmaseg.batch.sources import absolute
+    from lmaseg.batch.chunk import SUFFIX
+    from lmaseg.batch.sources import absolute, find_sources
 
-    folder = Path(absolute(output))
-    jobs = _jobs(_for_workers(job), sources or [], listing, folder, video=not labels_only, maps=labels or labels_only)
+    folder, job = Path(absolute(output)), _for_workers(job)
+    jobs = {}
+    for name, path in find_sources(sources or [], listing).items():
+        video = None if labels_only else folder / f"{name}{SUFFIX}"
+        maps = folder / name if labels or labels_only else None
+        jobs[name] = replace(job, source=path, video=video, maps=maps)
     _work(jobs, folder, seconds, resources, overwrite=overwrite)
 
 
@@ -108,24 +113,6 @@ def _for_workers(job: Job) -> Job:
     options_for(encoder_for(job.codec or muxer.default_codec, muxer), job.crf)
     make_segmenter(replace(job, device="cpu"), describe=False)
     return job
-
-
-def _jobs(
-    job: Job, sources: list[str], listing: Path | None, folder: Path, *, video: bool, maps: bool
-) -> dict[str, Job]:
-    """The job of each source, by the name of its outputs."""
-    from lmaseg.batch.chunk import SUFFIX
-    from lmaseg.batch.sources import find_sources
-
-    return {
-        name: replace(
-            job,
-            source=path,
-            video=folder / f"{name}{SUFFIX}" if video else None,
-            maps=folder / name if maps else None,
-        )
-        for name, path in find_sources(sources, listing).items()
-    }
 
 
 def _work(jobs: Mapping[str, Job], folder: Path, seconds: float, resources: Resources, *, overwrite: bool) -> None:

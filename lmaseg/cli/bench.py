@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,10 +17,6 @@ from lmaseg.cli.outputs import Overwrite, may_replace
 from lmaseg.cli.settings import COMPUTING, job_options
 from lmaseg.job import Job
 from lmaseg.paths import write_text
-
-if TYPE_CHECKING:
-    from lmaseg.bench import Benchmark
-
 
 EXAMPLES = """
 lmaseg bench                                          the bundled weights
@@ -72,7 +68,11 @@ def bench(
             seconds=seconds,
             on_progress=_shown_on(display),
         )
-    _show(report)
+    say(heading(report))
+    for table in (ways_table(report), *detail_tables(report)):
+        console.print(table)
+    for line in conclusions(report):
+        say(line)
     if json_file:
         told = {"weights": str(job.weights or job.net or "bundled"), "video": str(video or "drawn")}
         write_text(json_file, json.dumps({**told, **asdict(report)}, indent=2, allow_nan=False) + "\n")
@@ -86,12 +86,3 @@ def _shown_on(display: Display) -> Callable[[str, float], None]:
         display.update(f"timing {group}", share, 1.0, left)
 
     return show
-
-
-def _show(report: "Benchmark") -> None:
-    say(heading(report))
-    console.print(ways_table(report))
-    for table in detail_tables(report):
-        console.print(table)
-    for line in conclusions(report):
-        say(line)

@@ -45,7 +45,9 @@ def calibrate(
     net = checkpoint.load(path)
     with refusing(), Display() as display:
         display.update(f"calibrating {path}", 0, None)
-        agreement = calibration.calibrate(net, _spread_frames(frames, count), job.size)
+        pictures = _spread_frames(frames, count)
+        calibration.calibrate(net, pictures, job.size)
+        agreement = calibration.int8_agreement(net, pictures, job.size)
     told = f"ranges of {len(net.ranges)} activations"
     if agreement is not None:
         told += f"; on these frames int8 gives {agreement:.1%} of the pixels the label that float32 gives them"

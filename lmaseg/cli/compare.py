@@ -45,9 +45,9 @@ def compare(
     job = with_duration(replace(job, source=source, video=video, compare=True), duration)
     if job.memory == 0:
         raise typer.BadParameter("there must be a memory to compare with: leave out --memory 0")
-    may_replace(job.outputs, overwrite)
+    replaced = may_replace(job.outputs, overwrite)
     check_apart(job.outputs, [source])
-    report = run_job(job, make_segmenter(job), overwrite=overwrite)
+    report = run_job(job, make_segmenter(job), overwrite=replaced)
     if report and report.flicker:
         off, on = report.flicker
         say(f"flickering pixels, of those that are still: {off:.2%} with memory off, {on:.2%} with memory on")

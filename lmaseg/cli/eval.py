@@ -18,10 +18,10 @@ from lmaseg.cli.data import load_clips, look_like_stills
 from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import named_classes, refusing
-from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png, write_picture
+from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
 from lmaseg.cli.settings import COMPUTING, job_options, option
 from lmaseg.job import INPUT, OUTPUT, Job
-from lmaseg.paths import write_text
+from lmaseg.paths import appearing, write_text
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -230,4 +230,5 @@ def _show_and_write(columns: "dict[str, Evaluation]", data: DataSet, job: Job, s
     if scoring.json_file:
         write_text(scoring.json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if scoring.plot:
-        write_picture(scoring.plot, score_plot(columns))
+        with appearing(scoring.plot) as part:
+            score_plot(columns).save(part)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
@@ -22,15 +22,7 @@ def unless_interrupted(work: Callable[[], Result]) -> Result:
 
     It runs on a thread of its own: Python sees no signal in the one that waits for an address, a camera or a pipe.
     """
-    done: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
+    done = ThreadPoolExecutor(1).submit(work)
     try:
         while not done.done():
             wait([done], PATIENCE)

@@ -3,15 +3,11 @@
 import os
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmaseg.cli.console import STARTED, detail, warn
 from lmaseg.cli.options import refusing
-from lmaseg.errors import LmasegWarning
 
 if TYPE_CHECKING:
     from lmaseg.job import Job
@@ -26,17 +22,7 @@ def load_network(weights: Path | None, device: str, net: str | None) -> "LocalMe
     if net:
         find_modules_here()
     warn_of_overlooked_kernels()
-    with passing_on_warnings():
-        return load(weights, device, net)
-
-
-@contextmanager
-def passing_on_warnings() -> Iterator[None]:
-    """Prints warnings of the library like those of the commands."""
-    with warnings.catch_warnings(record=True, action="always", category=LmasegWarning) as caught:
-        yield
-    for warning in caught:
-        warn(str(warning.message))
+    return load(weights, device, net)
 
 
 def warn_of_overlooked_kernels() -> None:
@@ -64,7 +50,7 @@ def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
 
     if job.net:
         find_modules_here()
-    with refusing(), passing_on_warnings():
+    with refusing():
         segmenter = segmentation.make_segmenter(job)
     warn_of_overlooked_kernels()
     if describe:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -12,10 +12,7 @@ from rich.prompt import Confirm
 
 from lmaseg.cli.console import console
 from lmaseg.errors import VideoError
-from lmaseg.paths import appearing, behind_link, check_places, existing_of, writing
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from lmaseg.paths import behind_link, check_places, existing_of, writing
 
 NOTHING = Path(os.devnull)
 """As an output: to label without writing anything."""
@@ -78,12 +75,6 @@ def make_folder(folder: Path) -> None:
     check_places([folder], overwrite=True, folders=[folder])
     with writing(folder):
         behind_link(folder).mkdir(exist_ok=True)
-
-
-def write_picture(path: Path, picture: "Image") -> None:
-    """A picture that appears under its name when it is complete; VideoError if it cannot be written."""
-    with appearing(path) as part:
-        picture.save(part)
 
 
 def require_png(plot: Path | None) -> None:

@@ -1,7 +1,6 @@
 """The overlay in the terminal while a run goes on: two pixels to a character, above the progress line."""
 
 import time
-from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -16,8 +15,8 @@ INTERVAL = 0.1  # seconds between two pictures, at least
 SHARE = 0.03  # of a core, at most, that drawing may take from the run
 LINES_BELOW = 2  # for the progress line, and one to spare
 HALF_BLOCK = "\N{UPPER HALF BLOCK}"
-FIRST_FIXED, FIXED = 16, 240  # of the 256 colours; those before are as the terminal's theme wants
-CUBE_LEVELS = (0, 95, 135, 175, 215, 255)  # of red, green and blue, in the 216 that follow; 24 greys follow those
+FIRST_OF_CUBE = 16  # of the 256 colours; those before are as the terminal's theme wants
+BETWEEN_LEVELS = (48, 115, 155, 195, 235)  # of red, green and blue in the cube: 0, 95, 135, 175, 215, 255
 RESET = "\x1b[0m"
 
 
@@ -93,27 +92,6 @@ def _line(upper: list[str], lower: list[str]) -> str:
 
 
 def _palette_codes(picture: np.ndarray) -> list[list[str]]:
-    """Numbers from 16 on of what comes nearest among the colours of 256-colour terminals."""
-    nearest = np.asarray(_hues_first(picture).quantize(palette=_fixed_colors(), dither=Image.Dither.NONE))
-    return [[f"5;{FIRST_FIXED + min(number, FIXED - 1)}" for number in row] for row in nearest.tolist()]
-
-
-@cache
-def _fixed_colors() -> Image.Image:
-    """A palette of the colours that are the same in all 256-colour terminals: a cube of 6 levels and 24 greys."""
-    cube = np.stack(np.meshgrid(*[CUBE_LEVELS] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    greys = np.repeat(np.arange(8, 239, 10), 3).reshape(-1, 3)
-    fixed = np.pad(np.concatenate([cube, greys]), ((0, 256 - FIXED), (0, 0)), mode="edge").astype(np.uint8)
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(_hues_first(fixed[None]).tobytes())
-    return palette
-
-
-def _hues_first(picture: np.ndarray) -> Image.Image:
-    """(H, W, 3) uint8 RGB as brightness, halved, and two colour differences, in the place of red, green and blue.
-
-    A class is known by its hue, and the dark half of the cube is so coarse that nearest in all three would be grey.
-    """
-    converted = np.array(Image.fromarray(picture).convert("YCbCr"))
-    converted[..., 0] //= 2
-    return Image.fromarray(converted)
+    """Numbers of the nearest colours in the cube of red, green and blue that all 256-colour terminals share."""
+    numbers = FIRST_OF_CUBE + np.searchsorted(BETWEEN_LEVELS, picture) @ (36, 6, 1)
+    return [[f"5;{number}" for number in row] for row in numbers.tolist()]

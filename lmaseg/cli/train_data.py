@@ -1,7 +1,7 @@
 """What `lmaseg train` trains on and validates with."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,23 +133,6 @@ def make_mixture(net: "LocalMemoryNet", data: Data, clips: ClipsByName, past: in
     return mixture
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """One evaluation of a validation."""
-
-    name: str
-    clips: Sequence["Clip"]
-    memory: int
-    """Past frames to attend to."""
-    video: bool
-    """Whether neighbouring frames are near in time."""
-
-    @property
-    def scores(self) -> list[str]:
-        measures = ("mIoU", "mVC8 strict", "flicker") if self.video else ("mIoU",)
-        return [f"{self.name} memory {self.memory} {measure}" for measure in measures]
-
-
 def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) -> "Validate | None":
     """Mean IoU of every set, streamed with the memory (if the stage has one and frames are neighbours) and without.
 
@@ -160,25 +143,25 @@ def make_validation(clips: ClipsByName, options: "TrainOptions", memory: int) ->
     from lmaseg.train import Validate
     from lmaseg.train.store import WIDEST_STEP
 
-    plans = []
+    plans: list[tuple[list[Clip], int, list[str]]] = []  # clips, past frames to attend to, names of the scores
     for name, each in clips.items():
-        video = all(clip.step <= WIDEST_STEP for clip in each)
-        plans += [_Plan(name, each, memory, video)] if video and options.stage != "base" else []
-        plans.append(_Plan(name, each, 0, video))
+        video = all(clip.step <= WIDEST_STEP for clip in each)  # neighbouring frames are near in time
+        measures = ("mIoU", "mVC8 strict", "flicker") if video else ("mIoU",)
+        for past in (memory, 0) if video and options.stage != "base" else (0,):
+            plans.append((each, past, [f"{name} memory {past} {measure}" for measure in measures]))
     if not plans:
         return None
 
     def score(net: "LocalMemoryNet") -> dict[str, float]:
         scores: dict[str, float] = {}
-        for plan in plans:
-            found = evaluate(net, plan.clips, memory=plan.memory)
+        for clips, past, names in plans:
+            found = evaluate(net, clips, memory=past)
             values = found.mean_iou, found.temporal["mvc8Strict"], found.temporal["flicker"]
-            scores |= dict(zip(plan.scores, values, strict=False))
+            scores |= dict(zip(names, values, strict=False))
         return scores
 
-    first, second = plans[0], plans[1] if len(plans) > 1 else None
-    without = second.scores[0] if second and first.memory and second.name == first.name else None
-    return Validate([name for plan in plans for name in plan.scores], score, without_memory=without)
+    without = plans[1][2][0] if plans[0][1] else None
+    return Validate([name for *_, names in plans for name in names], score, without_memory=without)
 
 
 def usual_size(data: Data) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
     leftImg8bit/SPLIT/CITY/CITY_SEQUENCE_FRAME_leftImg8bit.png            the labelled frames
     leftImg8bit_sequence/SPLIT/CITY/CITY_SEQUENCE_FRAME_leftImg8bit.png   30-frame snippets, the 20th is labelled
-    gtFine/SPLIT/CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png             or _labelTrainIds.png
+    gtFine/SPLIT/CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png
 
 (README of github.com/mcordts/cityscapesScripts.)
 """
@@ -28,21 +28,12 @@ from lmaseg.pictures import SUFFIXES, Picture
 
 IGNORED = CITYSCAPES.ignore_index
 
-
-ENCODINGS = {
-    "labelIds": LabelEncoding.of(
-        dict.fromkeys(range(CITYSCAPES_LAST_LABEL_ID + 1), IGNORED)
-        | {label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_LABEL_IDS)},
-        kind=f"Cityscapes labelIds (0 to {CITYSCAPES_LAST_LABEL_ID})",
-        remedy="if the file holds train ids, name it _gtFine_labelTrainIds.png; otherwise extract gtFine again",
-    ),
-    "labelTrainIds": LabelEncoding.of(
-        {i: i for i in (*range(len(CITYSCAPES)), IGNORED)},
-        kind=f"Cityscapes train ids (0 to {len(CITYSCAPES) - 1}, {IGNORED} unlabelled)",
-        remedy="if the file holds labelIds, name it _gtFine_labelIds.png; otherwise make the train ids again "
-        "with csCreateTrainIdLabelImgs",
-    ),
-}
+LABEL_IDS = LabelEncoding(
+    dict.fromkeys(range(CITYSCAPES_LAST_LABEL_ID + 1), IGNORED)
+    | {label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_LABEL_IDS)},
+    kind=f"Cityscapes labelIds (0 to {CITYSCAPES_LAST_LABEL_ID})",
+    remedy="extract gtFine again",
+)
 
 FrameKey = tuple[str, str, int]
 
@@ -50,10 +41,15 @@ FrameKey = tuple[str, str, int]
 def cityscapes_clips(root: Path, split: str = "val", *, past: int) -> list[Clip]:
     """A clip for every labelled frame: the `past` frames before it and the frame itself; overlapping ones are joined.
 
-    Labels are read as train ids from labelIds files or, where there are none, labelTrainIds files. Raises
-    DatasetError for whatever is missing; with past=0 `leftImg8bit_sequence/` is not needed.
+    Label ids are read as train ids. Raises DatasetError for whatever is missing; with past=0 `leftImg8bit_sequence/` is
+    not needed.
     """
-    kind, label_files = _label_files(root, split)
+    remedy = "point --cityscapes at the folder that holds leftImg8bit/ and gtFine/"
+    folder = require_folder(root / "gtFine" / split, remedy)
+    label_files = _frame_files(folder, "gtFine_labelIds")
+    if not label_files:
+        needed = "CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png from gtFine_trainvaltest.zip"
+        raise DatasetError(f"{folder} holds no label maps: it needs {needed}")
     labelled = _frame_files(root / "leftImg8bit" / split, "leftImg8bit")
     _check_pairs(labelled, label_files, root, split)
     earlier: dict[FrameKey, Path] = {}
@@ -71,25 +67,12 @@ def cityscapes_clips(root: Path, split: str = "val", *, past: int) -> list[Clip]
     runs = [run for frames in sequences.values() for run in split_at_gaps(sorted(frames.items()), step=1)]
     clips = [tuple(frame for _, frame in run) for run in runs]
     firsts = [next(frame.name for frame in frames if frame.label) for frames in clips]
-    return [Clip(*named, CITYSCAPES, ENCODINGS[kind]) for named in zip(firsts, clips, strict=True)]
+    return [Clip(*named, CITYSCAPES, LABEL_IDS) for named in zip(firsts, clips, strict=True)]
 
 
 def _name(key: FrameKey) -> str:
     city, sequence, number = key
     return f"{city}_{sequence}_{number:06d}"
-
-
-def _label_files(root: Path, split: str) -> tuple[str, dict[FrameKey, Path]]:
-    folder = require_folder(
-        root / "gtFine" / split, "point --cityscapes at the folder that holds leftImg8bit/ and gtFine/"
-    )
-    for kind in ENCODINGS:
-        if files := _frame_files(folder, f"gtFine_{kind}"):
-            return kind, files
-    raise DatasetError(
-        f"{folder} holds no label maps: it needs CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png or _labelTrainIds.png "
-        "from gtFine_trainvaltest.zip"
-    )
 
 
 def _frame_files(folder: Path, ending: str) -> dict[FrameKey, Path]:

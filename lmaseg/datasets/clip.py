@@ -28,26 +28,22 @@ UNKNOWN = -1
 class LabelEncoding:
     """How the ids stored in label files become the class ids of a label set.
 
-    `classes[i]` is the class id of the stored id i (the set's ignore index for an unlabelled one), `UNKNOWN` where no
-    such id exists; 256 entries. `kind` names the encoding and `remedy` says what to do about a file that holds others.
+    `classes[i]` is the class id of the stored id i (the set's ignore index for an unlabelled one); others are unknown.
+    `kind` names the encoding and `remedy` says what to do about a file that holds others.
     """
 
+    classes: Mapping[int, int]
     kind: str
-    classes: tuple[int, ...]
     remedy: str
-
-    @classmethod
-    def of(cls, ids: Mapping[int, int], *, kind: str, remedy: str) -> "LabelEncoding":
-        """The encoding in which these stored ids are these class ids, and others are unknown."""
-        return cls(kind, tuple(ids.get(i, UNKNOWN) for i in range(256)), remedy)
 
     def decode(self, stored: Picture, name: str) -> Picture:
         """Stored ids -> class ids, both uint8; raises DatasetError naming the file that holds an unknown id."""
-        classes = np.array(self.classes, np.int16)[stored]
+        table = [self.classes.get(i, UNKNOWN) for i in range(256)]
+        classes = np.array(table, np.int16)[stored]
         if (classes == UNKNOWN).any():
             unknown = np.unique(stored[classes == UNKNOWN])
             ids = ", ".join(str(i) for i in unknown[:5])
-            shifted = [*unknown] == [self.classes.index(UNKNOWN)] and 0 not in stored
+            shifted = [*unknown] == [table.index(UNKNOWN)] and 0 not in stored
             hint = "its ids seem to begin at 1, take 1 from each, or " if shifted else ""
             raise DatasetError(f"{name} holds id {ids}, which is none of the {self.kind}: {hint}{self.remedy}")
         return classes.astype(np.uint8)

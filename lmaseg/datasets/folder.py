@@ -135,7 +135,7 @@ def class_id_encoding(labels: LabelSet) -> LabelEncoding:
     otherwise = (
         "read Cityscapes' labelIds with --cityscapes" if labels == CITYSCAPES else "use weights that know these classes"
     )
-    return LabelEncoding.of(
+    return LabelEncoding(
         {i: i for i in range(len(labels))} | {ignored: ignored, 255: ignored},
         kind=f"class ids of {labels.name} (0 to {last}; {unlabelled} unlabelled)",
         remedy=f"convert the label maps to the ids of the classes, or {otherwise}",

@@ -8,11 +8,11 @@ arithmetic says. The memory works on the features that the last layer reads, at 
 with finer features going round it, those would flicker as before (measured: half of what it steadies was lost).
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from lmaseg.models.folding import absorb
 
 STEM, FINE, MIDDLE, COARSE = 16, 48, 96, 128  # channels at strides 2, 4, 8 and 16
 DILATIONS = (1, 2, 4, 2, 4)  # of the second convolution of each block at stride 16
@@ -22,6 +22,8 @@ POOLED = 32  # channels of each pooled context
 
 class ConvNorm(nn.Module):
     """A convolution, a batch norm and, unless `relu` is False, a ReLU."""
+
+    NORMS: ClassVar = {"conv": "bn"}
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1, relu: bool = True
@@ -35,11 +37,6 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn(self.conv(x))
         return F.relu(y, inplace=True) if self.relu else y
-
-    def folded(self) -> nn.Module:
-        """This module with the batch norm inside the convolution."""
-        self.conv, self.bn = absorb(self.conv, self.bn), nn.Identity()
-        return self
 
 
 class Residual(nn.Module):

@@ -2,14 +2,11 @@
 
 import copy
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from lmaseg.models.folding import merge_convolutions
 
 
 class Encoded(NamedTuple):
@@ -25,19 +22,6 @@ class Encoded(NamedTuple):
     value: Tensor  # (B, D, h, w): what later frames receive
 
 
-class _MergedProjections(nn.Module):
-    """The convolutions of projections as one, for inference; `encoded` puts features and their outputs together."""
-
-    def __init__(self, parts: list[nn.Conv2d], encoded: Callable[..., Encoded]) -> None:
-        super().__init__()
-        self._channels = [part.out_channels for part in parts]
-        self.conv = merge_convolutions(parts)
-        self._encoded = encoded
-
-    def forward(self, features: Tensor) -> Encoded:
-        return self._encoded(features, *self.conv(features).split(self._channels, dim=1))
-
-
 class KeyProjections(nn.Module):
     """Keys of a frame in its two roles, being remembered and asking: 3x3 convolutions of the features.
 
@@ -49,23 +33,8 @@ class KeyProjections(nn.Module):
         self.memory_key = nn.Conv2d(channels, key_channels, 3, padding=1)
         self.query_key = copy.deepcopy(self.memory_key)  # alike places match from the first step of training on
 
-    @property
-    def parts(self) -> list[nn.Conv2d]:
-        """The convolutions, in the order in which `encoded` takes what they return."""
-        return [self.query_key, self.memory_key]
-
-    @staticmethod
-    def encoded(features: Tensor, *projected: Tensor) -> Encoded:
-        """The features and what the parts made of them, in their roles."""
-        query, key = projected
-        return Encoded(features, query, features, key, features)
-
     def forward(self, features: Tensor) -> Encoded:
-        return self.encoded(features, *(part(features) for part in self.parts))
-
-    def folded(self) -> nn.Module:
-        """The same as one convolution."""
-        return _MergedProjections(self.parts, self.encoded)
+        return Encoded(features, self.query_key(features), features, self.memory_key(features), features)
 
 
 class FeatureProjections(KeyProjections):
@@ -75,14 +44,8 @@ class FeatureProjections(KeyProjections):
         super().__init__(channels, key_channels)
         self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
 
-    @property
-    def parts(self) -> list[nn.Conv2d]:
-        return [*super().parts, self.memory_value]
-
-    @staticmethod
-    def encoded(features: Tensor, *projected: Tensor) -> Encoded:
-        query, key, value = projected
-        return Encoded(features, query, features, key, value)
+    def forward(self, features: Tensor) -> Encoded:
+        return super().forward(features)._replace(value=self.memory_value(features))
 
 
 class Projections(FeatureProjections):
@@ -92,13 +55,8 @@ class Projections(FeatureProjections):
         super().__init__(channels, key_channels, value_channels)
         self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
 
-    @property
-    def parts(self) -> list[nn.Conv2d]:
-        return [self.query_key, self.query_value, self.memory_key, self.memory_value]
-
-    @staticmethod
-    def encoded(features: Tensor, *projected: Tensor) -> Encoded:
-        return Encoded(features, *projected)
+    def forward(self, features: Tensor) -> Encoded:
+        return super().forward(features)._replace(query_value=self.query_value(features))
 
 
 class LikenessProjections(nn.Module):

@@ -81,19 +81,16 @@ def build_memory(spec: ModelSpec, encoder: nn.Module) -> tuple[nn.Module, nn.Mod
     Raises:
         ValueError: a fusion that is not known or cannot take such values.
     """
-    projections, fusion = _build_memory(spec, int(encoder.channels))  # type: ignore[arg-type]
+    projections: nn.Module = NoProjections()
+    fusion: nn.Module = nn.Identity()
+    if spec.has_memory:
+        require_known("fusion", spec.fusion, FUSIONS)
+        memory, channels = FUSIONS[spec.fusion], int(encoder.channels)  # type: ignore[arg-type]
+        projections = memory.projections(channels, spec.key_channels, spec.value_channels)
+        fusion = memory.fusion(spec.value_channels, channels)
     if isinstance(encoder, FirstHalf):
         return CarryingProjections(projections), CarryingFusion(fusion)
     return projections, fusion
-
-
-def _build_memory(spec: ModelSpec, channels: int) -> tuple[nn.Module, nn.Module]:
-    if not spec.has_memory:
-        return NoProjections(), nn.Identity()
-    require_known("fusion", spec.fusion, FUSIONS)
-    memory = FUSIONS[spec.fusion]
-    projections = memory.projections(channels, spec.key_channels, spec.value_channels)
-    return projections, memory.fusion(spec.value_channels, channels)
 
 
 def adapted_network(
@@ -121,18 +118,21 @@ def adapted_network(
             spec = replace(spec, window=net.spec.window, memory_frames=net.spec.memory_frames)
     wanted = {"window": window, "memory_frames": memory_frames}
     spec = replace(spec, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
-    projections, new_fusion = (part.to(next(net.parameters())) for part in build_memory(spec, net.encoder))
-    adapted = LocalMemoryNet(
-        net.encoder,
-        net.decoder,
-        net.projections if _alike(net.projections, projections) else projections,
-        net.fusion if spec.fusion == net.spec.fusion else new_fusion,
-        spec=spec,
-        labels=net.labels,
-        preprocess=replace(net.preprocess, size=size or net.preprocess.size),
-    )
+    adapted = with_spec(net, spec)
+    if _alike(net.projections, adapted.projections):
+        adapted.projections = net.projections
+    if spec.fusion == net.spec.fusion:
+        adapted.fusion = net.fusion
+    adapted.preprocess = replace(net.preprocess, size=size or net.preprocess.size)
     adapted.ranges = net.ranges
-    return adapted.train(net.training)
+    return adapted
+
+
+def with_spec(net: LocalMemoryNet, spec: ModelSpec) -> LocalMemoryNet:
+    """The same encoder and decoder, with a fresh memory as a spec says."""
+    memory = (part.to(next(net.parameters())) for part in build_memory(spec, net.encoder))
+    other = LocalMemoryNet(net.encoder, net.decoder, *memory, spec=spec, labels=net.labels, preprocess=net.preprocess)
+    return other.train(net.training)
 
 
 def _alike(part: nn.Module, other: nn.Module) -> bool:

@@ -24,7 +24,7 @@ from lmaseg.train.start import cap_dropout
 
 USUAL_CROP = 288, 384
 PAST_STREAM = -1000 + 1  # below all of the sampler's
-FRAMES_FOR_KEYS = 13
+SOME = 13  # frames
 BEFORE = 0.5  # share of the frame before the last in the loss
 
 
@@ -47,7 +47,7 @@ class Learner:
         self._net = net.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._fresh_keys = has_fresh_keys(net)
         if self._fresh_keys and options.stage != "base":
-            start_keys(net, self._some_frames())
+            self._start_keys(net)
         self.average = MovingAverage(self._net, options.ema)
         self._stage = STAGES[options.stage](self._net, two=options.steady > 0).to(self._device).train()
         self._parameters = [parameter for parameter in self._stage.parameters() if parameter.requires_grad]
@@ -65,7 +65,6 @@ class Learner:
             mixture,
             batch=options.batch,
             seed=options.seed,
-            distant=options.distant,
             rank=self.rank,
             world=self.world,
         )
@@ -105,7 +104,7 @@ class Learner:
     def averaged(self) -> LocalMemoryNet:
         """The moving average; the base stage gives a memory that was never trained the keys that suit its features."""
         if self._fresh_keys and self._options.stage == "base" and self._keys_at != self.step:
-            start_keys(self.average.net, self._some_frames())
+            self._start_keys(self.average.net)
             self._keys_at = self.step
         return self.average.net
 
@@ -155,11 +154,13 @@ class Learner:
         distributed.all_reduce(flags, distributed.ReduceOp.MAX)
         return bool(flags.item())
 
-    def _some_frames(self) -> Tensor:
-        """(N, 3, H, W), preprocessed, of the first data set."""
+    def some_frames(self) -> Tensor:
+        """(N, 3, H, W) uint8 RGB, 13 at most of the first data set: what keys and ranges are found by."""
         images = self._mixture.stores[0].images
-        some = images[:: math.ceil(len(images) / FRAMES_FOR_KEYS)].float() / 255
-        return normalised(some[None], self._preprocess)[0]
+        return images[:: math.ceil(len(images) / SOME)]
+
+    def _start_keys(self, net: LocalMemoryNet) -> None:
+        start_keys(net, normalised(self.some_frames()[None].float() / 255, self._preprocess)[0])
 
     def _past(self, step: int) -> int:
         """Past frames of the clips of a step; the same in all processes."""

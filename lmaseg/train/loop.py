@@ -16,8 +16,9 @@ from pathlib import Path
 from torch import distributed
 
 from lmaseg import checkpoint
+from lmaseg.calibration import calibrate
 from lmaseg.errors import CheckpointError, LmasegError
-from lmaseg.models import LocalMemoryNet
+from lmaseg.models import BACKBONES, LocalMemoryNet
 from lmaseg.paths import writing
 from lmaseg.train.history import MEASURES, History
 from lmaseg.train.learner import Learner
@@ -79,9 +80,9 @@ def train(
     """Train a network, yielding progress every few steps and after every validation.
 
     Writes into `folder`: `final.safetensors` and, with `validate`, `best.safetensors` (the moving average, as
-    checkpoints), `history.csv`, and `state.pt`, from which an interrupted run resumes; beside that, until the run ends,
-    `latest.safetensors`. Under torchrun every process calls this and the first one writes. Sets the seeds of torch's
-    global generators.
+    checkpoints that are ready for int8), `history.csv`, and `state.pt`, from which an interrupted run resumes; beside
+    that, until the run ends, `latest.safetensors`. Under torchrun every process calls this and the first one writes.
+    Sets the seeds of torch's global generators.
 
     Args:
         net: on its device; where the stage starts from, and trained in place.
@@ -231,7 +232,15 @@ class _Run:
         scores = "; ".join(f"{name} {score:.4f}" for name, score in self._scores.items())
         steps = f"{self._options.stage}, {self._learner.step} of {self._learner.steps} steps"
         about = {**self._about, "stage": steps, "data": self._data} | ({"scores": scores} if scores else {})
-        checkpoint.save(self._learner.averaged(), self._folder / name, about=about)
+        net = self._learner.averaged() if name == LATEST else self._calibrated()
+        checkpoint.save(net, self._folder / name, about=about)
+
+    def _calibrated(self) -> LocalMemoryNet:
+        """A copy of the moving average on the CPU, with the ranges that int8 needs if it is a network for that."""
+        net = copy.deepcopy(self._learner.averaged()).cpu()
+        if net.spec.backbone in BACKBONES:
+            calibrate(net, list(self._learner.some_frames().permute(0, 2, 3, 1).cpu().numpy()))
+        return net
 
     def _save_state_if_due(self) -> None:
         if time.monotonic() - self._saved >= self._options.save_minutes * 60:

@@ -85,9 +85,6 @@ class TrainOptions:
     spoil: float = setting(
         0.05, "Share of a clip's frames that are dark, unsharp or partly covered; none in base.", AUGMENTATION
     )
-    distant: float = setting(
-        0.1, "Share of stills whose past are the frames before them in their folder, however far in time.", AUGMENTATION
-    )
 
     seed: int = setting(0, "Decides every random number, together with the number of the step.", RUN, shown=True)
     minutes: float | None = setting(None, "Stop after this time, with the state saved for --resume.", RUN, shown=True)
@@ -111,7 +108,7 @@ class TrainOptions:
         for name in FROM_ZERO:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is a number from 0, not {getattr(self, name)}")
-        for name in ("distant", "dropout", "spoil"):
+        for name in ("dropout", "spoil"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], not at {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:

@@ -25,15 +25,11 @@ class Sampler:
 
     Args:
         batch: clips per process.
-        distant: share of the clips without neighbours in time that take whatever was stored before them as their past.
         rank, world: this process and how many there are.
     """
 
-    def __init__(
-        self, mixture: Mixture, *, batch: int, seed: int, distant: float = 0.0, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, mixture: Mixture, *, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self._mixture, self._batch, self._seed, self._rank, self._world = mixture, batch, seed, rank, world
-        self._distant = distant
         self._rounds: dict[tuple[int, int], Tensor] = {}
         self.drawn = [0] * len(mixture.stores)
         """Clips drawn from each data set so far, by all processes: all there is to remember."""
@@ -44,7 +40,6 @@ class Sampler:
         choice = torch.multinomial(
             self._mixture.shares, self._batch * self._world, replacement=True, generator=generator
         )
-        distant = torch.rand(self._batch * self._world, generator=generator) < self._distant
         own = slice(self._rank * self._batch, (self._rank + 1) * self._batch)
         parts = []
         for number, store in enumerate(self._mixture.stores):
@@ -52,7 +47,7 @@ class Sampler:
             mine = int((choice[own] == number).sum())
             if mine:
                 positions = self._positions(number, self.drawn[number] + before, mine)
-                indices, still = store.pick(positions, past, distant[own][choice[own] == number])
+                indices, still = store.pick(positions, past)
                 at = indices.to(store.images.device, non_blocking=True)
                 parts.append(ClipBatch(store.images[at], store.labels[at[:, -1]], still))
             self.drawn[number] += int((choice == number).sum())

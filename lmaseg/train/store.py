@@ -36,14 +36,13 @@ class FrameStore:
     def __len__(self) -> int:
         return len(self.ends)
 
-    def pick(self, positions: Tensor, past: int, distant: Tensor) -> tuple[Tensor, Tensor]:
+    def pick(self, positions: Tensor, past: int) -> tuple[Tensor, Tensor]:
         """Indices (B, past + 1) of the clips that end at `ends[positions]`, and which are stills, (B,) bool.
 
-        A clip that lacks some of its past repeats its last frame instead. Where `distant`, (B,) bool, it takes the
-        frames stored before it, however long before they were seen.
+        A clip that lacks some of its past repeats its last frame instead.
         """
         ends = self.ends[positions]
-        still = (self.reach[positions] < past) & ~(distant & (ends >= past))
+        still = self.reach[positions] < past
         ago = torch.arange(past, -1, -1)
         return ends[:, None] - ago * ~still[:, None], still
 

@@ -1,12 +1,8 @@
 """Video files as frames with exact times: `VideoReader` takes them apart, `VideoWriter` puts them together."""
 
-from lmaseg.video.encoders import MUXERS
 from lmaseg.video.frame import Frame
 from lmaseg.video.labels import LabelVideoWriter
 from lmaseg.video.reader import VideoReader
 from lmaseg.video.writer import VideoWriter
 
-SUFFIXES = tuple(MUXERS)
-"""The suffixes of videos that `VideoWriter` writes."""
-
-__all__ = ["SUFFIXES", "Frame", "LabelVideoWriter", "VideoReader", "VideoWriter"]
+__all__ = ["Frame", "LabelVideoWriter", "VideoReader", "VideoWriter"]

@@ -53,7 +53,9 @@ class StreamCopier:
             if _carries_headers(self._container.streams[index])
         }
         self._last_dts: dict[int, int] = {}
-        self._discard_the_rest()
+        for stream in self._container.streams:
+            if stream.index not in self.copies:
+                stream.discard = Discard.all  # spares the demuxer their data
         self._packets = self._wanted()
         self._next = next(self._packets, None)
 
@@ -103,16 +105,13 @@ class StreamCopier:
             stripper.flush()
             return []
 
-    def _discard_the_rest(self) -> None:
-        """Spare the demuxer the data of streams that are not copied."""
-        for stream in self._container.streams:
-            if stream.index not in self.copies:
-                stream.discard = Discard.all
-
     def _wanted(self) -> Generator["Packet[Stream]", None, None]:
         if not self._with_packets():
             return
-        self._seek()
+        if self._span.start:
+            time = self._span.origin + Fraction(self._span.start)
+            with suppress(av.FFmpegError):  # then reading begins at the beginning
+                self._container.seek(int(time * av.time_base))
         try:
             for packet in self._container.demux(self._with_packets()):
                 if packet.size == 0 or not self._in_order(packet):
@@ -129,12 +128,6 @@ class StreamCopier:
         """The streams that are copied packet by packet; an attachment is part of the header."""
         streams = [self._container.streams[index] for index in self.copies]
         return [stream for stream in streams if stream.type != "attachment"]
-
-    def _seek(self) -> None:
-        if self._span.start:
-            time = self._span.origin + Fraction(self._span.start)
-            with suppress(av.FFmpegError):  # then reading begins at the beginning
-                self._container.seek(int(time * av.time_base))
 
     def _in_order(self, packet: "Packet[Stream]") -> bool:
         """Whether a muxer can take the packet: it has a time, and one after that of its predecessor."""

@@ -5,11 +5,10 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
 
 import av
 from av.packet import Packet
@@ -43,7 +42,7 @@ class DecodedFrame:
     after_gap: bool
 
 
-class Decoder:
+class Decoder(AbstractContextManager["Decoder"]):
     """Frames of one video stream in order of time; an iterator for one pass.
 
     Args:
@@ -71,7 +70,7 @@ class Decoder:
         self.source, self.name = source, display_name(source)
         self.damaged = 0
         self.repaired = 0
-        self.warnings: list[str] = []
+        self.warnings: dict[str, None] = {}  # each line once
         self._strict, self._timeout = strict, timeout
         self._threads = threads or min(os.cpu_count() or 1, MOST_THREADS)
         self._remote = is_remote(source)
@@ -90,9 +89,6 @@ class Decoder:
         self._usual_step = max(1, round(1 / (self.rate * self.time_base)))  # ticks from frame to frame
         if seek_to is not None:
             self._seek(seek_to)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -202,6 +198,7 @@ class Decoder:
     def _reopen(self, why: str) -> bool:
         """Connect again after a loss; whether that succeeded."""
         self.container.close()
+        lost = f"the connection to {self.name} was lost"
         for pause in PAUSES:
             if self._closing.wait(pause):
                 return False
@@ -209,14 +206,12 @@ class Decoder:
                 self._open()
                 self._reopened = self._gap = True
                 self._suspect.clear()
-                self._warn(f"the connection to {self.name} was lost and opened anew: frames between are missing")
+                self.warnings[f"the connection to {self.name} was lost and opened anew: frames between are missing"] = (
+                    None
+                )
                 return True
-        self._warn(f"the connection to {self.name} was lost for good ({why}): the rest is missing")
+        self.warnings[f"{lost} for good ({why}): the rest is missing"] = None
         return False
-
-    def _warn(self, line: str) -> None:
-        if line not in self.warnings:
-            self.warnings.append(line)
 
     def _decode(self, packet: "Packet[VideoStream] | None") -> Iterator[DecodedFrame]:
         try:

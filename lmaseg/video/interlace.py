@@ -25,17 +25,14 @@ def deinterlaced(frames: Iterable[DecodedFrame], warnings: list[str]) -> Iterato
         if fields is not None and (decoded.after_gap or not fields.fits(decoded.frame)):
             yield from fields.finish()
             fields = None
-        if fields is None and _is_interlaced(decoded.frame):
+        frame = decoded.frame
+        if fields is None and frame.interlaced_frame and frame.width >= SMALLEST[0] and frame.height >= SMALLEST[1]:
             if not warnings:
                 warnings.append("interlaced frames were deinterlaced")
             fields = _Bwdif(decoded.frame)
         yield from fields.take(decoded) if fields is not None else (decoded,)
     if fields is not None:
         yield from fields.finish()
-
-
-def _is_interlaced(frame: VideoFrame) -> bool:
-    return frame.interlaced_frame and frame.width >= SMALLEST[0] and frame.height >= SMALLEST[1]
 
 
 class _Bwdif:

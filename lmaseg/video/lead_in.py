@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
+from itertools import takewhile
 
 from lmaseg.errors import NoFrameError
 from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
@@ -16,17 +17,9 @@ Open = Callable[[Fraction | None], Decoder]
 """A decoder of the source that begins near a time, or at the beginning."""
 
 
-@dataclass(frozen=True)
-class LeadIn:
-    """Where decoding begins (seconds as the file counts; None: at the beginning), and how many frames precede the
-    first wanted one from there."""
-
-    seek_to: Fraction | None = None
-    frames: int = 0
-
-
-def find_lead_in(open_decoder: Open, span: Span, needed: int) -> LeadIn:
-    """Where to begin decoding to have `needed` frames before the span's start, and how many there then are.
+def find_lead_in(open_decoder: Open, span: Span, needed: int) -> tuple[Fraction | None, int]:
+    """Where to begin decoding to have `needed` frames before the span's start (seconds as the file counts; None: at the
+    beginning), and how many there then are.
 
     Found by decoding, not by looking at the container's index: formats differ in what their seeking promises.
 
@@ -37,21 +30,15 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int) -> LeadIn:
         name = decoder.name
         span = replace(span, origin=decoder.origin)
         earliest = span.origin + Fraction(span.start or 0) - needed / decoder.rate
-    nothing = NoFrameError(f"{name} has no frame between {span}: give times within it")
-    for margin in SEEK_MARGINS:
-        seek_to = earliest - margin
-        if seek_to <= span.origin:
-            break
+    places = takewhile(lambda place: place > span.origin, (earliest - margin for margin in SEEK_MARGINS))
+    for seek_to in (*places, None):
         with suppress(SeekError):
             before, found = _frames_before(open_decoder, span, seek_to)
-            if before >= max(1, needed):  # the start was not overshot
-                if not found:
-                    raise nothing
-                return LeadIn(seek_to, before)
-    before, found = _frames_before(open_decoder, span, None)
+            if before >= max(1, needed) or seek_to is None:  # the start was not overshot
+                break
     if not found:
-        raise nothing
-    return LeadIn(None, before)
+        raise NoFrameError(f"{name} has no frame between {span}: give times within it")
+    return seek_to, before
 
 
 def hold_back(frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int) -> list[DecodedFrame]:

@@ -33,7 +33,10 @@ def open_media(source: str | Path, timeout: tuple[float, float] = TIMEOUT) -> In
     if is_url(source):
         return _open_url(str(source), timeout)
     if is_standard_input(source):
-        return _open_pipe()
+        try:
+            return av.open(sys.stdin.buffer, "r", options=LOCAL, metadata_errors="replace")
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"standard input cannot be read as it comes ({reason(error)}): {PIPE_REMEDY}") from error
     return _open_file(Path(source))
 
 
@@ -96,13 +99,6 @@ def _open_file(path: Path) -> InputContainer:
         raise VideoError(f"{path} {why}: see if it plays, or copy it again") from error
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path} cannot be opened ({reason(error)}): check that it can be read") from error
-
-
-def _open_pipe() -> InputContainer:
-    try:
-        return av.open(sys.stdin.buffer, "r", options=LOCAL, metadata_errors="replace")
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"standard input cannot be read as it comes ({reason(error)}): {PIPE_REMEDY}") from error
 
 
 def _open_url(url: str, timeout: tuple[float, float]) -> InputContainer:

@@ -20,11 +20,11 @@ class Pictures:
     """
 
     def __init__(self, first: VideoFrame) -> None:
-        self.warnings: list[str] = []
+        self.warnings: dict[str, None] = {}
         self._stored_size = first.width, first.height
         orientation = orientation_of(first)
         if orientation is None:
-            self.warnings.append("a display matrix that is no turn by right angles was ignored")
+            self.warnings["a display matrix that is no turn by right angles was ignored"] = None
         self._orientation = orientation or Orientation()
         self.transposed = self._orientation.transposed
         self.width, self.height = self._stored_size[::-1] if self.transposed else self._stored_size
@@ -34,17 +34,15 @@ class Pictures:
     def __call__(self, frame: VideoFrame) -> np.ndarray:
         if (frame.width, frame.height) != self._stored_size:
             width, height = self._stored_size
-            self._warn(f"the picture changes its size: frames were scaled to the first one's, {width}x{height}")
+            changed = f"the picture changes its size: frames were scaled to the first one's, {width}x{height}"
+            self.warnings[changed] = None
         if is_hdr(frame):
-            self._warn(f"HDR ({TRANSFERS[frame.color_trc]}) tone-mapped to SDR")
-            frame = self._tone_mapper(frame)(frame)
+            self.warnings[f"HDR ({TRANSFERS[frame.color_trc]}) tone-mapped to SDR"] = None
+            kind = frame.color_trc, frame.color_primaries
+            if kind not in self._tone_mappers:
+                self._tone_mappers[kind] = ToneMapper(frame, *self._stored_size)
+            frame = self._tone_mappers[kind](frame)
         return self._orientation.apply(self._rgb(frame))
-
-    def _tone_mapper(self, frame: VideoFrame) -> ToneMapper:
-        kind = frame.color_trc, frame.color_primaries
-        if kind not in self._tone_mappers:
-            self._tone_mappers[kind] = ToneMapper(frame, *self._stored_size)
-        return self._tone_mappers[kind]
 
     def _rgb(self, frame: VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8 as stored."""
@@ -59,10 +57,6 @@ class Pictures:
             return converted
         alpha = converted[..., 3:].astype(np.uint16)
         return ((converted[..., :3] * alpha + 127) // 255).astype(np.uint8)
-
-    def _warn(self, line: str) -> None:
-        if line not in self.warnings:
-            self.warnings.append(line)
 
 
 def _assumed_colorspace(frame: VideoFrame) -> int | None:

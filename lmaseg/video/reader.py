@@ -13,7 +13,7 @@ from lmaseg.video.decoder import DecodedFrame, Decoder
 from lmaseg.video.frame import Frame, FrameSource
 from lmaseg.video.inputs import display_name, is_repeatable, is_standard_input
 from lmaseg.video.interlace import deinterlaced
-from lmaseg.video.lead_in import LeadIn, find_lead_in, hold_back
+from lmaseg.video.lead_in import find_lead_in, hold_back
 from lmaseg.video.media import PIPE_REMEDY, TIMEOUT, stream_name
 from lmaseg.video.newest import Newest
 from lmaseg.video.picture import Pictures
@@ -88,19 +88,19 @@ class VideoReader(FrameSource):
         self._stride, self._warm_up = stride, warm_up
         self._timeout = timeout
         self._newest: Newest[_Chosen] | None = None
-        span, lead = Span(start, end), LeadIn()
+        span, seek_to, before = Span(start, end), None, 0
         open_decoder = partial(Decoder, path, threads, timeout=timeout)
         self._sought = self.repeatable and seek
         if start and self._sought:
-            lead = find_lead_in(open_decoder, span, stride * warm_up)
-        self._decoder = open_decoder(lead.seek_to, strict=strict, live=live)
+            seek_to, before = find_lead_in(open_decoder, span, stride * warm_up)
+        self._decoder = open_decoder(seek_to, strict=strict, live=live)
         try:
             self.start_time = self._decoder.origin
             self.time_base = self._decoder.time_base
             self._span = Span(start, end, self.start_time)
             self._interlacing: list[str] = []
             frames = deinterlaced(self._decoder, self._interlacing) if deinterlace else iter(self._decoder)
-            self._chosen = self._choose(frames, lead.frames)
+            self._chosen = self._choose(frames, before)
             self._next = next(self._chosen, None)
             if self._next is None:
                 raise self._why_empty()

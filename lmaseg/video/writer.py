@@ -84,13 +84,9 @@ class VideoWriter:
         self.part_path = part_path(self.path)
         self.skipped_streams: list[str] = []
         self._lost: list[str] = []
-        if self.path.is_dir():
-            raise VideoError(f"{self.path} is a folder: give the name of a video file")
         if copy_from is not None and self.path.exists() and self.path.resolve() == Path(copy_from).resolve():
             raise VideoError(f"{self.path} is the source itself: write to another name")
         check_places([self.path], overwrite=overwrite)
-        if width < 1 or height < 1:
-            raise VideoError(f"a video of {width}x{height} pixels has nothing to show: give frames of at least 1x1")
         self._muxer = encoders.muxer_for(self.path)
         self._encoder = encoders.encoder_for(codec or self._muxer.default_codec, self._muxer)
         self._options = encoders.options_for(self._encoder, crf)

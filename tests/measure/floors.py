@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from lmaseg.bench.timing import Call, Contender, Times
+from lmaseg.bench.timing import Call, Contender, Times, spread
 
 PRODUCT, COPY = "matrix product", "copy"
 
@@ -45,7 +45,7 @@ class Yardsticks:
 
     def rates(self, times: Times) -> Rates:
         """What the device reaches at best, by a race with the yardsticks in it."""
-        return Rates(self._flops / times.of(PRODUCT).low, self._bytes / times.of(COPY).low)
+        return Rates(self._flops / spread(times[PRODUCT]).low, self._bytes / spread(times[COPY]).low)
 
 
 def attention_flops(query: Tensor, keys: Tensor, values: Tensor, window: int) -> int:

@@ -26,11 +26,11 @@ from torch.nn import functional as F
 from lmaseg import load
 from lmaseg.attention import BACKENDS, local_attention
 from lmaseg.bench.full import network_parts
-from lmaseg.bench.timing import Contender, Stopwatch, recorded
-from lmaseg.bench.workload import Workload, first_frames, full_memory, look_back, with_window
+from lmaseg.bench.timing import Contender, Stopwatch, recorded, spread
+from lmaseg.bench.workload import Workload, first_frames, full_memory, look_back
 from lmaseg.cli.options import parse_size
 from lmaseg.decision import labels_at
-from lmaseg.models import Encoded
+from lmaseg.models import Encoded, adapted_network
 from lmaseg.stream import Segmenter, preprocess
 
 OURS, FLEX, GROUP = "lmaseg", "flex_attention", "rivals"
@@ -107,9 +107,9 @@ def compare_arithmetic(workload: Workload, watch: Stopwatch) -> dict[str, Any]:
     rates = yardsticks.rates(times)
     return {
         name: {
-            "milliseconds": 1e3 * times.of(name).median,
+            "milliseconds": 1e3 * spread(times[name]).median,
             "gflop": work / workload.batch / 1e9,
-            "share_of_matrix_product": work / workload.batch / times.of(name).median / rates.flops,
+            "share_of_matrix_product": work / workload.batch / spread(times[name]).median / rates.flops,
         }
         for name, work in flops.items()
         if work
@@ -163,8 +163,8 @@ def _race(
     ours = contenders[0].name
     ran = {
         contender.name.split(" ", 1)[1]: {
-            "milliseconds": 1e3 * times.of(contender.name).median,
-            "times_ours": times.ratio(contender.name, ours).median,
+            "milliseconds": 1e3 * spread(times[contender.name]).median,
+            "times_ours": spread(times[contender.name] / times[ours]).median,
             "error": errors[contender.name],
         }
         for contender in contenders
@@ -186,7 +186,7 @@ def main() -> None:
     given = parser.parse_args()
     net = load(given.weights, given.device)
     if given.window:
-        net = with_window(net, given.window)
+        net = adapted_network(net, window=given.window)
     dtype = getattr(torch, given.dtype) if given.dtype else None
     segmenter = Segmenter(net, given.size, given.memory, dtype, given.batch)
     size = segmenter.working_size(*net.preprocess.size)
