@@ -36,5 +36,4 @@ def save_small_network(path):
 def take_small_network(patch, path):
     """Have the weights of a file in the place of those bundled, by a MonkeyPatch."""
     patch.setitem(BACKBONES, NAME, halves)
-    for module in ("lmaseg.checkpoint", "lmaseg.batch.schedule"):
-        patch.setattr(f"{module}.BUNDLED", path)
+    patch.setattr(checkpoint, "BUNDLED", path)
