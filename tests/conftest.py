@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests at a time as cores: more threads would be in the way
@@ -9,7 +10,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 import torch
 from media import write_video
+from small_network import save_small_network, take_small_network
 
+USUAL = 300  # seconds, as in pyproject.toml
 MOST_WORKERS = 4  # each holds torch and a network or two
 
 SHARED = Path(__file__).parents[2] / "shared"  # real and broken files, where the checkout has them beside it
@@ -29,6 +32,15 @@ TOGETHER = {
     "test_export.py",  # one export to ONNX
 }
 """Files whose tests run in one process, as they share what takes long to make; others run wherever there is room."""
+
+
+def pytest_collection_modifyitems(items):
+    """What has leave to take longer than usual begins first, so that no process is left alone with it at the end."""
+
+    def leave(item):
+        return max((seconds for mark in item.iter_markers("timeout") if (seconds := mark.args[0]) > USUAL), default=0)
+
+    items.sort(key=leave, reverse=True)
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -64,6 +76,27 @@ def shared_file():
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def small_weights():
+    """In a folder that every user may enter, unlike those of pytest."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "small.safetensors"
+        with pytest.MonkeyPatch.context() as patch:
+            take_small_network(patch, path)
+            save_small_network(path)
+        yield path
+
+
+@pytest.fixture
+def small_network(small_weights, monkeypatch):
+    """A network of two layers in the place of the bundled one, for tests that do not depend on how good labels are.
+
+    Commands that run in other processes have the bundled one.
+    """
+    take_small_network(monkeypatch, small_weights)
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,15 @@ def packets(path, kind="audio"):
         return [(packet.pts * stream.time_base, bytes(packet)) for packet in container.demux(stream) if packet.size]
 
 
+def copy_beginning(path, copy, count):
+    """Copy the first packets of a video, as they are."""
+    with av.open(path) as whole, av.open(copy, "w") as part:
+        stream = part.add_stream_from_template(whole.streams.video[0])
+        for packet, _ in zip(whole.demux(video=0), range(count), strict=False):
+            packet.stream = stream
+            part.mux(packet)
+
+
 def broken_copy(path, name, first, last):
     data = bytearray(path.read_bytes())
     begin, end = int(first * len(data)), int(last * len(data))

@@ -20,6 +20,7 @@ from lmaseg.cli import COMMANDS
 from lmaseg.cli.config import toml
 from lmaseg.video import VideoReader
 
+pytestmark = pytest.mark.usefixtures("small_network")
 WIDTH = 80
 
 
@@ -120,7 +121,8 @@ def test_quiet_says_nothing_but_errors(clip, tmp_path, capsys):
     assert "4 frames in" in said(capsys)  # quiet lasts for one command
 
 
-def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys):
+def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.undo()  # the bundled network, not the small one
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "--device", "cpu", *SMALL) == 0
     details = said(capsys)
     for expected in (

@@ -62,8 +62,8 @@ def test_exports_the_bundled_weights(tmp_path, capsys):
 
 def test_a_bar_shows_that_an_export_is_at_work(attached, tmp_path, monkeypatch):
     written = terminal(monkeypatch)
-    given = ("--weights", attached[1], "--net", "their_net:build", "--size", "64x96", "-o", tmp_path / "net.pt2")
-    assert run_cli("export", *given) == 0
+    given = ("--weights", attached[1], "--net", "their_net:build", "--size", "64x99", "-o", tmp_path / "net.pt2")
+    assert run_cli("export", *given) == 2  # a size that does not fit
     assert "exporting to " in written.getvalue()
 
 

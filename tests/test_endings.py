@@ -19,7 +19,7 @@ from test_cli_run import maps, times
 
 from lmaseg.video import VideoWriter
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("small_network")]
 
 SMALL = ("--size", "32", "--memory", "0")
 FRAMES = 120

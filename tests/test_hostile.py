@@ -17,7 +17,7 @@ from lmaseg.maps import LabelMapWriter
 from lmaseg.video import VideoReader, VideoWriter
 from lmaseg.video import decoder as decoder_module
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("small_network")]
 
 
 def patched(path, name, place, form, *values):

@@ -52,7 +52,7 @@ def their_labels(folder, frame, **size):
     return processor.post_process_semantic_segmentation(output, target_sizes=[frame.shape[:2]])[0].numpy()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [slow(name) if name in ("upernet", "mobilenet_v2") else name for name in MODELS])
 def test_label_maps_are_those_of_transformers(name, frame):
     folder = saved_model(name)
     square = np.ascontiguousarray(frame[:256, :256])  # DPT of transformers takes nothing else
@@ -70,9 +70,9 @@ def test_run_gives_every_frame_the_labels_of_transformers(tmp_path, size):
     folder, (height, width) = saved_model("segformer"), size
     out, maps = tmp_path / "out.mp4", tmp_path / "maps"
     options = ("--net", f"hf:{folder}", "--size", f"{height}x{width}", "--memory", "0", "--dtype", "float32")
-    assert run_cli("run", SAMPLE, "-o", out, "--labels", maps, "-to", "0.2", *options) == 0
+    assert run_cli("run", SAMPLE, "-o", out, "--labels", maps, "-to", "0.1", *options) == 0
     with VideoReader(out) as reader:
-        assert sum(1 for _ in reader) == 6
+        assert sum(1 for _ in reader) == 3
     with VideoReader(SAMPLE) as reader:
         for source, path in zip(reader, sorted(maps.iterdir()), strict=False):
             ours, theirs = np.asarray(Image.open(path)), their_labels(folder, source.image, height=height, width=width)
@@ -389,7 +389,8 @@ def test_a_memory_is_trained_on_unlabelled_video_as_the_guide_says(tmp_path, mon
     assert len(list((tmp_path / "maps").iterdir())) == 6
 
 
-@pytest.mark.parametrize("name", ["net.pt2", slow("net.onnx")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["net.pt2", "net.onnx"])
 def test_an_export_has_the_labels_of_the_network(tmp_path, name):
     net, path = f"hf:{saved_model('segformer')}", tmp_path / name
     if path.suffix == ".onnx":

@@ -23,15 +23,14 @@ from lmaseg.video import VideoReader, VideoWriter
 pytestmark = pytest.mark.slow
 
 FRAMES = 10_000
+SIZE = 120  # pixels of height: what these tests compare does not depend on it
 
 
-@pytest.fixture
-def long_video(tmp_path):
-    """Ten thousand frames of a bright square wandering over noise."""
-    path = tmp_path / "long.mp4"
+def long_video(path, frames):
+    """A bright square wandering over noise."""
     ground = np.random.default_rng(0).integers(60, 120, (64, 64, 3), dtype=np.uint8)
     with VideoWriter(path, width=64, height=64, time_base=Fraction(1, 30), rate=30) as writer:
-        for i in range(FRAMES):
+        for i in range(frames):
             image = ground.copy()
             image[i % 40 : i % 40 + 20, i // 40 % 40 : i // 40 % 40 + 20] = 220
             writer.write(image, i)
@@ -45,10 +44,11 @@ def resident_megabytes(pid):
 
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the resident set from /proc")
-def test_memory_does_not_grow_with_the_length_of_the_video(long_video, tmp_path, capsys):
+def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path, capsys):
     output, part = tmp_path / "out.mp4", tmp_path / "maps.part"
     outputs = ["-o", output, "--labels", tmp_path / "maps", "--report", tmp_path / "report.json"]
-    process = subprocess.Popen([sys.executable, "-m", "lmaseg", "run", long_video, *outputs, "--size", "32"])
+    source = long_video(tmp_path / "long.mp4", FRAMES)
+    process = subprocess.Popen([sys.executable, "-m", "lmaseg", "run", source, *outputs, "--size", "32"])
     resident = {}
     while process.poll() is None:
         done = sum(1 for _ in part.iterdir()) if part.exists() else 0
@@ -82,9 +82,9 @@ class Clock(Sink):
 
 
 @pytest.mark.timeout(1500)
-def test_frames_late_in_a_video_cost_what_early_ones_do(long_video, tmp_path, capsys):
+def test_frames_late_in_a_video_cost_what_early_ones_do(tmp_path, capsys):
     clock, net = Clock(), lmaseg.load()
-    with VideoReader(long_video, end=100.0) as reader:
+    with VideoReader(long_video(tmp_path / "long.mp4", 3000)) as reader:
         writer = VideoWriter(tmp_path / "out.mp4", width=64, height=64, time_base=reader.time_base, rate=reader.rate)
         sinks = [OverlayVideo(writer, View(net.labels)), clock]
         for _ in segment_video(reader, lmaseg.Segmenter(net, size=128), sinks):
@@ -120,7 +120,9 @@ def test_camvid_val_counts_are_torchmetrics_and_both_protocols_agree(val):
 
     net = lmaseg.load()
     results = {
-        protocol: evaluate(net, [clip], protocol=protocol, on_prediction=lambda n, p, into=into: keep(n, p, into))
+        protocol: evaluate(
+            net, [clip], size=SIZE, protocol=protocol, on_prediction=lambda n, p, into=into: keep(n, p, into)
+        )
         for protocol, into in maps.items()
     }
     assert len(maps["stream"]) == 101
@@ -136,7 +138,7 @@ def test_camvid_val_counts_are_torchmetrics_and_both_protocols_agree(val):
 def test_camvid_val_by_one_and_two_processes(val, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # one thread and two round differently, and torchrun sets it
     _, folder = val
-    arguments = ["-m", "lmaseg", "eval", "--camvid", folder, "--memory", "0", "--json"]
+    arguments = ["-m", "lmaseg", "eval", "--camvid", folder, "--memory", "0", "--size", str(SIZE), "--json"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     counts = []
     for name, launcher in (("one.json", []), ("two.json", torchrun)):

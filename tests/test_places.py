@@ -22,6 +22,7 @@ from lmaseg.unfinished import note_path
 if sys.platform != "linux":
     pytest.skip("rights and mounts are those of Linux here", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("small_network")
 NOBODY = 65534
 SMALL = ("--size", "32")
 
@@ -175,7 +176,7 @@ def linked(commands):
     return {name: arguments for name, arguments in commands.items() if name not in left_out}
 
 
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("there", [False, slow(True)])
 def test_an_output_that_is_a_link_is_written_through_it(data, tmp_path, there):
     for number, arguments in enumerate(linked(commands(data, tmp_path)).values()):
         link = next(word for word in arguments if isinstance(word, Path) and word.parent == tmp_path)

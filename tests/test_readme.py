@@ -35,6 +35,7 @@ ELSEWHERE = {
     "--workers 4": "Ray is started by the tests that are marked cluster",
     "--address auto": "there is no cluster; tests/test_cluster.py starts one on this machine",
     "hf:": "the network is fetched from the hub; tests/test_hub.py reads networks from folders",
+    "export -o net.onnx": "tests/test_export.py runs it, and the example that reads its file",
     "--status": "there is no job; tests/test_batch.py asks for one's",
 }
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
@@ -206,6 +207,7 @@ def examples(page):
     return [block for block in blocks(page, "python") if "onnxruntime" not in block]
 
 
+@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("page", list(filter(examples, PAGES)), ids=named)
 def test_the_examples_in_python_run(page, stand_ins, tmp_path, monkeypatch):
     """One after the other, each with what those before it defined."""

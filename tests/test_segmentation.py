@@ -29,8 +29,11 @@ SMALL = {"size": 32, "memory": 1}
 COMMAND = ("--size", "32", "--memory", "1")
 
 
-@pytest.fixture(scope="module")
-def segmenter():
+pytestmark = pytest.mark.usefixtures("small_network")
+
+
+@pytest.fixture
+def segmenter(small_network):
     return make_segmenter(Job("", **SMALL))
 
 

@@ -23,7 +23,7 @@ from lmaseg.video.decoder import Decoder
 from lmaseg.video.inputs import camera_device, display_name, is_camera, is_endless, is_repeatable
 from lmaseg.video.newest import Newest
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("small_network")]
 
 
 @pytest.mark.parametrize(
