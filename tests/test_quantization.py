@@ -37,7 +37,7 @@ def pictures(count, height=64, width=96):
 def fresh(backbone, memory_frames=2):
     torch.manual_seed(0)
     spec = ModelSpec(
-        backbone, 11, memory_frames=memory_frames, window=3, key_channels=8, value_channels=16, fusion="residual"
+        backbone, 11, memory_frames=memory_frames, window=3, key_channels=8, value_channels=16, fusion="sigmoid"
     )
     net = build(spec, CAMVID, Preprocess(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3), size=(64, 96)))
     with torch.no_grad():  # norms that have seen pictures: fresh ones let activations vanish or grow

@@ -397,13 +397,13 @@ class TestNetwork:
 
     def test_projections_are_replaced_where_the_fusion_reads_others(self):
         net = fresh_network(CAMVID, size=SIZE)
-        residual = adapted_network(net, fusion="residual")
-        assert not hasattr(residual.projections, "query_value")
-        assert torch.equal(residual.projections.query_key.weight, residual.projections.memory_key.weight)
-        assert adapted_network(residual, window=5).projections is residual.projections
+        gated = adapted_network(net, fusion="sigmoid")
+        assert not hasattr(gated.projections, "log_sharpness")
+        assert torch.equal(gated.projections.query_key.weight, gated.projections.memory_key.weight)
+        assert adapted_network(gated, window=5).projections is gated.projections
 
     def test_features_in_a_carrier_are_adapted_alike(self):
-        net = attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID, fusion="residual")
+        net = attach(TinyEncoder(), nn.ConvTranspose2d(8, 11, 8, stride=8), labels=CAMVID)
         assert adapted_network(net, window=5).projections is net.projections
         other = adapted_network(net, fusion="sigmoid")
         queries, keys = other.projections.projections.query_key, other.projections.projections.memory_key

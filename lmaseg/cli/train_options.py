@@ -74,6 +74,4 @@ class Start:
     )
     window: int | None = setting(None, "Attention window, odd, in feature cells.", START)
     memory: int | None = setting(None, "Past frames the network remembers.", START)
-    fusion: str | None = setting(
-        None, "How the memory joins the frame: blend, residual, sigmoid or sigmoid-do1.", START
-    )
+    fusion: str | None = setting(None, "How the memory joins the frame: blend, sigmoid or sigmoid-do1.", START)

@@ -1,7 +1,7 @@
 """Fusions: how the query frame's value and the value read from the memory become the decoder's input (LMANet III-C).
 
-Each takes two (B, value_channels, h, w) tensors, query first, and returns (B, channels, h, w). `BlendFusion` and
-`ResidualFusion` take the (B, channels, h, w) features themselves in the place of the query's value.
+Each takes two (B, value_channels, h, w) tensors, query first, and returns (B, channels, h, w). `BlendFusion`
+takes the (B, channels, h, w) features themselves in the place of the query's value.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmaseg.models.folding import absorb, merge_convolutions
+from lmaseg.models.folding import merge_convolutions
 
 BATCH_NORM_EPS = 1e-3
 WRONG_WIDTH = "this fusion takes values of {} channels, as the features have, not {}"
@@ -132,29 +132,3 @@ class BlendFusion(nn.Module):
         unusual = distance / (distance.mean((2, 3), keepdim=True) + self.STILL)
         gate = self.gate(torch.cat([features, move], dim=1)) - (self.log_closing.exp() * unusual).to(move.dtype)
         return features + gate.sigmoid() * move
-
-
-class ResidualFusion(nn.Module):
-    """The features, corrected by what they and the memory's value say together; not of the paper.
-
-    The authors' fusions rebuild the features from values that are narrower; here whatever the frame itself shows stays.
-    The correction starts small, so that a fresh memory hardly changes what the network does without.
-    """
-
-    def __init__(self, value_channels: int, channels: int) -> None:
-        super().__init__()
-        self.both = nn.Conv2d(channels + value_channels, channels, 3, padding=1, bias=False)
-        self.bn: nn.Module = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
-        self.correction = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            self.correction.weight *= 0.1
-            self.correction.bias.zero_()  # type: ignore[union-attr]
-
-    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
-        hidden = F.relu(self.bn(self.both(torch.cat([query, memory], dim=1))))
-        return query + self.correction(hidden)
-
-    def folded(self) -> nn.Module:
-        """This module with the batch norm inside the convolution before it."""
-        self.both, self.bn = absorb(self.both, self.bn), nn.Identity()
-        return self

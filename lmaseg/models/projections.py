@@ -37,26 +37,20 @@ class KeyProjections(nn.Module):
         return Encoded(features, self.query_key(features), features, self.memory_key(features), features)
 
 
-class FeatureProjections(KeyProjections):
-    """`KeyProjections` with narrower values to remember; the fusion reads the features themselves beside them."""
+class Projections(KeyProjections):
+    """Keys and values of a frame in both roles: what the authors' fusions take."""
 
     def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
         super().__init__(channels, key_channels)
         self.memory_value = nn.Conv2d(channels, value_channels, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Encoded:
-        return super().forward(features)._replace(value=self.memory_value(features))
-
-
-class Projections(FeatureProjections):
-    """Keys and values of a frame in both roles: what the authors' fusions take."""
-
-    def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
-        super().__init__(channels, key_channels, value_channels)
         self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Encoded:
-        return super().forward(features)._replace(query_value=self.query_value(features))
+        return (
+            super()
+            .forward(features)
+            ._replace(query_value=self.query_value(features), value=self.memory_value(features))
+        )
 
 
 class LikenessProjections(nn.Module):

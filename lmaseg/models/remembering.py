@@ -8,22 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lmaseg.models.fusion import (
-    BlendFusion,
-    NormalizedSigmoidFusion,
-    ReducedSigmoidFusion,
-    ResidualFusion,
-    SigmoidFusion,
-)
+from lmaseg.models.fusion import BlendFusion, NormalizedSigmoidFusion, ReducedSigmoidFusion, SigmoidFusion
 from lmaseg.models.halves import CarryingFusion, CarryingProjections, FirstHalf, inner, tensor_of
 from lmaseg.models.lma import LocalMemoryNet
-from lmaseg.models.projections import (
-    FeatureProjections,
-    KeyProjections,
-    LikenessProjections,
-    NoProjections,
-    Projections,
-)
+from lmaseg.models.projections import KeyProjections, LikenessProjections, NoProjections, Projections
 from lmaseg.models.spec import ModelSpec
 
 
@@ -50,7 +38,6 @@ FUSIONS = {
     "sigmoid": Memory(SigmoidFusion, _projections, 16, 64),
     "sigmoid-do1": Memory(NormalizedSigmoidFusion, _projections, 16, 64),
     "sigmoid-down1": Memory(ReducedSigmoidFusion, _projections, 128, None),
-    "residual": Memory(ResidualFusion, FeatureProjections, 16, 64),
 }
 """By the name of the fusion; those called sigmoid are of the authors' code, under their names there."""
 
