@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors.torch import load_file
 from torch import distributed
 
 from lmaseg import checkpoint
@@ -163,6 +164,7 @@ class _Run:
         self._save_state()
         if not learner.rank:
             (self._folder / LATEST).unlink(missing_ok=True)
+            self._calibrate()
         yield self._progress(math.nan, finished=True)
 
     def _history(self, stack: ExitStack) -> History | None:
@@ -232,15 +234,19 @@ class _Run:
         scores = "; ".join(f"{name} {score:.4f}" for name, score in self._scores.items())
         steps = f"{self._options.stage}, {self._learner.step} of {self._learner.steps} steps"
         about = {**self._about, "stage": steps, "data": self._data} | ({"scores": scores} if scores else {})
-        net = self._learner.averaged() if name == LATEST else self._calibrated()
-        checkpoint.save(net, self._folder / name, about=about)
+        checkpoint.save(self._learner.averaged(), self._folder / name, about=about)
 
-    def _calibrated(self) -> LocalMemoryNet:
-        """A copy of the moving average on the CPU, with the ranges that int8 needs if it is a network for that."""
+    def _calibrate(self) -> None:
+        """Adds to the weights that the run leaves the ranges that int8 needs, if it can compute such a network."""
         net = copy.deepcopy(self._learner.averaged()).cpu()
-        if net.spec.backbone in BACKBONES:
-            calibrate(net, list(self._learner.some_frames().permute(0, 2, 3, 1).cpu().numpy()))
-        return net
+        if net.spec.backbone not in BACKBONES:
+            return
+        frames = list(self._learner.some_frames().permute(0, 2, 3, 1).cpu().numpy())
+        for path in (self._folder / BEST, self._folder / FINAL):
+            if path.exists():
+                checkpoint.load_tensors(net, load_file(path), source=str(path))
+                calibrate(net, frames)
+                checkpoint.save_ranges(path, net.ranges, path, about={"calibrated": "on pictures trained on"})
 
     def _save_state_if_due(self) -> None:
         if time.monotonic() - self._saved >= self._options.save_minutes * 60:
