@@ -46,11 +46,8 @@ class Projections(KeyProjections):
         self.query_value = nn.Conv2d(channels, value_channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Encoded:
-        return (
-            super()
-            .forward(features)
-            ._replace(query_value=self.query_value(features), value=self.memory_value(features))
-        )
+        query, key = self.query_key(features), self.memory_key(features)
+        return Encoded(features, query, self.query_value(features), key, self.memory_value(features))
 
 
 class LikenessProjections(nn.Module):

@@ -238,9 +238,9 @@ class _Run:
 
     def _calibrate(self) -> None:
         """Adds to the weights that the run leaves the ranges that int8 needs, if it can compute such a network."""
-        net = copy.deepcopy(self._learner.averaged()).cpu()
-        if net.spec.backbone not in BACKBONES:
+        if self._learner.averaged().spec.backbone not in BACKBONES:
             return
+        net = copy.deepcopy(self._learner.averaged()).cpu()
         frames = list(self._learner.some_frames().permute(0, 2, 3, 1).cpu().numpy())
         for path in (self._folder / BEST, self._folder / FINAL):
             if path.exists():

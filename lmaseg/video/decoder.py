@@ -206,9 +206,7 @@ class Decoder(AbstractContextManager["Decoder"]):
                 self._open()
                 self._reopened = self._gap = True
                 self._suspect.clear()
-                self.warnings[f"the connection to {self.name} was lost and opened anew: frames between are missing"] = (
-                    None
-                )
+                self.warnings[f"{lost} and opened anew: frames between are missing"] = None
                 return True
         self.warnings[f"{lost} for good ({why}): the rest is missing"] = None
         return False
