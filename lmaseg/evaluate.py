@@ -4,9 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,49 +28,21 @@ Reader = Callable[[Clip, int], Pair]
 Scored = tuple[str, Picture, Picture]
 
 
-@dataclass(frozen=True)
-class Step:
-    """A frame to look at."""
-
-    index: int
-    opens: bool
-    """The memory is emptied before it."""
-    scored: bool
-    """Its prediction counts, if it has a label."""
-
-
-Protocol = Callable[[Clip, int], Iterator[Step]]
-"""A clip and how many frames the memory reaches back -> the frames to look at, in order."""
-
-
-def stream(clip: Clip, reach: int) -> Iterator[Step]:
-    """As in real use, each frame once.
+def _scored(segmenter: Segmenter, clip: Clip, read: Reader) -> Iterator[Scored]:
+    """Labels frames as in real use, a batch at a time; yields (name, prediction, truth) of those with a label.
 
     Frames too far before the next label to be in its memory are not looked at: they cannot change its prediction.
     """
-    seen = sorted({i for last in clip.labelled for i in range(max(0, last - reach), last + 1)})
-    return (Step(index, index == seen[0], scored=True) for index in seen)
-
-
-def clip_by_clip(clip: Clip, reach: int) -> Iterator[Step]:
-    """Every labelled frame from an empty memory and the frames before it, as many as the memory holds."""
-    for last in clip.labelled:
-        first = max(0, last - reach)
-        yield from (Step(index, index == first, index == last) for index in range(first, last + 1))
-
-
-PROTOCOLS: dict[str, Protocol] = {"stream": stream, "clip": clip_by_clip}
-
-
-def _scored(segmenter: Segmenter, clip: Clip, read: Reader, protocol: Protocol) -> Iterator[Scored]:
-    """Labels frames, a batch at a time; yields (name, prediction, truth) of those that are scored."""
-    steps = protocol(clip, segmenter.memory.frames)
-    while batch := list(islice(steps, segmenter.batch)):
-        pairs = [read(clip, step.index) for step in batch]
-        labels = segmenter.submit([image for image, _ in pairs], [step.opens for step in batch]).result()
-        for step, predicted, (_, truth) in zip(batch, labels, pairs, strict=True):
-            if step.scored and truth is not None:
-                yield clip.frames[step.index].name, predicted, truth
+    reach = segmenter.memory.frames
+    indices = sorted({i for last in clip.labelled for i in range(max(0, last - reach), last + 1)})
+    for start in range(0, len(indices), segmenter.batch):
+        batch = indices[start : start + segmenter.batch]
+        pairs = [read(clip, index) for index in batch]
+        resets = [index == indices[0] for index in batch]
+        labels = segmenter.submit([image for image, _ in pairs], resets).result()
+        for index, predicted, (_, truth) in zip(batch, labels, pairs, strict=True):
+            if truth is not None:
+                yield clip.frames[index].name, predicted, truth
 
 
 def evaluate(
@@ -83,7 +53,6 @@ def evaluate(
     size: int | tuple[int, int] | None = None,
     dtype: torch.dtype | None = None,
     batch: int = 1,
-    protocol: str = "stream",
     full_resolution: bool = True,
     own_past: bool = False,
     on_prediction: Callable[[str, Picture], None] = lambda name, predicted: None,
@@ -97,7 +66,6 @@ def evaluate(
         net: in evaluation mode, on its device; its class ids become the data set's by `translate_classes`.
         clips: in the same order in every process.
         memory, size, dtype, batch: as in `Segmenter`.
-        protocol: a key of `PROTOCOLS`; both give identical label maps.
         full_resolution: score at the labels' own size; False resizes frames and labels (nearest) to the working size,
             as the authors' code does.
         own_past: a control, see `OwnPast`.
@@ -106,10 +74,8 @@ def evaluate(
 
     Raises:
         DatasetError: what `Clip.pair` and `translate_classes` raise, labels that change size within a clip, or none.
-        ValueError: an unknown protocol, and what `Segmenter` raises.
+        ValueError: what `Segmenter` raises.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"there is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
     started = time.perf_counter()
     clips = [clip for clip in clips if clip.labelled]
     if not clips:
@@ -126,14 +92,14 @@ def evaluate(
         clip = clips[number]
         tallies.begin(number)
         labeller, read = (segmenter, Clip.pair) if full_resolution else _at_working_size(segmenter, clip)
-        for name, predicted, truth in _scored(labeller, clip, read, PROTOCOLS[protocol]):
+        for name, predicted, truth in _scored(labeller, clip, read):
             tallies.update(truth, translation[predicted], name)
             on_prediction(name, translation[predicted])
             on_frame(tallies.frames, frames_to_do)
     if world > 1:
         tallies.reduce(_all_reduce)
-    settings = {"protocol": protocol, "fullResolution": full_resolution, "ownPast": own_past, "processes": world}
-    settings |= {"memory": segmenter.memory.frames, "batch": batch, "dtype": dtype_name(segmenter.dtype)}
+    settings = {"dtype": dtype_name(segmenter.dtype), "memory": segmenter.memory.frames, "batch": batch}
+    settings |= {"fullResolution": full_resolution, "ownPast": own_past, "processes": world}
     return tallies.evaluation(known, time.perf_counter() - started, settings)
 
 

@@ -217,7 +217,7 @@ def make_segmenter(job: Job) -> Segmenter:
     return segmenter
 
 
-def open_reader(job: Job, *, warm_up: int = 0, seek: bool = True) -> Reader:
+def open_reader(job: Job, *, warm_up: int = 0) -> Reader:
     """The source of a job, open; VideoError if it cannot be read. For the arguments see `VideoReader`."""
     return open_source(
         job.source,
@@ -228,5 +228,4 @@ def open_reader(job: Job, *, warm_up: int = 0, seek: bool = True) -> Reader:
         strict=job.strict,
         live=job.live,
         warm_up=warm_up,
-        seek=seek,
     )

@@ -28,7 +28,7 @@ from lmaseg.batch.folder import check_outputs
 from lmaseg.batch.join import Join, Joined
 from lmaseg.batch.manifest import NAME, Manifest, history, records
 from lmaseg.batch.package import Package, own_package
-from lmaseg.batch.plan import FROM_START, Mode, Plan, PlanTask
+from lmaseg.batch.plan import Plan, PlanTask
 from lmaseg.batch.schedule import Schedule
 from lmaseg.batch.sources import find_sources
 from lmaseg.cluster import require_same
@@ -159,11 +159,11 @@ class TestOneVideo:
 
     @pytest.mark.slow
     @pytest.mark.timeout(120)
-    def test_a_damaged_video_is_read_from_its_start(self, tmp_path):
+    def test_a_damaged_video_is_read_as_a_whole(self, tmp_path):
         path = broken_copy(long_video(tmp_path / "whole.mp4", 120), "in.mp4", 0.4, 0.42)
         video, maps = plain(path, tmp_path)
         job, _ = work(tmp_path / "out", [path], seconds=1.0)
-        assert "read again from its start" in job.states[0].warnings[0]
+        assert "read again as a whole" in job.states[0].warnings[0]
         assert files(tmp_path / "out" / "in") == files(maps)
         assert video_pts(tmp_path / "out" / "in.mp4") == video_pts(video)
 
@@ -211,13 +211,13 @@ class TestChunks:
         assert run_chunk(chunk, segmenter) == ChunkResult(0, 4, [], [])
         assert not (tmp_path / "chunks").exists()
 
-    @pytest.mark.parametrize(("mode", "chunks"), [(Mode.SEEK, 12), (Mode.START, FROM_START), (Mode.WHOLE, 1)])
-    def test_the_less_a_source_is_trusted_the_fewer_chunks(self, tmp_path, mode, chunks):
+    @pytest.mark.parametrize(("whole", "chunks"), [(False, 12), (True, 1)])
+    def test_a_source_that_is_not_trusted_is_one_chunk(self, tmp_path, whole, chunks):
         path = long_video(tmp_path / "in.mp4", 120)
-        plan = PlanTask(job_of(path, tmp_path), 1.0, mode).run()
-        assert (plan.chunks, plan.mode) == (chunks, mode)
+        plan = PlanTask(job_of(path, tmp_path), 1.0, whole).run()
+        assert (plan.chunks, plan.whole) == (chunks, whole)
         assert plan.frames == 120
-        assert PlanTask(job_of(path, tmp_path), 9.0, Mode.SEEK, plan).run() is plan
+        assert PlanTask(job_of(path, tmp_path), 9.0, False, plan).run() is plan
 
     def test_times_before_zero_are_left_to_one_chunk(self, tmp_path):
         path = write_video(tmp_path / "in.mkv", range(-10, 90), Fraction(1, 25))
@@ -317,15 +317,15 @@ class TestSchedule:
     @pytest.mark.timeout(120)
     def test_a_seam_that_does_not_fit_has_the_source_read_again(self, tmp_path, videos):
         def behave(worker, task):
-            if isinstance(task, Chunk) and task.index == 1 and task.mode is Mode.SEEK:
+            if isinstance(task, Chunk) and task.index == 1:
                 return ChunkResult(20, 4, [(0, 0)] * 4, [], video="x", maps="x")
             return None
 
         out = tmp_path / "out"
         job, tasks = work(out, videos[:1], behave)
         assert job.states[0].done
-        assert [task.mode for task in tasks if isinstance(task, PlanTask)] == [Mode.SEEK, Mode.START]
-        assert job.progress().chunks == job.progress().chunks_done == 2
+        assert [task.whole for task in tasks if isinstance(task, PlanTask)] == [False, True]
+        assert job.progress().chunks == job.progress().chunks_done == 1
         assert len(files(out / "v0")) == 40
 
     @pytest.mark.timeout(120)
@@ -335,7 +335,7 @@ class TestSchedule:
 
         out = tmp_path / "out"
         job, tasks = work(out, videos[:1], behave)
-        assert [task.mode for task in tasks if isinstance(task, PlanTask)] == list(Mode)
+        assert [task.whole for task in tasks if isinstance(task, PlanTask)] == [False, True]
         assert job.states[0].done
 
     @pytest.mark.timeout(120)

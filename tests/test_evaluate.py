@@ -1,4 +1,4 @@
-"""The evaluator: both protocols, many processes, the official scores, and what it says of data it cannot score."""
+"""The evaluator: its label maps, many processes, the official scores, and what it says of data it cannot score."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,6 @@ import pytest
 import torch
 from marks import slow
 from PIL import Image
-from street import street_clip
 
 import lmaseg
 from lmaseg.datasets.camvid import camvid_clips
@@ -27,7 +27,9 @@ from lmaseg.labels import CAMVID, CITYSCAPES
 from lmaseg.models import LocalMemoryNet, build
 from lmaseg.scores import official_scores
 from lmaseg.train import with_classes
+from lmaseg.video import VideoReader
 
+ASSETS = Path(__file__).parents[1] / "assets"
 SHARED_CAMVID = Path(__file__).parents[2] / "shared" / "camvid"
 HEIGHT, WIDTH = 48, 64
 MEMORY = 2
@@ -59,8 +61,12 @@ Drive = list[tuple[Picture, Picture]]
 
 @pytest.fixture(scope="module")
 def drive() -> Drive:
-    """A snippet of 30 frames: RGB images and CamVid ids."""
-    return list(street_clip(1, frames=30, height=HEIGHT, width=WIDTH))
+    """The first 30 frames of the sample clip, small: RGB images and CamVid ids."""
+    size = WIDTH, HEIGHT
+    with VideoReader(ASSETS / "street.mp4") as reader:
+        images = [Image.fromarray(frame.image).resize(size) for frame in islice(reader, 30)]
+    maps = [Image.open(ASSETS / "street_labels" / f"{i:06d}.png").resize(size, Image.NEAREST) for i in range(30)]
+    return [(np.asarray(image), np.asarray(ids)) for image, ids in zip(images, maps, strict=True)]
 
 
 def variant(drive: Drive, number: int) -> Drive:
@@ -124,35 +130,24 @@ class Recorder(dict[str, Picture]):
         self[name] = predicted
 
 
-class TestProtocols:
-    @pytest.mark.parametrize(("memory", "full_resolution"), [(MEMORY, False), slow(MEMORY, True), slow(0, True)])
-    def test_give_identical_label_maps(
-        self, camvid_net: LocalMemoryNet, clips: list[Clip], memory: int, full_resolution: bool
+class TestLabelMaps:
+    @pytest.mark.parametrize("memory", [MEMORY, slow(0)])
+    def test_are_those_from_an_empty_memory_before_as_many_frames_as_it_holds(
+        self, camvid_net: LocalMemoryNet, clips: list[Clip], memory: int
     ) -> None:
-        maps, scores = [], []
-        for protocol in ("stream", "clip"):
-            maps.append(Recorder())
-            scores.append(
-                evaluate(
-                    camvid_net,
-                    clips[1:],
-                    memory=memory,
-                    size=40,
-                    protocol=protocol,
-                    full_resolution=full_resolution,
-                    on_prediction=maps[-1],
-                )
-            )
-        assert (
-            list(maps[0]) == list(maps[1]) == [f"2_{i}" for i in (5, 6, 8, 9, 10, 11)] + [f"3_{i}" for i in range(10)]
-        )
-        assert all(np.array_equal(maps[0][name], maps[1][name]) for name in maps[0])
-        assert np.array_equal(scores[0].counts, scores[1].counts)
-        assert scores[0].temporal == pytest.approx(scores[1].temporal, nan_ok=True)
+        maps = Recorder()
+        evaluate(camvid_net, clips[1:], memory=memory, size=40, on_prediction=maps)
+        assert list(maps) == [f"2_{i}" for i in (5, 6, 8, 9, 10, 11)] + [f"3_{i}" for i in range(10)]
+        segmenter = lmaseg.Segmenter(camvid_net, size=40, memory=memory)
+        for clip in clips[1:]:
+            for last in clip.labelled:
+                segmenter.reset()
+                alone = [segmenter(clip.image(i)) for i in range(max(0, last - memory), last + 1)][-1]
+                assert np.array_equal(maps[clip.frames[last].name], alone)
 
-    @pytest.mark.parametrize(("protocol", "full_resolution"), [("stream", True), slow("clip", False)])
+    @pytest.mark.parametrize("full_resolution", [True, slow(False)])
     def test_batches_change_nothing_but_rounding(
-        self, camvid_net: LocalMemoryNet, clips: list[Clip], protocol: str, full_resolution: bool
+        self, camvid_net: LocalMemoryNet, clips: list[Clip], full_resolution: bool
     ) -> None:
         maps = []
         for batch in (1, 4):
@@ -164,7 +159,6 @@ class TestProtocols:
                 size=40,
                 dtype=torch.float32,
                 batch=batch,
-                protocol=protocol,
                 full_resolution=full_resolution,
                 on_prediction=maps[-1],
             )
@@ -194,10 +188,6 @@ class TestProtocols:
             still.reset()
             expected = [still(image) for _ in range(min(index, MEMORY) + 1)][-1]
             assert np.mean(maps[name] == expected) >= 0.9999
-
-    def test_an_unknown_protocol(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
-        with pytest.raises(ValueError, match="no protocol 'batch': choose one of stream, clip"):
-            evaluate(camvid_net, clips, protocol="batch")
 
 
 class TestEvaluation:

@@ -18,10 +18,12 @@ from lmaseg.export import METADATA, export, trace
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
 
 SIZE = (64, 96)
-onnx = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
-    reason="needs onnx, onnxscript and onnxruntime",
-)
+
+
+def onnx(test):
+    """Marks what needs the exporter to ONNX, which takes seconds to load."""
+    there = all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime")))
+    return pytest.mark.slow(pytest.mark.skipif(not there, reason="needs onnx, onnxscript and onnxruntime")(test))
 
 
 class Small(nn.Module):

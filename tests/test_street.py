@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from marks import slow
 from PIL import Image
 from street import Street, street_clip
 from street.files import draw_folders, draw_sample
@@ -40,6 +39,7 @@ def test_shapes_and_ids(street: Street) -> None:
     assert labels.max() < len(CAMVID)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 97), (101, 40)])
 def test_awkward_sizes(street: Street, height: int, width: int) -> None:
     image, labels = street.frame(0.5, height=height, width=width)
@@ -55,6 +55,7 @@ def test_a_frame_does_not_depend_on_the_frames_before_it(street: Street) -> None
     assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
+@pytest.mark.slow
 def test_seeds_and_times_differ(street: Street) -> None:
     image, labels = street.frame(1.0, **SMALL)
     for other in (Street(1).frame(1.0, **SMALL), street.frame(9.0, **SMALL)):
@@ -70,6 +71,7 @@ def test_every_class_appears_within_five_seconds(street: Street) -> None:
     assert shares.min() > 0.001
 
 
+@pytest.mark.slow
 def test_consecutive_frames_are_alike_but_for_noise(street: Street) -> None:
     (image, labels), (later, later_labels) = (street.frame(time, **SMALL) for time in (3.0, 3.0 + 1 / 30))
     assert np.mean(labels == later_labels) > 0.85
@@ -78,6 +80,7 @@ def test_consecutive_frames_are_alike_but_for_noise(street: Street) -> None:
     assert np.abs(image.astype(int) - later).mean() < 25
 
 
+@pytest.mark.slow
 def test_a_standing_camera_sees_the_street_stand_still() -> None:
     street = Street(3, speed=0.0)
     (image, labels), (later, later_labels) = (street.frame(time, **SMALL) for time in (0.0, 1 / 240))
@@ -85,7 +88,8 @@ def test_a_standing_camera_sees_the_street_stand_still() -> None:
     assert np.median(np.abs(image.astype(int) - later)) < 8
 
 
-@pytest.mark.parametrize("seed", [0, slow(2)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 2])
 def test_labels_lie_exactly_on_the_image(seed: int) -> None:
     image, labels = Street(seed).frame(1.5, height=180, width=320)
     contrast = edges(image.mean(axis=2))
@@ -97,6 +101,7 @@ def test_labels_lie_exactly_on_the_image(seed: int) -> None:
     assert strength[0] > 1.3 * max(value for shift, value in strength.items() if shift)
 
 
+@pytest.mark.slow
 def test_classes_look_like_themselves(street: Street) -> None:
     image, labels = street.frame(1.0, **SMALL)
     means = {name: image[labels == index].mean(axis=0) for index, name in enumerate(CAMVID.names)}
@@ -138,6 +143,7 @@ def test_a_long_drive_keeps_little() -> None:
     assert max(fronts for _, fronts in kept) <= street.painter.front.cache_info().maxsize
 
 
+@pytest.mark.slow
 def test_an_hour_into_the_drive(street: Street) -> None:
     image, labels = street.frame(3600.0, **SMALL)
     assert np.unique(labels).size > 5
@@ -170,6 +176,7 @@ def test_folders_to_train_on(tmp_path) -> None:
     assert all(map(np.array_equal, pictures, again))
 
 
+@pytest.mark.slow
 def test_the_sample_clip_is_drawn_the_same_again(tmp_path) -> None:
     draw_sample(tmp_path, seconds=0.1)
     drawn = sorted((tmp_path / "street_labels").iterdir())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marks import slow
 from media import numbered, packets, read, write_video
 
 from lmaseg.paths import part_path
@@ -46,7 +47,14 @@ def finish(path, keep, **options):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("o.mp4", "h264"), ("o.mov", "hevc"), ("o.mkv", "h264"), ("o.webm", "vp9"), ("o.mp4", "av1"), ("o.mkv", "ffv1")],
+    [
+        ("o.mp4", "h264"),
+        slow("o.mov", "hevc"),
+        ("o.mkv", "h264"),
+        slow("o.webm", "vp9"),
+        slow("o.mp4", "av1"),
+        ("o.mkv", "ffv1"),
+    ],
 )
 def test_the_result_is_that_of_an_uninterrupted_run(tmp_path, name, codec):
     path = tmp_path / name

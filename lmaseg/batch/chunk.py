@@ -10,7 +10,6 @@ from threading import Event
 
 import numpy as np
 
-from lmaseg.batch.plan import Mode
 from lmaseg.errors import BatchError, NoFrameError
 from lmaseg.job import Job
 from lmaseg.segmentation import open_reader, run_job
@@ -36,7 +35,6 @@ class Chunk:
     """Seconds after the source's start; None is its beginning."""
     end: float | None
     """Seconds; None is its end."""
-    mode: Mode = Mode.SEEK
     attempt: int = 1
     """Part of the names of its outputs, so that a worker that was given up too early cannot overwrite them."""
 
@@ -102,7 +100,7 @@ def run_chunk(
     warm_up = max(1, segmenter.memory.frames)  # one at least, to detect a cut
     job, ends = chunk.part, Ends(warm_up)
     try:
-        reader = open_reader(job, warm_up=warm_up, seek=chunk.mode is Mode.SEEK)
+        reader = open_reader(job, warm_up=warm_up)
     except NoFrameError:
         return ChunkResult(0, warm_up, [], [])
     with reader:

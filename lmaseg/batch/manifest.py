@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmaseg.batch.chunk import ChunkResult
-from lmaseg.batch.plan import Mode, Plan
+from lmaseg.batch.plan import Plan
 from lmaseg.errors import BatchError
 
 NAME = "manifest.jsonl"
@@ -104,9 +104,7 @@ def history(folder: Path) -> dict[str, SourceHistory]:
 def _take_in(past: SourceHistory, record: dict[str, Any]) -> None:
     state, chunk = record["state"], record.get("chunk")
     if state == "planned":
-        told = record["plan"]
-        plan = Plan(**{**told, "mode": Mode(told["mode"])})
-        past.__dict__.update(SourceHistory(record["key"], plan).__dict__)
+        past.__dict__.update(SourceHistory(record["key"], Plan(**record["plan"])).__dict__)
     elif isinstance(chunk, int):
         _take_in_chunk(past, chunk, state, record)
     elif state in ("done", "failed"):

@@ -2,32 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 from lmaseg.job import Job
 from lmaseg.segmentation import open_reader
 from lmaseg.unfinished import identify
 
 MOST_CHUNKS = 10_000  # of one source: what declares to be longer is cut into longer ones
-FROM_START = 4  # chunks at most where each decodes all that comes before it
 LEAST_REST = 0.25  # of a chunk: a shorter rest goes with the chunk before it
-
-
-class Mode(StrEnum):
-    """How chunks of a source are read, from the fastest way to the safest."""
-
-    SEEK = "seek"
-    """Decoding begins at a keyframe before the chunk."""
-    START = "start"
-    """Decoding begins with the source: for what differs when it is entered in the middle."""
-    WHOLE = "whole"
-    """One chunk."""
-
-    @property
-    def stricter(self) -> "Mode | None":
-        """The next one to try; None after the last."""
-        order = list(Mode)
-        return order[order.index(self) + 1] if self is not order[-1] else None
 
 
 @dataclass(frozen=True)
@@ -35,7 +16,8 @@ class Plan:
     """The identity of a source, and how it is cut."""
 
     identity: str
-    mode: Mode = Mode.SEEK
+    whole: bool = False
+    """Whether it must be read in one piece, as its chunks did not make up the whole."""
     chunks: int = 1
     seconds: float = 0.0
     """Length of a chunk; the first one has no start, the last one no end."""
@@ -50,11 +32,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlanTask:
-    """Look at a source; cut it anew, into chunks of `seconds`, unless it is the one `known`."""
+    """Look at a source; cut it anew, into chunks of `seconds` or not at all (`whole`), unless it is the one `known`."""
 
     job: Job
     seconds: float
-    mode: Mode = Mode.SEEK
+    whole: bool = False
     known: Plan | None = None
 
     def run(self) -> Plan:
@@ -67,14 +49,7 @@ class PlanTask:
             frames = reader.frames or 0
             duration = float(frames / reader.rate)
         # Times before 0 are moved up by the video's writer, which must then see all of them.
-        mode = Mode.WHOLE if first.pts < 0 else self.mode
-        count = _count(duration, self.seconds, mode)
-        seconds = duration / count if mode is Mode.START or count == MOST_CHUNKS else self.seconds
-        return Plan(identity, mode, count, seconds, frames)
-
-
-def _count(duration: float, seconds: float, mode: Mode) -> int:
-    if mode is Mode.WHOLE or not math.isfinite(duration):
-        return 1
-    most = FROM_START if mode is Mode.START else MOST_CHUNKS
-    return min(most, max(1, math.ceil(duration / seconds - LEAST_REST)))
+        whole = self.whole or first.pts < 0
+        count = 1 if whole or not math.isfinite(duration) else math.ceil(duration / self.seconds - LEAST_REST)
+        count = min(MOST_CHUNKS, max(1, count))
+        return Plan(identity, whole, count, duration / count if count == MOST_CHUNKS else self.seconds, frames)

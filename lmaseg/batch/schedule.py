@@ -18,7 +18,7 @@ from lmaseg.batch.chunk import Chunk, ChunkResult, disagreement
 from lmaseg.batch.executor import Executor, Failure, Outcome
 from lmaseg.batch.join import Join, Joined
 from lmaseg.batch.manifest import Manifest, SourceHistory
-from lmaseg.batch.plan import Mode, Plan, PlanTask
+from lmaseg.batch.plan import Plan, PlanTask
 from lmaseg.batch.state import Assignment, BatchProgress, SourceState
 from lmaseg.errors import LmasegWarning
 from lmaseg.job import Job, digest
@@ -65,7 +65,7 @@ class Schedule:
         self._began = time.monotonic()
         self._counts = BatchProgress(len(self.states))
         for state in self.states:
-            self._look_at(state, Mode.SEEK)
+            self._look_at(state)
 
     def run(self, stop: threading.Event) -> Iterator[BatchProgress]:
         """Work until nothing is left to do, yielding progress a few times a second; `stop` ends it early. Raises
@@ -131,11 +131,11 @@ class Schedule:
         state.error = state.error or why
         self._counts.set_left(state, 0)
 
-    def _look_at(self, state: SourceState, mode: Mode) -> None:
+    def _look_at(self, state: SourceState, *, whole: bool = False) -> None:
         known = state.past.plan
-        if known is not None and (mode is not Mode.SEEK or state.past.key != self._key(state, known)):
+        if known is not None and (whole or state.past.key != self._key(state, known)):
             known = None
-        self._queue(Assignment(PlanTask(state.job, self._seconds, mode, known), state))
+        self._queue(Assignment(PlanTask(state.job, self._seconds, whole, known), state))
 
     def _key(self, state: SourceState, plan: Plan) -> str:
         """Identifies the outputs of a source: the same key means the same outputs."""
@@ -164,7 +164,7 @@ class Schedule:
         folder = str(self._folder(state, key, plan))
         for index in missing:
             attempt = past.attempts.get(index, 0) + 1
-            self._queue(Assignment(Chunk(state.job, folder, index, *plan.span(index), plan.mode, attempt), state))
+            self._queue(Assignment(Chunk(state.job, folder, index, *plan.span(index), attempt), state))
         if not missing:
             self._check(state)
 
@@ -178,7 +178,7 @@ class Schedule:
         self._counts.frames += result.frames
         if state.error is None:
             self._counts.set_left(state, state.frames_left - result.frames)
-        if result.damaged and chunk.mode is Mode.SEEK and not chunk.is_whole:
+        if result.damaged and not chunk.is_whole:
             self._cut_anew(state, f"it is damaged in chunk {chunk.index}")
         elif not state.open_chunks:
             self._check(state)
@@ -210,7 +210,7 @@ class Schedule:
         self._tidy(state)
 
     def _cut_anew(self, state: SourceState, why: str) -> None:
-        """Read a source again in a stricter mode."""
+        """Read a source again, in one piece."""
         plan, key = state.past.plan, state.past.key
         assert plan is not None
         self._counts.sources_looked_at -= 1
@@ -222,16 +222,15 @@ class Schedule:
             units.extend(kept)
         state.past = SourceHistory(key)  # what is still under way is stale from here on
         shutil.rmtree(self._folder(state, key, plan), ignore_errors=True)
-        stricter = plan.mode.stricter
-        if stricter is None:
+        if plan.whole:
             self._record(state, durable=True, state="failed", error=why)
             self._give_up(state, why)
             return
-        state.warnings.append(f"{why}: read again {'as a whole' if stricter is Mode.WHOLE else 'from its start'}")
-        self._look_at(state, stricter)
+        state.warnings.append(f"{why}: read again as a whole")
+        self._look_at(state, whole=True)
 
     def _folder(self, state: SourceState, key: str, plan: Plan) -> Path:
-        return self._chunks_of(state.name) / f"{key}-{plan.mode}"
+        return self._chunks_of(state.name) / f"{key}{'-whole' if plan.whole else ''}"
 
     def _tidy(self, state: SourceState) -> None:
         folder = self._chunks_of(state.name)

@@ -49,7 +49,7 @@ class Assignment:
     def is_stale(self) -> bool:
         """Whether it is a chunk of a source that was cut anew meanwhile."""
         plan = self.state.past.plan
-        return isinstance(self.task, Chunk) and (plan is None or plan.mode is not self.task.mode)
+        return isinstance(self.task, Chunk) and (plan is None or self.task.is_whole != (plan.chunks == 1))
 
     def fail(self, worker: str) -> None:
         """Make ready for another attempt, whose outputs have names of their own."""

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
@@ -17,7 +17,6 @@ from typer.models import OptionInfo
 from lmaseg._version import __version__
 from lmaseg.paths import read_text
 
-WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
 UNSET = "\ue000"  # of private use: stands in for what a command needs while its settings are printed
 
 Command = Callable[..., Any]
@@ -32,35 +31,24 @@ class Key:
         self.required = parameter.default is parameter.empty
         if get_origin(kind) in (UnionType, Union):
             kind = next(part for part in get_args(kind) if part is not NoneType)
-        self._kind = kind
-        self._parsed = info.parser is not None
+        self._flag, self._many = kind is bool, get_origin(kind) in (list, tuple)
         self.name = _long_name(parameter.name, info)
         self.note = (info.help or "") if getattr(info, "hidden", False) else ""
 
     def given(self, value: Any, file: Path) -> Any:
-        """A value of the file as the command line would give it. Raises BadParameter: it is of another type."""
+        """A value of the file as the command line would give it, in words. Raises BadParameter: what no words can be
+        made of, or a list where one value is taken."""
         values = value if isinstance(value, list) else [value]
-        parts = get_args(self._kind)
-        if get_origin(self._kind) is tuple:
-            right = isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))
-            wanted = f"a list of {len(parts)} values, each {_wanted(parts[0])}"
-        elif get_origin(self._kind) is list:
-            right, wanted = all(_fits(item, parts[0]) for item in values), f"{_wanted(parts[0])}, or a list of such"
-        elif self._parsed:
-            right = isinstance(value, str | int | float) and not isinstance(value, bool)
-            wanted = "text in quotes or a number"
-        else:
-            right, wanted = _fits(value, self._kind), _wanted(self._kind)
-        if not right:
-            raise typer.BadParameter(f"in {file}, {self.name} takes {wanted}, not {_shown(value)}")
-        if self._parsed:
-            return str(value)
-        return values if get_origin(self._kind) is list else value
+        right = all(isinstance(each, str | int | float) and isinstance(each, bool) == self._flag for each in values)
+        if not right or (value is values and not self._many):
+            wanted = "true or false" if self._flag else "text or numbers" if self._many else "text or a number"
+            raise typer.BadParameter(f"in {file}, {self.name} takes {wanted}, not {value}")
+        return [*map(str, values)] if self._many else str(value)
 
     @property
     def placeholder(self) -> Any:
         """A placeholder for a required value that was not given."""
-        return [UNSET] if get_origin(self._kind) is list else UNSET
+        return [UNSET] if self._many else UNSET
 
 
 def keys_of(command: Command, leave_out: set[str]) -> dict[str, Key]:
@@ -133,28 +121,6 @@ def _long_name(parameter: str, info: Any) -> str:
     declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
     names = [name.split("/")[0] for name in declared] or [f"--{parameter.replace('_', '-')}"]
     return max(names, key=len).lstrip("-")
-
-
-def _basic(kind: Any) -> Any:
-    """The TOML type for an annotation; paths and choices are written as text."""
-    if get_origin(kind) is Literal:
-        return str
-    return str if isinstance(kind, type) and issubclass(kind, Path | Enum) else kind
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    kind = _basic(kind)
-    if kind in (int, float) and isinstance(value, bool):
-        return False
-    return isinstance(value, int | float if kind is float else kind)
-
-
-def _wanted(kind: Any) -> str:
-    return WANTED[_basic(kind)]
-
-
-def _shown(value: Any) -> str:
-    return toml(value) if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
 
 
 def _nearest(name: str, known: Any) -> str:

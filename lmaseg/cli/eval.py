@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -75,11 +75,6 @@ class DataSet:
 class Scoring:
     """How to score, and what to write."""
 
-    protocol: Literal["stream", "clip"] = option(
-        "stream",
-        "stream: each frame once, as in use. clip: from an empty memory for each label; same result, slower.",
-        SCORING,
-    )
     at_working_size: bool = option(
         False, "Score at the size the network works at, as the paper does.", SCORING, "--at-working-size"
     )
@@ -140,7 +135,6 @@ def evaluate(
             size=job.size,
             batch=job.batch,
             dtype=segmenter.dtype,
-            protocol=scoring.protocol,
             full_resolution=not scoring.at_working_size,
             temporal=scoring.spoil is None,
             shown=first,

@@ -46,8 +46,6 @@ class VideoReader(FrameSource):
         threads: decoding threads; None takes the machine's cores, 8 at most.
         deinterlace: whether frames marked as interlaced are filtered.
         strict: whether the first damage raises instead of costing the frames it hit.
-        seek: whether decoding may begin at a keyframe near the start; otherwise it begins with the source, so that
-            every frame is what it is in the whole whatever state the source is in.
         live: keep up with the source: a thread decodes as frames come, and those not taken in time are dropped.
         timeout: seconds to wait for an address or a camera to open, and for each packet.
 
@@ -78,7 +76,6 @@ class VideoReader(FrameSource):
         deinterlace: bool = True,
         strict: bool = False,
         live: bool = False,
-        seek: bool = True,
         timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
         if stride < 1 or warm_up < 0:
@@ -90,8 +87,7 @@ class VideoReader(FrameSource):
         self._newest: Newest[_Chosen] | None = None
         span, seek_to, before = Span(start, end), None, 0
         open_decoder = partial(Decoder, path, threads, timeout=timeout)
-        self._sought = self.repeatable and seek
-        if start and self._sought:
+        if start and self.repeatable:
             seek_to, before = find_lead_in(open_decoder, span, stride * warm_up)
         self._decoder = open_decoder(seek_to, strict=strict, live=live)
         try:
@@ -158,7 +154,7 @@ class VideoReader(FrameSource):
 
     def _choose(self, frames: Iterator[DecodedFrame], before: int) -> Generator[_Chosen, None, None]:
         """The frames to yield; the first wanted one comes after `before` others."""
-        if self._span.start and not self._sought:
+        if self._span.start and not self.repeatable:
             held = hold_back(frames, self._span, self.time_base, self._warm_up * self._stride)
             frames, before = chain(held, frames), max(0, len(held) - 1)
         gap, size = False, None
