@@ -254,9 +254,13 @@ def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtyp
     """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized with antialiasing and normalised, channels last."""
     if pixels.shape[1:3] != size:
         pixels = resized(pixels, settings, size)
-    image = pixels.permute(0, 3, 1, 2)  # a view: channels last in memory
-    mean, std = (_per_channel(v, dtype, image.device) for v in (settings.mean, settings.std))
-    return (image.to(dtype) * settings.scale - mean) / std
+    return normalised(pixels.permute(0, 3, 1, 2), settings, dtype)  # a view: channels last in memory
+
+
+def normalised(levels: Tensor, settings: Preprocess, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(..., 3, H, W) RGB from 0 to 255 -> what the encoder reads, of that type."""
+    mean, std = (_per_channel(values, dtype, levels.device) for values in (settings.mean, settings.std))
+    return (levels.to(dtype) * settings.scale - mean) / std
 
 
 def resized(pixels: Tensor, settings: Preprocess, size: tuple[int, int]) -> Tensor:
@@ -275,5 +279,5 @@ def resized(pixels: Tensor, settings: Preprocess, size: tuple[int, int]) -> Tens
 
 @cache
 def _per_channel(values: tuple[float, float, float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(1, 3, 1, 1), made once: a CUDA graph cannot record a transfer from ordinary memory."""
-    return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)
+    """(3, 1, 1), made once: a CUDA graph cannot record a transfer from ordinary memory, and it would be waited for."""
+    return torch.tensor(values, dtype=dtype, device=device).view(3, 1, 1)

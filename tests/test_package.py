@@ -15,7 +15,7 @@ GUIDE = Path(__file__).parents[1] / "assets" / "guides" / "contributing.md"
 
 # From the ground up: a module imports from lower layers, from its own subpackage, and from the siblings named in MAY.
 LAYERS = [
-    {"_version", "errors", "labels", "paths", "lock", "settings", "job"},
+    {"_version", "errors", "labels", "paths", "lock", "settings", "job", "train_options"},
     {"kernels", "attention", "pictures", "video", "images", "maps", "render", "shares_plot", "metrics", "stages"},
     {"models", "datasets", "cuts", "zones", "decision", "sinks", "coco", "unfinished"},
     {"attachment", "hub", "checkpoint", "convert", "scores"},
@@ -28,6 +28,7 @@ MAY = {
     "paths": {"errors"},
     "lock": {"errors", "paths"},
     "job": {"_version", "settings"},
+    "train_options": {"settings"},
     "images": {"pictures", "video"},
     "maps": {"pictures"},
     "video": {"pictures"},

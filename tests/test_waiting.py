@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lmaseg import attention
 from lmaseg.datasets import photometry
 from lmaseg.labels import CAMVID
+from lmaseg.stream import _per_channel
 from lmaseg.train import Mixture, fresh_network
-from lmaseg.train.learner import Learner, _per_channel
+from lmaseg.train.learner import Learner
 
 META = torch.device("meta")
 

@@ -27,7 +27,7 @@ from lmaseg.cli.train_display import TrainDisplay
 from lmaseg.cli.train_options import Data, Start
 from lmaseg.job import Job
 from lmaseg.paths import check_new_folder
-from lmaseg.train.options import TrainOptions
+from lmaseg.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from lmaseg.labels import LabelSet

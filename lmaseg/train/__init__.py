@@ -14,28 +14,11 @@
 (2, ['final.safetensors'])
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from lmaseg.train.loop import TrainProgress, Validate, train
-    from lmaseg.train.mixture import Mixture
-    from lmaseg.train.options import TrainOptions
-    from lmaseg.train.start import fresh_network, with_classes
-    from lmaseg.train.store import FrameStore, load_frames
-
-# Resolved on first use, so that `lmaseg train --help`, which reads the options, does not wait for torch.
-_HOMES = {
-    "FrameStore": "store",
-    "Mixture": "mixture",
-    "TrainOptions": "options",
-    "TrainProgress": "loop",
-    "Validate": "loop",
-    "fresh_network": "start",
-    "load_frames": "store",
-    "train": "loop",
-    "with_classes": "start",
-}
+from lmaseg.train.loop import TrainProgress, Validate, train
+from lmaseg.train.mixture import Mixture
+from lmaseg.train.start import fresh_network, with_classes
+from lmaseg.train.store import FrameStore, load_frames
+from lmaseg.train_options import TrainOptions
 
 __all__ = [
     "FrameStore",
@@ -48,9 +31,3 @@ __all__ = [
     "train",
     "with_classes",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lmaseg.train' has no attribute {name!r}")
-    return getattr(import_module(f"lmaseg.train.{_HOMES[name]}"), name)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
-from functools import cache
 from typing import Any
 
 import torch
@@ -11,16 +10,17 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lmaseg.datasets.augment import ClipAugmenter, Views, sample_labels
-from lmaseg.models import LocalMemoryNet, Preprocess, has_fresh_keys, start_keys
+from lmaseg.models import LocalMemoryNet, has_fresh_keys, start_keys
 from lmaseg.models.precision import fastest_dtype
+from lmaseg.stream import normalised
 from lmaseg.train.average import MovingAverage
 from lmaseg.train.learning_rate import rate_factor
 from lmaseg.train.losses import class_weights, total_loss, unsteadiness
 from lmaseg.train.mixture import Mixture
-from lmaseg.train.options import TrainOptions
 from lmaseg.train.sampler import Sampler, step_generator, step_seed
 from lmaseg.train.stage import STAGES, Outputs
 from lmaseg.train.start import cap_dropout
+from lmaseg.train_options import TrainOptions
 
 USUAL_CROP = 288, 384
 PAST_STREAM = -1000 + 1  # below all of the sampler's
@@ -116,7 +116,7 @@ class Learner:
         batch = self._sampler.draw(step, self._past(step))
         views = self._augment(batch.images, batch.labels, batch.still, generator)
         with self._precision():
-            outputs = self._model(normalised(views.images, self._preprocess))
+            outputs = self._model(normalised(views.images * 255, self._preprocess))
         loss = self._loss(outputs, views)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -160,7 +160,7 @@ class Learner:
         return images[:: math.ceil(len(images) / SOME)]
 
     def _start_keys(self, net: LocalMemoryNet) -> None:
-        start_keys(net, normalised(self.some_frames()[None].float() / 255, self._preprocess)[0])
+        start_keys(net, normalised(self.some_frames(), self._preprocess))
 
     def _past(self, step: int) -> int:
         """Past frames of the clips of a step; the same in all processes."""
@@ -203,18 +203,6 @@ class Learner:
         if self.world == 1:
             return model
         return DistributedDataParallel(model, device_ids=[self._device] if self._device.type == "cuda" else None)
-
-
-def normalised(clips: Tensor, preprocess: Preprocess) -> Tensor:
-    """(B, T, 3, H, W) RGB in [0, 1] -> what the encoder reads."""
-    mean, std = (_per_channel(values, clips.device) for values in (preprocess.mean, preprocess.std))
-    return (clips * (255 * preprocess.scale) - mean) / std
-
-
-@cache
-def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
-    """(3, 1, 1), made once: a GPU is waited for while ordinary memory is copied to it."""
-    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def _optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions, device: torch.device) -> torch.optim.AdamW:

@@ -2,7 +2,7 @@
 
 import math
 
-from lmaseg.train.options import Fall
+from lmaseg.train_options import Fall
 
 WARMEST = 0.1  # share of all steps that may be spent warming up
 POWER = 0.9  # of the poly schedule, as in DeepLab (Chen et al. 2017)

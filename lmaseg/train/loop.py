@@ -24,8 +24,8 @@ from lmaseg.paths import writing
 from lmaseg.train.history import MEASURES, History
 from lmaseg.train.learner import Learner
 from lmaseg.train.mixture import Mixture
-from lmaseg.train.options import TrainOptions
 from lmaseg.train.state import check_same_run, load_state, save_state
+from lmaseg.train_options import TrainOptions
 
 BEST, LATEST, FINAL = "best.safetensors", "latest.safetensors", "final.safetensors"
 

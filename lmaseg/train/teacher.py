@@ -20,8 +20,7 @@ from lmaseg.labels import NO_CLASS, LabelSet
 from lmaseg.models import LocalMemoryNet
 from lmaseg.paths import appearing, write_text
 from lmaseg.scores import translate_classes
-from lmaseg.stream import working_size
-from lmaseg.train.learner import normalised
+from lmaseg.stream import normalised, working_size
 from lmaseg.video.frame import Frame
 
 SCALES = 0.75, 1.0, 1.5  # of the teacher's working size; their probabilities are averaged
@@ -104,7 +103,7 @@ def sure_labels(net: LocalMemoryNet, image: Picture, labels: LabelSet, sure: flo
     """
     height, width = image.shape[:2]
     device = next(net.parameters()).device
-    frame = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None] / 255
+    frame = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
     middle = working_size(net, height, width)
     total = torch.zeros((), device=device)
     for scale in SCALES:
