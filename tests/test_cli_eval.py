@@ -41,7 +41,7 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_json_and_predictions(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(
         evaluate,
         camvid=camvid,
@@ -51,7 +51,6 @@ def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: p
         compare_memory=True,
         json_file=tmp_path / "scores.json",
         predictions=tmp_path / "maps",
-        plot=tmp_path / "ious.png",
     )
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -66,11 +65,10 @@ def test_table_json_predictions_and_plot(camvid: Path, tmp_path: Path, capsys: p
     ):
         assert words in shown.err
     check_json(json.loads((tmp_path / "scores.json").read_text()))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ious.png", "maps", "scores.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "scores.json"]
     maps = sorted((tmp_path / "maps").iterdir())
     assert [path.name for path in maps] == [f"A_{2 * number:03d}.png" for number in range(10)]
     assert np.asarray(Image.open(maps[0])).shape == (HEIGHT, WIDTH)
-    assert Image.open(tmp_path / "ious.png").mode == "RGB"
 
 
 def check_json(scores: dict[str, Any]) -> None:
@@ -164,7 +162,6 @@ def test_one_column_without_comparison(camvid: Path, capsys: pytest.CaptureFixtu
         ({"camvid": Path("a"), "compare_memory": True, "memory": 0}, "leave out --memory 0"),
         ({"camvid": Path("a"), "predictions": Path("p"), "at_working_size": True}, "leave out --at-working-size"),
         ({"camvid": Path("a"), "spoil": 0.0}, "the share of the frames to spoil is above 0 and at most 1, not 0.0"),
-        ({"camvid": Path("a"), "plot": Path("p.jpg")}, "--plot draws a PNG picture: p.png would do"),
     ],
 )
 def test_wrong_command_lines(options: dict[str, Any], said: str) -> None:

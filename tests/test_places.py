@@ -88,7 +88,6 @@ def commands(data, folder):
         "compare": ("compare", data, "-o", folder / "x.mp4", *SMALL),
         "batch": ("batch", data, "-o", folder / "x", *SMALL),
         "eval, scores": ("eval", *labelled, "--json", folder / "x.json"),
-        "eval, plot": ("eval", *labelled, "--plot", folder / "x.png"),
         "eval, predictions": ("eval", *labelled, "--predictions", folder / "x"),
         "train": ("train", *labelled, "-o", folder / "x"),
         "train, deeper": ("train", *labelled, "-o", folder / "x" / "y"),
@@ -172,7 +171,7 @@ def test_a_place_is_not_touched(tmp_path):
 
 def linked(commands):
     """The commands of a table that can end well, one for each way to write."""
-    left_out = ("run, several", "eval, plot", "train", "train, deeper", "export", "convert")
+    left_out = ("run, several", "train", "train, deeper", "export", "convert")
     return {name: arguments for name, arguments in commands.items() if name not in left_out}
 
 

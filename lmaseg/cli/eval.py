@@ -15,13 +15,13 @@ import typer
 from lmaseg._version import __version__
 from lmaseg.cli.console import Display, console, frames_done, say
 from lmaseg.cli.data import load_clips, look_like_stills
-from lmaseg.cli.eval_display import OWN_PAST, score_plot, score_table
+from lmaseg.cli.eval_display import OWN_PAST, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import named_classes, refusing
-from lmaseg.cli.outputs import Overwrite, make_folder, may_replace, require_png
+from lmaseg.cli.outputs import Overwrite, make_folder, may_replace
 from lmaseg.cli.settings import COMPUTING, job_options, option
 from lmaseg.job import INPUT, OUTPUT, Job
-from lmaseg.paths import appearing, write_text
+from lmaseg.paths import write_text
 
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
@@ -97,7 +97,6 @@ class Scoring:
     predictions: Path | None = option(
         None, "A folder for the predicted label maps; those of Cityscapes named as its server wants.", OUTPUT
     )
-    plot: Path | None = option(None, "Draw the IoU of every class.", OUTPUT, form="FILE.png")
 
     def __post_init__(self) -> None:
         if self.predictions and self.at_working_size:
@@ -110,13 +109,12 @@ def evaluate(
     """Score a network on the labelled frames of Cityscapes, CamVid or a folder."""
     if scoring.compare_memory and job.memory == 0:
         raise typer.BadParameter("--compare-memory needs a memory to compare with: leave out --memory 0")
-    require_png(scoring.plot)
     _spoilt([], scoring)  # refuses a share that is none before anything is loaded
     _compute_as_a_lone_process()
     first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
     if first:
         folders = [scoring.predictions] if scoring.predictions else []
-        files = [path for path in (scoring.json_file, scoring.plot) if path]
+        files = [scoring.json_file] if scoring.json_file else []
         may_replace([*files, *folders], overwrite, folders=folders)
 
     from lmaseg.evaluate import process_group
@@ -223,6 +221,3 @@ def _show_and_write(columns: "dict[str, Evaluation]", data: DataSet, job: Job, s
     scores |= dict(zip(("withoutMemory", "ownPast"), others, strict=False))
     if scoring.json_file:
         write_text(scoring.json_file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
-    if scoring.plot:
-        with appearing(scoring.plot) as part:
-            score_plot(columns).save(part)

@@ -1,4 +1,4 @@
-"""An evaluation as people look at it: a table and a picture."""
+"""An evaluation as people look at it: a table."""
 
 import math
 from collections.abc import Mapping
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from lmaseg.scores import Evaluation
 
 OWN_PAST = "own past"
@@ -73,26 +71,3 @@ def _add_row(table: Table, label: str, share: str, scores: list[float]) -> None:
         gain = scores[-1] - scores[0]
         cells.append("-" if math.isnan(gain) else f"{100 * gain:+.2f}")
     table.add_row(label, share, *cells)
-
-
-def score_plot(columns: "Mapping[str, Evaluation]") -> "Image":
-    """A bar of IoU for every class and evaluation, one under the other: the last in the class's colour, others grey."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    first = next(iter(columns.values()))
-    bar, left, width, gap = 16, 150, 600, 10
-    row = bar * len(columns) + gap
-    picture = Image.new("RGB", (left + width + 70, row * len(first.labels) + 3 * gap + bar), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    for i, class_name in enumerate(first.labels.names):
-        top = gap + i * row
-        draw.text((left - 8, top + (row - gap) / 2), class_name, fill="black", font=font, anchor="rm")
-        for n, evaluation in enumerate(columns.values()):
-            iou = float(evaluation.class_ious[i])
-            color = first.labels.colors[i] if n == len(columns) - 1 else (190, 190, 190)
-            end, y = left + (0 if math.isnan(iou) else iou * width), top + n * bar
-            draw.rectangle((left, y, end, y + bar - 2), fill=color)
-            draw.text((end + 6, y + 7), "-" if math.isnan(iou) else f"{100 * iou:.1f}", "black", font, "lm")
-    legend = " / ".join(f"{name}: mean {100 * evaluation.mean_iou:.1f}" for name, evaluation in columns.items())
-    draw.text((left, picture.height - gap - bar), f"IoU in per cent, {legend}", fill="black", font=font)
-    return picture

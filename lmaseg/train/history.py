@@ -1,9 +1,8 @@
-"""The history of a run: a CSV file, and TensorBoard where it is installed."""
+"""The history of a run: a CSV file."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
 
 from lmaseg.paths import part_path
 
@@ -19,23 +18,12 @@ class History:
         self._columns = [*MEASURES, *scores]
         kept = [row for row in self._rows() if int(row["step"]) <= step] if step else []
         self._rewrite(kept)
-        self._board = _tensorboard(folder, step)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if self._board is not None:
-            self._board.close()
 
     def add(self, measures: Mapping[str, float]) -> None:
         """Write a row; columns without a measure stay empty."""
         with self._path.open("a", newline="") as file:
             row = {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in measures.items()}
             csv.DictWriter(file, self._columns, restval="").writerow(row)
-        if self._board is not None:
-            for name in measures.keys() - {"step"}:
-                self._board.add_scalar(name, measures[name], int(measures["step"]))
 
     def _rows(self) -> list[dict[str, str]]:
         if not self._path.is_file():
@@ -51,11 +39,3 @@ class History:
             writer.writeheader()
             writer.writerows(rows)
         part.replace(self._path)
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,34 +143,28 @@ class _Run:
         """Take the steps that are left."""
         learner, steps = self._learner, self._learner.steps
         distance = self._options.validation_distance(steps)
-        with ExitStack() as stack:
-            history = self._history(stack)
-            while learner.step < steps:
-                if self._must_stop():
-                    self._save_state()
-                    yield self._progress(math.nan, stopped=True)
-                    return
-                learner.take_step()
-                done = learner.step
-                if self._validate and (done % distance == 0 or done == steps):
-                    self._score(self._validate)
-                    yield self._report(history, dict(self._scores))
-                elif done % self._options.report_every == 0 or done == steps:
-                    yield self._report(history, {})
-                if done < steps:
-                    self._save_state_if_due()
+        names = self._validate.names if self._validate else ()
+        history = None if learner.rank else History(self._folder, names, step=learner.step)
+        while learner.step < steps:
+            if self._must_stop():
+                self._save_state()
+                yield self._progress(math.nan, stopped=True)
+                return
+            learner.take_step()
+            done = learner.step
+            if self._validate and (done % distance == 0 or done == steps):
+                self._score(self._validate)
+                yield self._report(history, dict(self._scores))
+            elif done % self._options.report_every == 0 or done == steps:
+                yield self._report(history, {})
+            if done < steps:
+                self._save_state_if_due()
         self._save_weights(FINAL)
         self._save_state()
         if not learner.rank:
             (self._folder / LATEST).unlink(missing_ok=True)
             self._calibrate()
         yield self._progress(math.nan, finished=True)
-
-    def _history(self, stack: ExitStack) -> History | None:
-        if self._learner.rank:
-            return None
-        names = self._validate.names if self._validate else ()
-        return stack.enter_context(History(self._folder, names, step=self._learner.step))
 
     def _must_stop(self) -> bool:
         minutes, learner = self._options.minutes, self._learner
