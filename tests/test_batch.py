@@ -374,7 +374,7 @@ class TestSchedule:
                 assert not any(isinstance(task, Chunk) for task in tasks)
                 assert files(out / "v0") == files(whole / "v0")
                 assert video_pts(out / "v0.mp4") == video_pts(whole / "v0.mp4")
-                at += 1 if at < 3 else 40
+                at += 1 if at < 2 else 40
                 continue
             break
         assert at > 2

@@ -85,6 +85,7 @@ def test_pspnet_alone(tmp_path):
     assert errors(net, DATA / "psp101_T3_R21.safetensors")["logits_first_frame"] < AGREEMENT
 
 
+@pytest.mark.slow
 def test_pspnet_50_is_told_from_101_by_its_blocks():
     tensors = {
         name.removeprefix("module."): tensor

@@ -191,6 +191,7 @@ class TestLabelMaps:
 
 
 class TestEvaluation:
+    @pytest.mark.slow
     def test_counts_equal_torchmetrics(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
         torchmetrics = pytest.importorskip("torchmetrics.classification")
         maps = Recorder()

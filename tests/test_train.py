@@ -660,7 +660,7 @@ class TestCommand:
         clips = write_clip(tmp_path / "data", range(1, 8), set(range(1, 8)), size=(96, 128))
         assert len(clips) == 1
         images, labels = tmp_path / "data" / "images", tmp_path / "data" / "labels"
-        data = ["--folder", images, labels, "--val-folder", images, labels, "--steps", 2]
+        data = ["--folder", images, labels, "--val-folder", images, labels, "--steps", 1]
         command(*data, *SMALL, "-o", tmp_path / "base")
         start = tmp_path / "base" / "best.safetensors"
         memory = ["--stage", "memory", "--init", start, "--window", 5, "--past", 2]
@@ -698,7 +698,7 @@ class TestCommand:
         for path in (tmp_path / "labels").iterdir():
             Image.fromarray(np.asarray(Image.open(path)) % 3 + np.uint8(1)).save(path)
         data = ["--folder", tmp_path / "images", tmp_path / "labels"]
-        own = ["--classes", "lawn,car,shed,path", "--steps", 2, "--device", "cpu"]
+        own = ["--classes", "lawn,car,shed,path", "--steps", 1, "--device", "cpu"]
         assert run_cli("train", *data, *own, "-o", tmp_path / "run") == 0
         said = " ".join(capsys.readouterr().err.split())
         assert "2 labelled frames are held out to validate with" in said
