@@ -19,11 +19,17 @@ from lmaseg.attention import cuda, local_attention
 from lmaseg.errors import BackendError
 
 HAS_GPU = torch.cuda.is_available()
-needs_triton = pytest.mark.skipif(not cuda.HAS_TRITON, reason="triton is not installed")
+
+
+def needs_triton(test):
+    """Marks what only those who change the kernels need, who install what is under `dev`."""
+    return pytest.mark.slow(pytest.mark.skipif(not cuda.HAS_TRITON, reason="triton is not installed")(test))
+
+
 needs_no_gpu = pytest.mark.skipif(HAS_GPU, reason="compiles in place of a GPU's driver")
 
 
-@pytest.fixture(scope="module", params=["interpreted", pytest.param("compiled", marks=pytest.mark.gpu)])
+@pytest.fixture(scope="module", params=[slow("interpreted"), pytest.param("compiled", marks=pytest.mark.gpu)])
 def kernels(request):
     """Calls a function of tensors and numbers where the Triton kernels run, and returns its result on the CPU."""
     if not cuda.HAS_TRITON:
