@@ -435,5 +435,5 @@ def test_batch_sees_that_a_function_builds_another_network(package):
 
 
 def test_lmasegs_own_networks_take_no_builder():
-    with pytest.raises(CheckpointError, match="lmaseg's own erfnet: leave --net out"):
+    with pytest.raises(CheckpointError, match="lmaseg's own lean: leave --net out"):
         lmaseg.load(checkpoint.BUNDLED, net="their_net:build")

@@ -126,9 +126,9 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys, monkeypatch):
     assert run_cli("run", clip, "-o", tmp_path / "out.mp4", "-v", "--device", "cpu", *SMALL) == 0
     details = said(capsys)
     for expected in (
-        "erfnet",
+        "lean",
         "19 classes",
-        "memory of 4 frames",
+        "memory of 2 frames",
         "cpu",
         "float",
         "thread",

@@ -672,7 +672,7 @@ class TestCommand:
         assert net.spec.window == 5
         assert_same(dict(base.encoder.state_dict()), dict(net.encoder.state_dict()))
         header = checkpoint.read_header(tmp_path / "memory" / "final.safetensors")
-        assert "folder memory 4 mIoU" in header.about["scores"]
+        assert f"folder memory {net.spec.memory_frames} mIoU" in header.about["scores"]
         assert "folder memory 0 mIoU" in header.about["scores"]
 
     def test_what_is_held_out_is_validated_instead(self, tmp_path):
