@@ -725,6 +725,16 @@ class TestCommand:
         assert run_cli("info", weights[1]) == 0
         assert "lawn, path, shed, ball" in " ".join(capsys.readouterr().out.split())
 
+    def test_a_memory_is_not_taught_by_stills_that_are_numbered(self, tmp_path):
+        images, labels = one_frame(tmp_path)
+        for number, level in enumerate((255, 60, 200), 2):
+            Image.fromarray(np.full((96, 128, 3), level, np.uint8)).save(images / f"a_{number:03d}.png")
+            Image.fromarray(np.ones((96, 128), np.uint8)).save(labels / f"a_{number:03d}.png")
+        memory = ["--folder", images, labels, "--stage", "memory", "--no-val", "--minutes", 0, *SMALL]
+        hint = "if they are no frames of a video, add --stills"
+        assert hint in " ".join(command(*memory, "-o", tmp_path / "video").stderr.split())
+        assert hint not in " ".join(command(*memory, "--stills", "-o", tmp_path / "stills").stderr.split())
+
     def test_minutes_end_in_peace(self, tmp_path):
         result = command("--folder", *one_frame(tmp_path), *SMALL, "--minutes", 0, "-o", tmp_path / "run")
         assert result.exit_code == 0

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lmaseg.cli.console import say
+
 if TYPE_CHECKING:
     from lmaseg.datasets.clip import Clip
     from lmaseg.labels import LabelSet
@@ -35,6 +37,15 @@ def load_clips(
         images, label_maps = paths["folder"]
         clips["folder"] = folder_clips(images, label_maps, labels, stills=stills)
     return clips
+
+
+STILLS = "The pictures of --folder are no frames of videos: none follows another."
+
+
+def hint_at_stills(clips: "list[Clip]") -> None:
+    """Say so if most neighbours in these clips of --folder show different scenes."""
+    if look_like_stills(clips):
+        say("most neighbouring pictures show different scenes: if they are no frames of a video, add --stills")
 
 
 def look_like_stills(clips: "list[Clip]") -> bool:

@@ -14,7 +14,7 @@ import typer
 
 from lmaseg._version import __version__
 from lmaseg.cli.console import Display, console, frames_done, say
-from lmaseg.cli.data import load_clips, look_like_stills
+from lmaseg.cli.data import STILLS, hint_at_stills, load_clips
 from lmaseg.cli.eval_display import OWN_PAST, score_table
 from lmaseg.cli.network import make_segmenter
 from lmaseg.cli.options import named_classes, refusing
@@ -52,9 +52,7 @@ class DataSet:
         INPUT,
         form="NAMES|FILE.toml",
     )
-    stills: bool = option(
-        False, "The pictures of --folder are no frames of videos: none follows another.", INPUT, "--stills"
-    )
+    stills: bool = option(False, STILLS, INPUT, "--stills")
     split: str = option("val", "Which part of Cityscapes or CamVid: train, val or test.", INPUT)
 
     def __post_init__(self) -> None:
@@ -124,8 +122,8 @@ def evaluate(
         labels = named_classes(data.classes) or segmenter.net.labels
         past = segmenter.memory.frames
         (clips,) = load_clips(data.paths, data.split, labels, past, stills=data.stills).values()
-        if first and data.folder and look_like_stills(clips):
-            say("most neighbouring pictures show different scenes: if they are no frames of a video, add --stills")
+        if first and data.folder:
+            hint_at_stills(clips)
         run = partial(
             _evaluate,
             segmenter.net,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmaseg.cli.console import say
-from lmaseg.cli.data import load_clips
+from lmaseg.cli.data import hint_at_stills, load_clips
 from lmaseg.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from lmaseg.cli.network import describe_device, load_network
 from lmaseg.cli.options import refusing
@@ -71,7 +71,9 @@ def train(
         net = _network(start, data, options.seed, device)
         past = options.past_frames
         validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
-        clips = load_clips(vars(data), "train", net.labels, past)
+        clips = load_clips(vars(data), "train", net.labels, past, stills=data.stills)
+        if first and past and data.folder:
+            hint_at_stills(clips["folder"])
         if data.unlabelled:
             clips["taught"] = teach(data, net, out, display.update, stop)
         clips, validation = split(data, clips, validation)

@@ -67,7 +67,8 @@ def validation_clips(data: Data, net: "LocalMemoryNet", past: int) -> ClipsByNam
         paths["camvid"] = data.camvid
     if data.val and data.cityscapes and (data.cityscapes / "gtFine" / "val").is_dir():
         paths["cityscapes"] = data.cityscapes
-    return load_clips(paths, "val", label_set(data.val_classes) if data.val_classes else net.labels, past)
+    labels = label_set(data.val_classes) if data.val_classes else net.labels
+    return load_clips(paths, "val", labels, past, stills=data.stills)
 
 
 def split(data: Data, training: ClipsByName, validation: ClipsByName) -> tuple[ClipsByName, ClipsByName]:

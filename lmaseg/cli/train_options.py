@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmaseg.cli.data import STILLS
 from lmaseg.cli.settings import option
 from lmaseg.settings import setting
 
@@ -17,6 +18,7 @@ class Data:
     camvid: Path | None = option(None, "CamVid: train/ trainannot/ and, to validate, val/ valannot/.", DATA)
     cityscapes: Path | None = option(None, "Cityscapes: leftImg8bit/ and gtFine/.", DATA)
     folder: tuple[Path, Path] | None = option(None, "Your own: images, and PNG class ids.", DATA, form="IMAGES LABELS")
+    stills: bool = setting(False, STILLS, DATA, "--stills")
     unlabelled: list[Path] | None = option(
         None, "A video or a folder of pictures for the teacher to label; give it once for each.", DATA, form="VIDEO"
     )
