@@ -119,6 +119,7 @@ class TestCityscapes:
             f"{odd} is not named CITY_SEQUENCE_FRAME_gtFine_labelIds.png: restore its name or remove it"
         )
 
+    @pytest.mark.slow
     def test_predictions_go_back_to_label_ids(self) -> None:
         labels = pytest.importorskip("cityscapesscripts.helpers.labels")
         train_ids = np.arange(256, dtype=np.uint8).reshape(2, 128)
@@ -127,6 +128,7 @@ class TestCityscapes:
         assert [labels.id2label[i].trainId for i in label_ids.flat[:19]] == list(range(19))
         assert not label_ids.flat[19:].any()
 
+    @pytest.mark.slow
     def test_the_encoding_is_the_official_one(self) -> None:
         labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
         official = {label.id: label.trainId for label in labels if label.id >= 0}

@@ -77,6 +77,7 @@ def test_erfnet_alone(tmp_path):
     assert max(found.values()) < AGREEMENT
 
 
+@pytest.mark.slow
 def test_pspnet_alone(tmp_path):
     net = convert_saved(semseg_weights(), tmp_path / "train_epoch_200.pth")
     assert not net.spec.has_memory

@@ -219,6 +219,7 @@ class TestEvaluation:
         evaluate(camvid_net, clips[1:], memory=0, size=32, on_frame=lambda done, to_do: seen.append((done, to_do)))
         assert seen == [(i, 16) for i in range(1, 17)]
 
+    @pytest.mark.slow
     def test_the_own_past_differs_from_the_past(self, camvid_net: LocalMemoryNet, clips: list[Clip]) -> None:
         for full_resolution in (True, False):
             own, on, off = (
@@ -247,6 +248,7 @@ class TestEvaluation:
             evaluate(camvid_net, [clip], memory=0, size=32)
 
     @pytest.mark.skipif(not SHARED_CAMVID.is_dir(), reason="needs CamVid in ../shared/camvid")
+    @pytest.mark.slow
     def test_camvid_val(self, camvid_net: LocalMemoryNet) -> None:
         torchmetrics = pytest.importorskip("torchmetrics.classification")
         (clip,) = camvid_clips(SHARED_CAMVID, "val")
@@ -262,6 +264,7 @@ class TestEvaluation:
 
 
 class TestCityscapes:
+    @pytest.mark.slow
     def test_scores_equal_the_official_ones(
         self, cityscapes_net: LocalMemoryNet, cityscapes_tree: Path, tmp_path: Path
     ) -> None:
@@ -277,6 +280,7 @@ class TestCityscapes:
             assert ours[key] == pytest.approx(theirs[key], abs=1e-9)
         assert set(theirs["categoryScores"]) - set(ours["categoryScores"]) == {"void"}
 
+    @pytest.mark.slow
     def test_camvid_weights_are_scored_on_the_classes_they_know(
         self, camvid_net: LocalMemoryNet, cityscapes_tree: Path, tmp_path: Path
     ) -> None:

@@ -357,6 +357,7 @@ def test_commands_take_a_network_of_the_hub(tmp_path, monkeypatch, capsys):
         assert path.read_bytes() == (tmp_path / "done" / "clip" / path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_batch_sees_that_a_network_of_the_same_name_has_changed(tmp_path, monkeypatch, capsys):
     folder = small_copy(tmp_path, monkeypatch)
     job = ("batch", "clip.mp4", "-o", "done", "--labels-only", "--net", "hf:net")

@@ -41,6 +41,7 @@ class TestConfusionCounts:
         assert counts.tolist() == [[1, 1], [0, 1]]
 
     @pytest.mark.parametrize("classes", [2, 11, 19])
+    @pytest.mark.slow
     def test_equals_torchmetrics(self, classes: int) -> None:
         torchmetrics = pytest.importorskip("torchmetrics.classification")
         truth, predicted = random_maps((3, 37, 53), classes, seed=classes)
@@ -100,6 +101,7 @@ class TestScores:
 
     @settings(max_examples=25, deadline=None)
     @given(arrays.arrays(np.int64, (19, 19), elements=st.integers(0, 10**9), fill=st.just(0)))
+    @pytest.mark.slow
     def test_categories_equal_cityscapesscripts(self, counts: NDArray[np.int64]) -> None:
         check_against_cityscapesscripts(counts)
 
@@ -111,6 +113,7 @@ class TestScores:
         counts = np.array([[4, 0, 1], [0, 3, 0], [9, 9, 9]])
         assert iou_per_category(counts, ("flat", "sky", None)) == {"flat": 4 / 5, "sky": 1.0}
 
+    @pytest.mark.slow
     def test_label_sets_have_the_official_categories(self) -> None:
         names = pytest.importorskip("cityscapesscripts.helpers.labels").trainId2label
         assert tuple(names[i].id for i in range(19)) == CITYSCAPES_LABEL_IDS

@@ -118,6 +118,7 @@ def test_fusion_reduces_both_values_with_one_convolution():
         ReducedSigmoidFusion(4, 6)
 
 
+@pytest.mark.slow
 def test_folding_is_exact_and_leaves_only_the_fusions_norms():
     net = with_varied_norms(make_net(with_memory(SINGLE, 2048, memory_frames=2, window=3, fusion="sigmoid-down1")))
     folded = fold(net)
