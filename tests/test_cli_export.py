@@ -51,10 +51,11 @@ def test_exports_the_bundled_weights(tmp_path, capsys):
     assert run_cli("export", "-o", output, "--size", "64x96") == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert "frames of 64x96, 0 to 4 past ones" in said.err
+    assert "frames of 64x96, 0 to 2 past ones" in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["net.pt2"]
     net, frame = lmaseg.load(), torch.rand(1, 3, 64, 96)
-    past = torch.zeros(1, 0, 32, 8, 12), torch.zeros(1, 0, 128, 8, 12)
+    cells = 64 // net.stride, 96 // net.stride
+    past = (torch.zeros(1, 0, channels, *cells) for channels in (net.spec.key_channels, net.spec.value_channels))
     with torch.inference_mode():
         ours = torch.export.load(output).module()(frame, *past)[0]
         assert (ours.argmax(1) == net(frame)[0].argmax(1)).float().mean() > 0.999

@@ -220,7 +220,7 @@ def start(source, *arguments, **options):
 @pytest.fixture
 def stalled(tmp_path):
     """An RTSP stream that gives some seconds of video and then is silent."""
-    data = write_video(tmp_path / "in.ts", range(60), size=(320, 240), codec="mpeg2video", keyframes=10).read_bytes()
+    data = write_video(tmp_path / "in.ts", range(150), size=(320, 240), codec="mpeg2video", keyframes=10).read_bytes()
     server = RtspServer(data, after=lambda server, connection: server.released.wait(100))
     yield server
     server.close()
@@ -230,7 +230,7 @@ def stalled(tmp_path):
 def test_ctrl_c_twice_ends_at_once(stalled, tmp_path):
     output = tmp_path / "out.mkv"
     process = start(stalled.url, "-o", output, "--labels", tmp_path / "maps")
-    while not (tmp_path / "maps.part" / "000050.png").exists() and process.poll() is None:
+    while not (tmp_path / "maps.part" / "000142.png").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
@@ -248,7 +248,7 @@ def test_ctrl_c_twice_ends_at_once(stalled, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_once_ends_when_the_stream_has_had_its_time(stalled, tmp_path):
     process = start(stalled.url, "-o", tmp_path / "out.mkv", "--labels", tmp_path / "maps")
-    while not (tmp_path / "maps.part" / "000050.png").exists() and process.poll() is None:
+    while not (tmp_path / "maps.part" / "000142.png").exists() and process.poll() is None:
         time.sleep(0.01)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -39,7 +39,7 @@ ELSEWHERE = {
     "--status": "there is no job; tests/test_batch.py asks for one's",
 }
 QUICK = {  # so that a few seconds suffice: what comes last on a command line holds
-    "train": "--size 64x96 --crop 64x64 --batch 1 --steps 1 --no-bfloat16 --device cpu",
+    "train": "--size 64x96 --crop 64x64 --batch 2 --steps 1 --no-bfloat16 --device cpu",
     "bench": "--size 64x96 --memory 1 --window 3 --seconds 0",
     "run": "--size 48",
     "compare": "--size 48",

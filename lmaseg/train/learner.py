@@ -115,8 +115,12 @@ class Learner:
         generator = step_generator(options.seed, step, self.rank)
         batch = self._sampler.draw(step, self._past(step))
         views = self._augment(batch.images, batch.labels, batch.still, generator)
-        with self._precision():
-            outputs = self._model(normalised(views.images * 255, self._preprocess))
+        seen = normalised(views.images * 255, self._preprocess)
+        try:
+            with self._precision():
+                outputs = self._model(seen)
+        except ValueError as error:  # of a batch norm, where what is left of a single small crop is one value
+            raise ValueError(f"{error}: train on larger crops, or on more clips at once") from error
         loss = self._loss(outputs, views)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
