@@ -735,6 +735,11 @@ class TestCommand:
         assert hint in " ".join(command(*memory, "-o", tmp_path / "video").stderr.split())
         assert hint not in " ".join(command(*memory, "--stills", "-o", tmp_path / "stills").stderr.split())
 
+    def test_a_single_crop_too_small_for_a_batch_norm_is_said_to_be_one(self, tmp_path):
+        result = command("--folder", *one_frame(tmp_path), *SMALL, "--batch", "1", "--no-val", "-o", tmp_path / "run")
+        assert result.exit_code == 2
+        assert "train on larger crops" in " ".join(result.stderr.split())
+
     def test_minutes_end_in_peace(self, tmp_path):
         result = command("--folder", *one_frame(tmp_path), *SMALL, "--minutes", 0, "-o", tmp_path / "run")
         assert result.exit_code == 0
