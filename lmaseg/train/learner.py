@@ -119,7 +119,9 @@ class Learner:
         try:
             with self._precision():
                 outputs = self._model(seen)
-        except ValueError as error:  # of a batch norm, where what is left of a single small crop is one value
+        except ValueError as error:
+            if "more than 1 value" not in str(error):  # a batch norm's, where one small crop has come down to one
+                raise
             raise ValueError(f"{error}: train on larger crops, or on more clips at once") from error
         loss = self._loss(outputs, views)
         self._optimizer.zero_grad(set_to_none=True)
