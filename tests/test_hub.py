@@ -31,6 +31,7 @@ from lmaseg.stream import resized
 from lmaseg.video import VideoReader
 
 transformers = pytest.importorskip("transformers", reason="networks of the hub need transformers")
+pytestmark = pytest.mark.slow
 SAMPLE = Path(__file__).parents[1] / "assets" / "street.mp4"
 
 

@@ -98,6 +98,7 @@ class HubNetworkTests(NetworkTests):
         return hub_network(str(saved_model(self.architecture)))
 
 
+@pytest.mark.slow
 class TestSegformer(HubNetworkTests):
     architecture = "segformer"
 

@@ -207,8 +207,14 @@ def examples(page):
     return [block for block in blocks(page, "python") if "onnxruntime" not in block]
 
 
+def slow_with_the_hub(page):
+    """A page as a parameter, marked where an example needs transformers, which takes long to install."""
+    marks = [pytest.mark.slow] if any("transformers" in block for block in examples(page)) else []
+    return pytest.param(page, marks=marks, id=named(page))
+
+
 @pytest.mark.usefixtures("small_network")
-@pytest.mark.parametrize("page", list(filter(examples, PAGES)), ids=named)
+@pytest.mark.parametrize("page", map(slow_with_the_hub, filter(examples, PAGES)))
 def test_the_examples_in_python_run(page, stand_ins, tmp_path, monkeypatch):
     """One after the other, each with what those before it defined."""
     shutil.copytree(stand_ins, tmp_path, dirs_exist_ok=True)
