@@ -214,7 +214,7 @@ def slow_with_the_hub(page):
 
 
 @pytest.mark.usefixtures("small_network")
-@pytest.mark.parametrize("page", map(slow_with_the_hub, filter(examples, PAGES)))
+@pytest.mark.parametrize("page", [slow_with_the_hub(page) for page in filter(examples, PAGES)])
 def test_the_examples_in_python_run(page, stand_ins, tmp_path, monkeypatch):
     """One after the other, each with what those before it defined."""
     shutil.copytree(stand_ins, tmp_path, dirs_exist_ok=True)
