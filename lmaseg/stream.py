@@ -257,10 +257,12 @@ def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtyp
     return normalised(pixels.permute(0, 3, 1, 2), settings, dtype)  # a view: channels last in memory
 
 
-def normalised(levels: Tensor, settings: Preprocess, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(..., 3, H, W) RGB from 0 to 255 -> what the encoder reads, of that type."""
-    mean, std = (_per_channel(values, dtype, levels.device) for values in (settings.mean, settings.std))
-    return (levels.to(dtype) * settings.scale - mean) / std
+def normalised(
+    image: Tensor, settings: Preprocess, dtype: torch.dtype = torch.float32, *, white: float = 255
+) -> Tensor:
+    """(..., 3, H, W) RGB from 0 to `white` -> what the encoder reads, of that type."""
+    mean, std = (_per_channel(values, dtype, image.device) for values in (settings.mean, settings.std))
+    return (image.to(dtype) * (settings.scale * (255 / white)) - mean) / std
 
 
 def resized(pixels: Tensor, settings: Preprocess, size: tuple[int, int]) -> Tensor:

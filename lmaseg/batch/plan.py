@@ -17,7 +17,7 @@ class Plan:
 
     identity: str
     whole: bool = False
-    """Whether it must be read in one piece, as its chunks did not make up the whole."""
+    """Whether it must be read in one piece."""
     chunks: int = 1
     seconds: float = 0.0
     """Length of a chunk; the first one has no start, the last one no end."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lmaseg.labels import LabelSet
 
 MOST_LOOKED_AT = 8  # pairs of neighbours
+STILLS = "The pictures of --folder are no frames of videos: none follows another."
 
 
 def load_clips(
@@ -37,9 +38,6 @@ def load_clips(
         images, label_maps = paths["folder"]
         clips["folder"] = folder_clips(images, label_maps, labels, stills=stills)
     return clips
-
-
-STILLS = "The pictures of --folder are no frames of videos: none follows another."
 
 
 def hint_at_stills(clips: "list[Clip]") -> None:

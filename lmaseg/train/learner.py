@@ -115,7 +115,7 @@ class Learner:
         generator = step_generator(options.seed, step, self.rank)
         batch = self._sampler.draw(step, self._past(step))
         views = self._augment(batch.images, batch.labels, batch.still, generator)
-        seen = normalised(views.images * 255, self._preprocess)
+        seen = normalised(views.images, self._preprocess, white=1)
         try:
             with self._precision():
                 outputs = self._model(seen)
