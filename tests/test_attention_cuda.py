@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marks import slow
+from marks import heavy, slow
 from test_attention import random_case
 
 from lmaseg.attention import cuda, local_attention
@@ -21,11 +21,7 @@ from lmaseg.errors import BackendError
 HAS_GPU = torch.cuda.is_available()
 
 
-def needs_triton(test):
-    """Marks what only those who change the kernels need, who install what is under `dev`."""
-    return pytest.mark.slow(pytest.mark.skipif(not cuda.HAS_TRITON, reason="triton is not installed")(test))
-
-
+needs_triton = heavy(cuda.HAS_TRITON, reason="triton is not installed")
 needs_no_gpu = pytest.mark.skipif(HAS_GPU, reason="compiles in place of a GPU's driver")
 
 

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from marks import heavy
 from media import copy_beginning
 from network_tester import assert_close
 from pages import ROOT, python_block
@@ -20,10 +21,10 @@ from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
 SIZE = (64, 96)
 
 
-def onnx(test):
-    """Marks what needs the exporter to ONNX, which takes seconds to load."""
-    there = all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime")))
-    return pytest.mark.slow(pytest.mark.skipif(not there, reason="needs onnx, onnxscript and onnxruntime")(test))
+onnx = heavy(
+    all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+    reason="needs onnx, onnxscript and onnxruntime",
+)
 
 
 class Small(nn.Module):
@@ -173,7 +174,6 @@ class Spectral(Small):
 
 
 @onnx
-@pytest.mark.slow
 def test_a_network_that_onnx_does_not_take(tmp_path):
     check_refusal_of_onnx(lmaseg.attach(Spectral().eval(), at="body"), tmp_path)
 
@@ -215,7 +215,6 @@ def test_portable_attention_is_the_attention(height, width, window):
 
 
 @onnx
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_guides_onnx_example_labels_the_sample_clip_as_torch_does(tmp_path, monkeypatch):
     """The beginning of it: that is 20 frames of 150."""

@@ -12,7 +12,6 @@ import pytest
 import safetensors.torch
 import torch
 from hub_models import MODELS, saved_model
-from marks import slow
 from media import write_video
 from network_tester import assert_close
 from PIL import Image
@@ -53,7 +52,7 @@ def their_labels(folder, frame, **size):
     return processor.post_process_semantic_segmentation(output, target_sizes=[frame.shape[:2]])[0].numpy()
 
 
-@pytest.mark.parametrize("name", [slow(name) if name in ("upernet", "mobilenet_v2") else name for name in MODELS])
+@pytest.mark.parametrize("name", MODELS)
 def test_label_maps_are_those_of_transformers(name, frame):
     folder = saved_model(name)
     square = np.ascontiguousarray(frame[:256, :256])  # DPT of transformers takes nothing else
@@ -65,7 +64,7 @@ def test_label_maps_are_those_of_transformers(name, frame):
         assert (segmenter(frame) == their_labels(folder, frame, height=256, width=256)).mean() > 0.9999
 
 
-@pytest.mark.parametrize("size", [(512, 512), slow((128, 224)), slow((360, 640)), slow((512, 912)), slow((96, 160))])
+@pytest.mark.parametrize("size", [(512, 512), (128, 224), (360, 640), (512, 912), (96, 160)])
 def test_run_gives_every_frame_the_labels_of_transformers(tmp_path, size):
     """Of any proportions: those of the frames are 9:16."""
     folder, (height, width) = saved_model("segformer"), size
@@ -306,7 +305,6 @@ def test_without_the_extra(monkeypatch, capsys, tmp_path):
     assert "needs transformers: pip install 'lmaseg[hf]'" in said
 
 
-@pytest.mark.slow
 def test_a_memory_is_trained_and_scored_as_the_guide_says(tmp_path, capsys):
     """`lmaseg train --stage memory --net hf:FOLDER`, then eval with the checkpoint alone."""
     images, labels, out = tmp_path / "images", tmp_path / "labels", tmp_path / "run"
@@ -358,7 +356,6 @@ def test_commands_take_a_network_of_the_hub(tmp_path, monkeypatch, capsys):
         assert path.read_bytes() == (tmp_path / "done" / "clip" / path.name).read_bytes()
 
 
-@pytest.mark.slow
 def test_batch_sees_that_a_network_of_the_same_name_has_changed(tmp_path, monkeypatch, capsys):
     folder = small_copy(tmp_path, monkeypatch)
     job = ("batch", "clip.mp4", "-o", "done", "--labels-only", "--net", "hf:net")
@@ -379,7 +376,6 @@ def test_batch_tells_networks_of_the_hub_apart_by_what_was_fetched(hub):
     assert fetched != weights_digest(Job("", net=f"hf:{saved_model('upernet')}"))
 
 
-@pytest.mark.slow
 def test_a_memory_is_trained_on_unlabelled_video_as_the_guide_says(tmp_path, monkeypatch):
     """The network itself is the teacher."""
     small_copy(tmp_path, monkeypatch)
@@ -391,7 +387,6 @@ def test_a_memory_is_trained_on_unlabelled_video_as_the_guide_says(tmp_path, mon
     assert len(list((tmp_path / "maps").iterdir())) == 6
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["net.pt2", "net.onnx"])
 def test_an_export_has_the_labels_of_the_network(tmp_path, name):
     net, path = f"hf:{saved_model('segformer')}", tmp_path / name

@@ -88,6 +88,7 @@ class TestBackboneWithSkips(NetworkTests):
         return build(with_memory(ModelSpec("skipping", 11), 12), CAMVID, Preprocess())
 
 
+@pytest.mark.slow
 class HubNetworkTests(NetworkTests):
     """Networks of transformers, cut where `attach` finds it."""
 
@@ -98,32 +99,26 @@ class HubNetworkTests(NetworkTests):
         return hub_network(str(saved_model(self.architecture)))
 
 
-@pytest.mark.slow
 class TestSegformer(HubNetworkTests):
     architecture = "segformer"
 
 
-@pytest.mark.slow
 class TestUpernet(HubNetworkTests):
     architecture, any_size = "upernet", False
 
 
-@pytest.mark.slow
 class TestDpt(HubNetworkTests):
     architecture, idle = "dpt", ("layers.0.residual_layer1", "dpt.layernorm")
 
 
-@pytest.mark.slow
 class TestBeit(HubNetworkTests):
     architecture, any_size = "beit", False
     idle = ("beit.layers.3",)  # its code counts from one, and leaves the last layer out
 
 
-@pytest.mark.slow
 class TestMobilevit(HubNetworkTests):
     architecture, any_size = "mobilevit", False
 
 
-@pytest.mark.slow
 class TestMobilenetV2(HubNetworkTests):
     architecture, any_size, idle = "mobilenet_v2", False, ("conv_1x1",)
