@@ -39,7 +39,7 @@ def attach(
     feature: int | str | None = None,
     labels: LabelSet | None = None,
     preprocess: Preprocess | None = None,
-    memory_frames: int = 4,
+    memory_frames: int | None = None,
     window: int = 7,
     key_channels: int | None = None,
     value_channels: int | None = None,
@@ -61,7 +61,7 @@ def attach(
         feature: index or key of the memory's tensor where the encoder returns several; the others pass it by.
         labels: what the classes mean; None numbers them.
         preprocess: what frames must be like; None means RGB in [0, 1], at 512x1024.
-        memory_frames, window, key_channels, value_channels, fusion: as in `ModelSpec`; None takes the usual widths.
+        memory_frames, window, key_channels, value_channels, fusion: as in `ModelSpec`; None takes what is usual.
         frames: (N, 3, H, W), preprocessed, of what the network will see, for `start_keys`; None starts at random.
         builder: where checkpoints find a function that returns this video network, "package.module:function".
 
@@ -81,7 +81,7 @@ def attach(
     if labels and len(labels) != classes:
         raise ValueError(f"the network has classes={classes}, not {len(labels)}")
     spec = ModelSpec(builder, classes)
-    if memory_frames:
+    if memory_frames != 0:
         spec = with_memory(spec, first.channels, memory_frames=memory_frames, window=window, fusion=fusion)
         widths = key_channels or spec.key_channels, value_channels or spec.value_channels
         spec = replace(spec, key_channels=widths[0], value_channels=widths[1])

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 from lmaseg.decision import ALONE, LABELS, Decided
 from lmaseg.labels import LabelSet
 from lmaseg.models import Encoded
-from lmaseg.models.memory import Past
+from lmaseg.models.halves import Features
 from lmaseg.render import captioned, overlay
 from lmaseg.sinks import Labelled, Sink
 from lmaseg.stream import Segmenter
@@ -27,9 +27,9 @@ MARK = (255, 255, 255)
 class ComparingSegmenter(Segmenter):
     """A `Segmenter` that also computes the labels of each frame without its past; frames are encoded once."""
 
-    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> Decided:
-        alone = super()._read(group, Past(past.frames, None, None), working, size)
-        return {**super()._read(group, past, working, size), ALONE: alone[LABELS]}
+    def _read(self, group: Encoded, features: Features, working: Sequence[int], size: tuple[int, int]) -> Decided:
+        alone = super()._read(group, group.features, working, size)
+        return {**super()._read(group, features, working, size), ALONE: alone[LABELS]}
 
 
 def still_pixels(before: np.ndarray, now: np.ndarray, still: int = STILL) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import distributed
 from lmaseg.datasets.clip import Clip, Picture
 from lmaseg.errors import DatasetError
 from lmaseg.models import LocalMemoryNet
-from lmaseg.models.memory import OwnPast
+from lmaseg.models.memory import PERIOD, OwnPast
 from lmaseg.models.precision import dtype_name
 from lmaseg.scores import Evaluation, Tallies, translate_classes
 from lmaseg.stream import Segmenter, resized
@@ -33,13 +33,14 @@ def _scored(segmenter: Segmenter, clip: Clip, read: Reader) -> Iterator[Scored]:
 
     Frames too far before the next label to be in its memory are not looked at: they cannot change its prediction.
     """
-    reach = segmenter.memory.frames
+    reach = segmenter.memory.reach
     indices = sorted({i for last in clip.labelled for i in range(max(0, last - reach), last + 1)})
     for start in range(0, len(indices), segmenter.batch):
         batch = indices[start : start + segmenter.batch]
         pairs = [read(clip, index) for index in batch]
         resets = [index == indices[0] for index in batch]
-        labels = segmenter.submit([image for image, _ in pairs], resets).result()
+        periods = [index // PERIOD for index in batch]
+        labels = segmenter.submit([image for image, _ in pairs], resets, periods).result()
         for index, predicted, (_, truth) in zip(batch, labels, pairs, strict=True):
             if truth is not None:
                 yield clip.frames[index].name, predicted, truth
@@ -84,7 +85,7 @@ def evaluate(
     translation, known = translate_classes(net.labels, labels)
     segmenter = Segmenter(net, size=size, memory=memory, dtype=dtype, batch=batch)
     if own_past:
-        segmenter.memory = OwnPast(segmenter.memory.frames, segmenter.memory.room)
+        segmenter.memory = OwnPast(segmenter.memory.frames, batch)
     rank, world = rank_and_world()
     tallies = Tallies(labels, len(clips))
     frames_to_do = sum(len(clip.labelled) for clip in clips[rank::world])

@@ -26,7 +26,7 @@ from lmaseg.checkpoint import Header
 from lmaseg.errors import BackendError, first_line
 from lmaseg.models import LocalMemoryNet, fold
 from lmaseg.models.cut import run_through
-from lmaseg.models.halves import where
+from lmaseg.models.halves import tensor_of, where
 from lmaseg.paths import part_path, publish
 
 OPSET = 20
@@ -102,10 +102,11 @@ class Step(nn.Module):
             if keys is None or values is None:
                 return features
             encoded = self.net.projections(features)
-            remembered.extend((encoded.key, encoded.value))
             attended = portable.local_attention(encoded.query, keys, values, self.net.spec.window)
             empty = keys.new_ones(keys.shape[1]).sum() == 0
-            return where(empty, features, self.net.fusion(encoded.query_value, attended))
+            fused = where(empty, features, self.net.fusion(encoded.query_value, attended))
+            remembered.extend((encoded.key, tensor_of(fused) if self.net.recurrent else encoded.value))
+            return fused
 
         logits = run_through(self.net, frame, attend)
         return self.net.at_pixels(logits, frame.shape[-2:]), *remembered

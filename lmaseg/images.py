@@ -77,15 +77,17 @@ def open_source(
     end: float | None = None,
     stride: int = 1,
     warm_up: int = 0,
+    warm_up_seconds: int = 0,
     **video: Any,
 ) -> "VideoReader | ImageReader":
     """The reader for a video, an address, a camera, a folder of images, a glob pattern or one image.
 
     See there for the arguments and errors; `video` has further ones of `VideoReader`, which images do not need.
     """
+    lead: dict[str, Any] = {"warm_up": warm_up, "warm_up_seconds": warm_up_seconds}
     if is_image_source(source):
-        return ImageReader(source, start=start, end=end, stride=stride, warm_up=warm_up)
-    return VideoReader(source, start=start, end=end, stride=stride, warm_up=warm_up, **video)
+        return ImageReader(source, start=start, end=end, stride=stride, **lead)
+    return VideoReader(source, start=start, end=end, stride=stride, **lead, **video)
 
 
 class ImageReader(FrameSource):
@@ -99,6 +101,7 @@ class ImageReader(FrameSource):
         start, end: seconds; an image is wanted when start <= its time < end.
         stride: take every Nth image, counted from the first wanted one.
         warm_up: images to yield before the first wanted one, `stride` apart, marked `warm_up`.
+        warm_up_seconds: as in `VideoReader`.
 
     Attributes:
         paths: all the source's files in order; for the others see `VideoReader`.
@@ -124,6 +127,7 @@ class ImageReader(FrameSource):
         end: float | None = None,
         stride: int = 1,
         warm_up: int = 0,
+        warm_up_seconds: int = 0,
     ) -> None:
         if stride < 1 or warm_up < 0:
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
@@ -141,7 +145,11 @@ class ImageReader(FrameSource):
             raise NoFrameError(f"{source} has no image between {span}: {lasting}")
         self.frames = len(wanted)
         self._indices = wanted
-        self._warm_up = range(wanted[0] - stride, -1, -stride)[:warm_up][::-1]
+        earlier = range(wanted[0] - stride, -1, -stride)
+        span = Span(float(times[wanted[0]]))
+        self._warm_up = [
+            i for count, i in enumerate(earlier) if count < warm_up or span.leads_in(times[i], warm_up_seconds)
+        ][::-1]
 
     def __iter__(self) -> Iterator[Frame]:
         indices = [*self._warm_up, *self._indices]

@@ -4,9 +4,12 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 
 from lmaseg.cuts import CutDetector
 from lmaseg.decision import ALONE, CONFIDENCE, LABELS, SMOOTH
@@ -105,6 +108,8 @@ class Labelling:
         self._segmenter = segmenter
         self._is_cut = CutDetector() if reset_at_cuts else lambda frame: False
         self._done, self._handed_on = done, 0
+        self._times: deque[Fraction] = deque()
+        self._reach = None if segmenter.memory.seconds else segmenter.memory.frames  # None: not yet known
         self.seconds = 0.0
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[Item]:
@@ -116,7 +121,8 @@ class Labelling:
                 continue
             resets = [self._is_cut(frame.image) or frame.after_gap for frame in batch]
             began = time.perf_counter()
-            pending = self._segmenter.submit([frame.image for frame in batch], resets)
+            seconds = [floor(frame.time) for frame in batch]
+            pending = self._segmenter.submit([frame.image for frame in batch], resets, seconds)
             self.seconds += time.perf_counter() - began
             if working:
                 yield from self._finished(*working)
@@ -129,10 +135,11 @@ class Labelling:
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame] | Frame]:
         """The frames for the network; one that is done and that the memory does not need comes alone."""
-        beyond_memory = self._done - self._segmenter.memory.frames
         batch: list[Frame] = []
         for frame in frames:
-            if not frame.warm_up and self._handed_on < beyond_memory:
+            self._note(frame)
+            reach = self._done if self._reach is None else self._reach
+            if not frame.warm_up and self._handed_on < self._done - reach:
                 yield frame
                 continue
             batch.append(frame)
@@ -141,6 +148,21 @@ class Labelling:
                 batch = []
         if batch:
             yield batch
+
+    def _note(self, frame: Frame) -> None:
+        """Learn how many frames a label may draw on, where that is a matter of seconds.
+
+        Twice the most that so many seconds have had: when these frames come it is not yet known how dense those are
+        that follow.
+        """
+        seconds = self._segmenter.memory.seconds
+        if seconds:
+            self._times.append(frame.time)
+            whole = self._reach or 0
+            while self._times[0] < floor(frame.time) - seconds:
+                self._times.popleft()
+                whole = max(whole, 2 * len(self._times))
+            self._reach = whole or None
 
     def _finished(self, frames: list[Frame], pending: Pending) -> Iterator[Item]:
         began = time.perf_counter()

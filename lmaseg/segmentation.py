@@ -15,6 +15,7 @@ from lmaseg.comparison import ComparingSegmenter
 from lmaseg.images import ImageReader, open_source
 from lmaseg.job import Job
 from lmaseg.labels import LabelSet
+from lmaseg.models.memory import FeatureMemory, RecurrentMemory
 from lmaseg.models.precision import named_dtype
 from lmaseg.outputs import Reader, Sinks, drawn, make_view
 from lmaseg.paths import check_apart, check_places
@@ -77,7 +78,7 @@ def _results(job: Job, segmenter: Segmenter | None) -> Iterator[Result]:
     segmenter.reset()
     label_set = segmenter.net.labels
     labelling = Labelling(segmenter, reset_at_cuts=job.reset_at_cuts)
-    with open_reader(job, warm_up=segmenter.memory.frames) as reader:
+    with open_reader(job, segmenter.memory) as reader:
         for seen in labelling(reader):
             assert isinstance(seen, Labelled)
             yield Result(seen.labels, seen.frame.image, seen.frame.time, seen.frame.name, label_set, job)
@@ -143,7 +144,7 @@ def run_job(
     check_places(job.outputs, overwrite=overwrite, folders=job.folders)
     segmenter = segmenter or make_segmenter(job)
     segmenter.reset()
-    with reader or open_reader(job, warm_up=segmenter.memory.frames) as source:
+    with reader or open_reader(job, segmenter.memory) as source:
         check_apart(job.outputs, source.paths if isinstance(source, ImageReader) else [])
         with Unfinished(job, segmenter.digest) as unfinished:
             done = unfinished.begin(resume=resume)
@@ -213,12 +214,13 @@ def make_segmenter(job: Job) -> Segmenter:
         min_confidence=job.min_confidence,
     )
     if job.compare and not segmenter.memory.frames:
-        raise ValueError("these weights have no memory to compare with: memory=4 gives them an untrained one")
+        raise ValueError("these weights have no memory to compare with: memory=1 gives them an untrained one")
     return segmenter
 
 
-def open_reader(job: Job, *, warm_up: int = 0) -> Reader:
-    """The source of a job, open; VideoError if it cannot be read. For the arguments see `VideoReader`."""
+def open_reader(job: Job, memory: FeatureMemory | RecurrentMemory | None = None, *, warm_up: int = 0) -> Reader:
+    """The source of a job, open, with the frames before its start that a memory needs, and at least `warm_up`;
+    VideoError if it cannot be read."""
     return open_source(
         job.source,
         start=job.start,
@@ -227,5 +229,6 @@ def open_reader(job: Job, *, warm_up: int = 0) -> Reader:
         deinterlace=job.deinterlace,
         strict=job.strict,
         live=job.live,
-        warm_up=warm_up,
+        warm_up=max(warm_up, memory.frames if memory else 0),
+        warm_up_seconds=memory.seconds if memory else 0,
     )

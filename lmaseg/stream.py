@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from lmaseg.decision import LABELS, SMOOTH, Decided, decide, smoothed
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, inference_network
-from lmaseg.models.memory import Past
+from lmaseg.models.halves import Features
+from lmaseg.models.memory import PERIOD, RecurrentMemory, memory_for
 from lmaseg.models.precision import choose_dtype, fastest_dtype
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -68,7 +69,9 @@ class Segmenter:
         self._network = inference_network(net, self.dtype, self.wide_dtype)
         frames = net.spec.memory_frames if memory is None else memory
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
-        self.memory = FeatureMemory(frames, batch if self.device.type == "cuda" else max(batch, frames))
+        room = batch if self.device.type == "cuda" else max(batch, 2 * frames)
+        self.memory = memory_for(net, frames, room)
+        self._seen = 0  # frames since the last `reset`
         self._size = size
         self._confidence, self._smooth, self._min_confidence = confidence, smooth, min_confidence
         self._graph: _Graph | None = None
@@ -83,12 +86,16 @@ class Segmenter:
         return self.submit([frame]).result()[0]
 
     @torch.inference_mode()
-    def submit(self, frames: Sequence[np.ndarray], resets: Sequence[bool] = ()) -> "Pending":
+    def submit(
+        self, frames: Sequence[np.ndarray], resets: Sequence[bool] = (), periods: Sequence[int] = ()
+    ) -> "Pending":
         """Start on successive frames of one size, all at once; on a GPU this does not wait for it.
 
         Args:
             frames: 1 to `batch` times (H, W, 3) uint8 RGB.
             resets: for each frame, whether it opens a new shot and the memory is emptied before it; none by default.
+            periods: the period of a `RecurrentMemory` that each frame lies in; by default the frames since the last
+                `reset` are counted.
 
         Returns:
             Their labels to come.
@@ -97,15 +104,19 @@ class Segmenter:
             ValueError: no frames, more than `batch`, other pictures than these, or resets that are not as many.
         """
         resets = resets or [False] * len(frames)
+        periods = periods or [(self._seen + index) // PERIOD for index in range(len(frames))]
+        self._seen += len(frames)
         _check_frames(frames, resets, self.batch)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
         size, self._last_size = self._last_size, pixels.shape[1:3]
         if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
             self._graph = None  # the memory moves for pictures of another size, and is empty then
-        elif _Graph.worthwhile(pixels, self.memory, resets, self.batch, self.device):
-            self._graph = self._graph or _Graph(pixels.to(self.device), self._label, self.memory)
+        elif self._can_replay(pixels, resets, periods):
+            self._graph = self._graph or _Graph(
+                pixels.to(self.device), partial(self._label, periods=periods), self.memory
+            )
             return Pending(self._graph.replay(pixels))
-        return Pending(self._label(pixels.to(self.device, non_blocking=True), resets))
+        return Pending(self._label(pixels.to(self.device, non_blocking=True), resets, periods))
 
     @cached_property
     def digest(self) -> str:
@@ -121,8 +132,14 @@ class Segmenter:
     def reset(self) -> None:
         """Forget the past: the next frame opens a new shot."""
         self.memory.clear()
+        self._seen = 0
 
-    def _label(self, pixels: Tensor, resets: Sequence[bool]) -> Decided:
+    def _can_replay(self, pixels: Tensor, resets: Sequence[bool], periods: Sequence[int]) -> bool:
+        """Whether a batch is like those to come or a recorded one: full, with a full memory that ends where it will."""
+        full = self.device.type == "cuda" and len(pixels) == self.batch
+        return full and not any(resets) and self.memory.settled(periods)
+
+    def _label(self, pixels: Tensor, resets: Sequence[bool], periods: Sequence[int]) -> Decided:
         """(N, H, W, 3) uint8 -> what is decided of their logits."""
         height, width = pixels.shape[1:3]
         prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.wide_dtype)
@@ -132,17 +149,14 @@ class Segmenter:
         for start, end in zip(starts, [*starts[1:], len(resets)], strict=True):
             if resets[start]:
                 self.memory.clear()
-            done = start
-            for past in self.memory.follow(encoded.key[start:end], encoded.value[start:end]):
-                group = Encoded(*(part[done : done + past.frames] for part in encoded))
-                decided.append(self._read(group, past, prepared.shape[-2:], (height, width)))
-                done += past.frames
+            for group, features in self.memory.recall(self._network, encoded.part(start, end), periods[start:end]):
+                decided.append(self._read(group, features, prepared.shape[-2:], (height, width)))
         return {name: torch.cat([part[name] for part in decided]) for name in decided[0]}
 
-    def _read(self, group: Encoded, past: Past, working: Sequence[int], size: tuple[int, int]) -> Decided:
-        """What is decided of encoded frames, in the light of their past, at their own size."""
+    def _read(self, group: Encoded, features: Features, working: Sequence[int], size: tuple[int, int]) -> Decided:
+        """What is decided, at their own size, of encoded frames whose features the memory made what they are."""
         rows, columns = (-(-side // self.net.logit_stride) for side in working)
-        logits = self._network.decode(group, past.keys, past.values)[..., :rows, :columns]
+        logits = self._network.decoder(features)[..., :rows, :columns]
         decided = decide(logits, *size, confidence=self._confidence, min_confidence=self._min_confidence)
         if self._smooth:
             combed = self.net.logit_stride == 1  # coarser logits are smooth when they are interpolated
@@ -187,21 +201,17 @@ class _Graph:
     """
 
     def __init__(
-        self, pixels: Tensor, label: Callable[[Tensor, Sequence[bool]], Decided], memory: FeatureMemory
+        self,
+        pixels: Tensor,
+        label: Callable[[Tensor, Sequence[bool]], Decided],
+        memory: FeatureMemory | RecurrentMemory,
     ) -> None:
         self._pixels, self._storage = pixels, memory.storage
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._decided = label(pixels, [False] * len(pixels))
 
-    @staticmethod
-    def worthwhile(
-        pixels: Tensor, memory: FeatureMemory, resets: Sequence[bool], batch: int, device: torch.device
-    ) -> bool:
-        """Whether a batch is like those to come or a recorded one: full, with a full memory that ends where it will."""
-        return device.type == "cuda" and len(pixels) == batch and memory.settled and not any(resets)
-
-    def belongs_to(self, memory: FeatureMemory) -> bool:
+    def belongs_to(self, memory: FeatureMemory | RecurrentMemory) -> bool:
         """Whether the addresses in it are still the memory's."""
         return all(now is then for now, then in zip(memory.storage, self._storage, strict=True))
 

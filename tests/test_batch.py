@@ -201,9 +201,9 @@ class TestChunks:
             ends, frames = Ends(2), list(reader)
         for frame in frames:
             ends.observe(frame)
-        assert ends.before == [(frame.pts, zlib.crc32(frame.image)) for frame in frames[:2]]
+        assert ends.before() == [(frame.pts, zlib.crc32(frame.image)) for frame in frames[:2]]
         assert ends.tail() == [(frame.pts, zlib.crc32(frame.image)) for frame in frames[-2:]]
-        assert len({crc for _, crc in ends.before + ends.tail()}) == 4
+        assert len({crc for _, crc in ends.before() + ends.tail()}) == 4
 
     def test_a_time_without_frames_is_an_empty_chunk(self, make_video, tmp_path, segmenter):
         path = make_video(pts=[0, 1, 2, 100, 101])

@@ -128,7 +128,7 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys, monkeypatch):
     for expected in (
         "lean",
         "19 classes",
-        "memory of 2 frames",
+        "memory of 1 frame,",
         "cpu",
         "float",
         "thread",

@@ -90,5 +90,5 @@ def test_weights_without_memory(clip, tmp_path, capsys):
     save(single, tmp_path / "single.safetensors", about={})
     options = ("--weights", tmp_path / "single.safetensors", *SMALL)
     assert run_cli("compare", clip, "-o", tmp_path / "cmp.mp4", *options) == 2
-    assert "have no memory to compare with: memory=4 gives them an untrained one" in said(capsys)
+    assert "have no memory to compare with: memory=1 gives them an untrained one" in said(capsys)
     assert not (tmp_path / "cmp.mp4").exists()

@@ -114,7 +114,7 @@ def test_an_untrained_memory_is_compared_where_weights_have_none(camvid: Path, t
     single.load_state_dict({name: trained.state_dict()[name] for name in single.state_dict()})
     save(single, tmp_path / "single.safetensors", about={})
     options: dict[str, Any] = {"camvid": camvid, "size": 40, "weights": tmp_path / "single.safetensors"}
-    with pytest.raises(typer.BadParameter, match="no memory to compare: --memory 4 gives them an untrained one"):
+    with pytest.raises(typer.BadParameter, match="no memory to compare: --memory 1 gives them an untrained one"):
         call(evaluate, **options, compare_memory=True)
     call(evaluate, **options, compare_memory=True, memory=2, json_file=tmp_path / "scores.json")
     scores = json.loads((tmp_path / "scores.json").read_text())

@@ -73,6 +73,13 @@ def test_warming_up(folder):
     ]
 
 
+def test_warming_up_on_whole_seconds(tmp_path):
+    for index in range(100):
+        picture(index).save(tmp_path / f"{index:03d}.png")
+    reader = ImageReader(tmp_path, start=2.5, end=2.6, warm_up_seconds=1)
+    assert [int(frame.image[0, 0, 0]) for frame in reader if frame.warm_up] == list(range(30, 75))
+
+
 def test_globs_and_single_images(folder):
     assert numbers(folder / "f1*.png") == [1, 10, 11, 12]
     assert numbers(str(folder.parent / "**" / "f2.*")) == [2]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -13,11 +15,15 @@ from lmaseg.models import (
     adapted_network,
     build,
     fold,
+    start_gate,
     start_keys,
     with_memory,
 )
 from lmaseg.models.fusion import BlendFusion
-from lmaseg.models.projections import LikenessProjections
+from lmaseg.models.memory import RecurrentMemory
+from lmaseg.models.projections import Encoded, LikenessProjections
+from lmaseg.stream import preprocess
+from lmaseg.video import VideoReader
 
 SPEC = ModelSpec("erfnet", 11, memory_frames=4, window=3, key_channels=16, value_channels=64, fusion="sigmoid-do1")
 FOR_ERFNET = [name for name in FUSIONS if name != "sigmoid-down1"]  # which halves the width of PSPNet's features
@@ -28,8 +34,8 @@ def make_net(**changes):
     return build(ModelSpec(**vars(SPEC) | changes), CAMVID, Preprocess()).eval()
 
 
-def make_net_with(fusion):
-    return make_net(**vars(with_memory(ModelSpec("erfnet", 11), 128, window=3, fusion=fusion)))
+def make_net_with(fusion, **changes):
+    return make_net(**vars(with_memory(ModelSpec("erfnet", 11), 128, window=3, fusion=fusion, **changes)))
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +117,10 @@ class TestBlend:
             key, *keys = (
                 each / each.norm(dim=1, keepdim=True) for each in map(net.projections.key, (features, *before))
             )
-            attended = reference.local_attention(40 * key, torch.stack(keys, 1), torch.stack(before, 1), window=3)
+            attended = reference.local_attention(80 * key, torch.stack(keys, 1), torch.stack(before, 1), window=3)
             move = attended - features
             distance = move.square().sum(1) / features.square().sum(1)
-            share = torch.sigmoid(3 - distance / (distance.mean() + 0.02))
+            share = torch.sigmoid(torch.logit(torch.tensor(0.95)) - 2 * distance / (distance.mean() + 0.02))
             expected = net.decoder(features + share * move)
             _, *own = net(frame)
             assert torch.equal(own[1], features)
@@ -138,7 +144,7 @@ class TestBlend:
         found = shares(one_unlike)
         assert (found[..., 2, 3] < 0.01).all()
         assert (found[..., 4:, :] > 0.9).all()
-        assert (shares(torch.full_like(features, 3.0)) > 0.85).all()
+        assert (shares(torch.full_like(features, 3.0)) > 0.7).all()
 
     def test_an_untrained_memory_steadies_labels(self):
         """Frames that differ by noise alone, seen by the bundled network with a memory it was never trained for."""
@@ -267,9 +273,101 @@ def test_frames_of_one_video_look_back_on_those_before_them(room):
             assert past.keys.shape[2:] == (2, 4, 4)
             assert torch.equal(past.keys[:, :, :1], -past.values[:, :, :1])
             seen += past.keys[:, :, 0, 0, 0].tolist()
-        assert memory.settled == (start >= 3 and len(numbers) == room)
+        assert memory.settled([]) == (start >= 3 and len(numbers) == room)
     assert seen == [list(range(max(0, i - 3), i)) for i in range(11)]
     assert memory.read()[0][0, :, 0, 0, 0].tolist() == [8, 9, 10]
+
+
+def recalled(net, encoded, periods, memory=None, batch=1):
+    """What the decoder reads of each frame, through a memory that is given some frames at a time."""
+    memory = memory or RecurrentMemory(2)
+    with torch.inference_mode():
+        return [
+            features
+            for start in range(0, len(periods), batch)
+            for _, features in memory.recall(
+                net, encoded.part(start, min(start + batch, len(periods))), periods[start : start + batch]
+            )
+        ]
+
+
+class TestRecurrentMemory:
+    PERIODS = (7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 10, 10)
+
+    @pytest.fixture(scope="class")
+    def net(self):
+        return make_net_with("blend", memory_frames=2)
+
+    @pytest.fixture(scope="class")
+    def encoded(self, net):
+        with torch.inference_mode():
+            return net.encode(torch.rand(len(self.PERIODS), 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+
+    def test_a_piece_from_the_beginning_of_the_period_before_is_as_the_whole(self, net, encoded):
+        whole = recalled(net, encoded, self.PERIODS)
+        for start, first in ((3, 7), (7, 10)):
+            piece = recalled(net, encoded.part(start, 12), self.PERIODS[start:])
+            assert all(map(torch.equal, whole[first:], piece[first - start :]))
+            assert not torch.equal(whole[first - 1], piece[first - 1 - start])
+
+    def test_a_label_draws_on_all_frames_of_its_period_and_the_one_before(self, net, encoded):
+        whole = recalled(net, encoded, self.PERIODS)
+        for changed, last, differs in ((3, 9, True), (2, 9, False), (3, 10, False)):
+            other = Encoded(*(part.clone() for part in encoded))
+            for part in other:
+                part[changed] = part[changed].flip(-1)
+            assert torch.equal(whole[last], recalled(net, other, self.PERIODS)[last]) != differs
+
+    def test_batches_change_nothing(self, net, encoded):
+        whole = recalled(net, encoded, self.PERIODS)
+        assert all(map(torch.equal, whole, recalled(net, encoded, self.PERIODS, batch=5)))
+
+    @pytest.mark.parametrize("periods", [(1, 3), (3, 1)])
+    def test_after_a_period_without_frames_it_begins_anew(self, net, encoded, periods):
+        assert torch.equal(recalled(net, encoded, periods)[1], encoded.features[1:2])
+
+    def test_it_is_settled_once_both_are_full_and_no_period_begins(self, net, encoded):
+        memory, settled = RecurrentMemory(2), []
+        for index, period in enumerate(self.PERIODS):
+            recalled(net, encoded.part(index, index + 1), [period], memory)
+            settled.append(memory.settled([period, period]))
+            assert not memory.settled([period, period + 1])
+        assert settled == [False, True, True, False, True, True, True, False, True, True, False, True]
+
+    def test_a_change_of_size_begins_anew(self, net, encoded):
+        memory = RecurrentMemory(2)
+        recalled(net, encoded.part(0, 3), (7, 7, 7), memory)
+        smaller = Encoded(*(part[..., :5] for part in encoded))
+        (first,) = recalled(net, smaller.part(0, 1), [7], memory)
+        assert torch.equal(first, smaller.features[:1])
+
+
+def test_the_gate_closes_where_the_network_sees_what_is_to_be_spared():
+    net = adapted_network(lmaseg.load(), memory_frames=2)
+    net.fusion.load_state_dict(BlendFusion(net.encoder.channels, net.encoder.channels).state_dict())
+    with VideoReader(Path(__file__).parents[1] / "assets" / "street.mp4", end=0.3, stride=4) as reader:
+        frames = torch.cat(
+            [
+                preprocess(torch.from_numpy(frame.image)[None], net.preprocess, (96, 128), torch.float32)
+                for frame in reader
+            ]
+        )
+    road = net.labels.names.index("road")
+    with torch.no_grad():
+        encoded = net.encode(frames)
+        seen = F.adaptive_avg_pool2d(net.decode(encoded).softmax(1)[:, [road]], encoded.features.shape[-2:])
+
+    def gate():
+        weight, bias = net.fusion.gate.weight[:, : encoded.features.shape[1]], net.fusion.gate.bias
+        return F.conv2d(encoded.features, weight, bias).sigmoid().detach()
+
+    assert gate().std() < 1e-5
+    start_gate(net, frames, ["road"])
+    assert 0.2 < (seen > 0.5).float().mean() < 0.8
+    assert gate()[seen > 0.9].mean() < 0.2
+    assert gate()[seen < 0.1].mean() > 0.8
+    with pytest.raises(ValueError, match="unknown class 'unicorn'"):
+        start_gate(net, frames, ["unicorn"])
 
 
 def test_memory_starts_anew_when_the_size_changes():

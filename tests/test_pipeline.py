@@ -128,7 +128,7 @@ def test_the_first_error_ends_the_run_and_the_outputs_know(net, failing):
     sink = Collected(fail_at=5 if failing == "sink" else None)
     segmenter = Segmenter(net)
     if failing == "network":
-        segmenter.submit = lambda frames, resets: 1 / 0
+        segmenter.submit = lambda *frames: 1 / 0
     with pytest.raises(ZeroDivisionError if failing == "network" else VideoError):
         run(source, segmenter, [sink], reset_at_cuts=False)
     assert sink.closed_by != "end"

@@ -8,6 +8,7 @@ import lmaseg
 from lmaseg import CAMVID, Segmenter, stream
 from lmaseg.decision import CONFIDENCE, SMOOTH, UNSURE, labels_at, smoothed
 from lmaseg.models import FeatureMemory, ModelSpec, Preprocess, build
+from lmaseg.models.memory import RecurrentMemory
 from lmaseg.stream import preprocess
 from lmaseg.video import VideoReader
 
@@ -246,29 +247,39 @@ class GraphStandIn(stream._Graph):
         self._label, self._memory = label, memory
         self.replayed = 0
 
-    @staticmethod
-    def worthwhile(pixels, memory, resets, batch, device):
-        return len(pixels) == batch and memory.settled and not any(resets)
-
     def replay(self, pixels):
         self.replayed += 1
         now = self._memory.storage
-        self._memory._keys, self._memory._values = self._storage
+        store(self._memory, self._storage)
         try:
-            return self._label(pixels, [False] * len(pixels))
+            return self._label.func(pixels, [False] * len(pixels), [getattr(self._memory, "_period", 0)] * len(pixels))
         finally:
-            self._memory._keys, self._memory._values = now
+            store(self._memory, now)
 
 
-def test_a_recorded_graph_is_dropped_when_the_size_changes(net, monkeypatch):
+def store(memory, storage):
+    if isinstance(memory, FeatureMemory):
+        memory._keys, memory._values = storage
+    else:
+        memory._speaking.storage, memory._growing.storage = storage[:2], storage[2:]
+
+
+@pytest.mark.parametrize("make", [lambda: FeatureMemory(2, 2), lambda: RecurrentMemory(2)], ids=["plain", "recurrent"])
+def test_a_recorded_graph_is_dropped_when_the_size_changes(net, monkeypatch, make):
     """Large, small and large again without a reset: the first graph's storage is gone by then."""
     monkeypatch.setattr(stream, "_Graph", GraphStandIn)
+    monkeypatch.setattr(
+        Segmenter,
+        "_can_replay",
+        lambda self, pixels, resets, periods: len(pixels) == self.batch and self.memory.settled(periods),
+    )
     recording = Segmenter(net, memory=2, batch=2, dtype=torch.float32)
-    monkeypatch.setattr(recording, "memory", FeatureMemory(2, 2))
+    monkeypatch.setattr(recording, "memory", make())
     plain = Segmenter(net, memory=2, batch=1, dtype=torch.float32)
+    plain.memory = make()
     graphs = []
     for part, size in enumerate([(64, 96), (32, 64), (64, 96)]):
-        for first in range(0, 8, 2):
+        for first in range(0, 22, 2):
             pair = [noise(100 * part + first + i, *size) for i in range(2)]
             expected = np.stack([plain(frame) for frame in pair])
             assert (recording.submit(pair).result() == expected).mean() >= 0.9999

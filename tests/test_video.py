@@ -71,6 +71,17 @@ def test_cuts_are_right_to_the_frame(make_video, name, codec, first, cut):
     assert np.diff([float(time) for time in times]) == pytest.approx(stride / 25, abs=0.0011)
 
 
+@pytest.mark.parametrize(("start", "seconds", "first"), [(3.4, 1, 2), (3.4, 2, 1), (3.0, 1, 2), (0.4, 1, 0)])
+@pytest.mark.parametrize("keyframes", [12, 1000])
+def test_it_warms_up_on_whole_seconds(make_video, start, seconds, first, keyframes):
+    path = make_video(pts=range(100), keyframes=keyframes)
+    begin = round(start * 25)
+    for stride in (1, 4):
+        numbers, _, warming = read(path, start=start, warm_up_seconds=seconds, stride=stride)
+        assert numbers[0] == begin
+        assert warming == [i for i in range(begin % stride, begin, stride) if i >= 25 * first]
+
+
 def test_the_start_is_exact_where_the_keyframes_are_far(make_video):
     path = make_video(pts=[i * 5 for i in range(250)])  # one keyframe, 50 seconds
     numbers, _, warming = read(path, start=45.01, end=45.7, warm_up=2, stride=2)

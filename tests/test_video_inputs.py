@@ -81,7 +81,11 @@ def read_pipe(data, **options):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("in.ts", {}), ("in.mkv", {"start": 1.0, "end": 1.4, "warm_up": 2, "stride": 3})],
+    [
+        ("in.ts", {}),
+        ("in.mkv", {"start": 1.0, "end": 1.4, "warm_up": 2, "stride": 3}),
+        ("in.mkv", {"start": 1.8, "warm_up": 2, "warm_up_seconds": 1}),
+    ],
 )
 def test_a_pipe_is_read_as_the_file(make_video, name, options):
     path = make_video(name, pts=range(50), keyframes=12)

@@ -100,7 +100,7 @@ def run_chunk(
     warm_up = max(1, segmenter.memory.frames)  # one at least, to detect a cut
     job, ends = chunk.part, Ends(warm_up)
     try:
-        reader = open_reader(job, warm_up=warm_up)
+        reader = open_reader(job, segmenter.memory, warm_up=warm_up)
     except NoFrameError:
         return ChunkResult(0, warm_up, [], [])
     with reader:
@@ -119,7 +119,7 @@ def run_chunk(
     return ChunkResult(
         report.frames,
         warm_up,
-        ends.before,
+        ends.before(),
         ends.tail(),
         report.damaged,
         round(time.monotonic() - began, 3),
@@ -147,15 +147,16 @@ class Ends:
     """Identifies the frames at both ends of a chunk: those it warms up on, `before`, and as many at its end."""
 
     def __init__(self, warm_up: int) -> None:
-        self.before: Marks = []
+        self._before: deque[Frame] = deque(maxlen=warm_up)
         self._last: deque[Frame] = deque(maxlen=warm_up)
 
     def observe(self, frame: Frame) -> None:
         """Take the next frame in."""
-        if frame.warm_up:
-            self.before.append(_mark(frame))
-        else:
-            self._last.append(frame)
+        (self._before if frame.warm_up else self._last).append(frame)
+
+    def before(self) -> Marks:
+        """The last frames that were to warm up, when all have come."""
+        return [_mark(frame) for frame in self._before]
 
     def tail(self) -> Marks:
         """The last frames, when all have come."""

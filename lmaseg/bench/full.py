@@ -102,13 +102,18 @@ def network_parts(workload: Workload) -> Mapping[str, Call]:
     if workload.memory:
         encoded: Encoded = part("project", net.projections, features)
         memory = full_memory(encoded, workload.memory)
-        part("remember", memory.follow, encoded.key, encoded.value)
+        times = 2 if net.recurrent else 1  # see `RecurrentMemory`
+        part("remember", _repeated(times, memory.follow), encoded.key, encoded.value)
         keys, values = look_back(memory, encoded)
-        attended = part("attend", local_attention, encoded.query, keys, values, net.spec.window)
-        features = part("fuse", net.fusion, encoded.query_value, attended)
+        attended = part("attend", _repeated(times, local_attention), encoded.query, keys, values, net.spec.window)
+        features = part("fuse", _repeated(times, net.fusion), encoded.query_value, attended)
     logits = part("decode", net.decoder, features)
     part("upsample + argmax", labels_at, logits[..., : workload.size[0], : workload.size[1]], *pixels.shape[1:3])
     return calls
+
+
+def _repeated(times: int, work: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: [work(*arguments) for _ in range(times)][-1]
 
 
 def _encoder_alone(net: LocalMemoryNet) -> Callable[[Tensor], Any]:

@@ -120,7 +120,7 @@ def evaluate(
     with process_group(job.device) as own_device:
         segmenter = make_segmenter(replace(job, device=own_device))
         labels = named_classes(data.classes) or segmenter.net.labels
-        past = segmenter.memory.frames
+        past = segmenter.memory.reach
         (clips,) = load_clips(data.paths, data.split, labels, past, stills=data.stills).values()
         if first and data.folder:
             hint_at_stills(clips)
@@ -148,7 +148,7 @@ def _columns(
     if not compare_memory:
         return {"memory on" if memory else "IoU": run(memory=memory, **write)}
     if not memory:
-        raise typer.BadParameter("these weights have no memory to compare: --memory 4 gives them an untrained one")
+        raise typer.BadParameter("these weights have no memory to compare: --memory 1 gives them an untrained one")
     off, own_past = run(memory=0), run(memory=memory, own_past=True)
     return {"memory off": off, OWN_PAST: own_past, "memory on": run(memory=memory, **write)}
 

@@ -61,7 +61,8 @@ def make_segmenter(job: "Job", *, describe: bool = True) -> "Segmenter":
 def _describe(segmenter: "Segmenter", source: str) -> None:
     """Details of what computes where."""
     spec = segmenter.net.spec
-    memory = f"memory of {segmenter.memory.frames} frames, window {spec.window}" if spec.has_memory else "no memory"
+    frames = segmenter.memory.frames
+    memory = f"memory of {frames} frame{'s' * (frames != 1)}, window {spec.window}" if spec.has_memory else "no memory"
     detail(f"{source}: {spec.backbone or 'attached network'}, {spec.classes} classes, {memory}")
     describe_device(f"{segmenter.device} in {str(segmenter.dtype).removeprefix('torch.')}")
     detail(f"loaded {time.perf_counter() - STARTED:.1f} s after the start")

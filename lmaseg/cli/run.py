@@ -134,7 +134,7 @@ def run_job(
         say(f"{' and '.join(map(str, job.outputs))} is complete: nothing to resume")
         return None
     replaced = may_replace(job.outputs, True if resume and is_unfinished(job) else overwrite, job.folders)
-    opening = partial(segmentation.open_reader, job, warm_up=segmenter.memory.frames)
+    opening = partial(segmentation.open_reader, job, segmenter.memory)
     with unless_interrupted(opening) as reader:
         detail("working at {}x{} (height x width)".format(*segmenter.working_size(reader.height, reader.width)))
         with stop_on_interrupt() as stop, Display(preview=preview) as display:

@@ -61,6 +61,7 @@ def train(
 
     from lmaseg import train as library
     from lmaseg.evaluate import process_group
+    from lmaseg.models.memory import memory_for
 
     first = int(os.environ.get("RANK", "0")) == 0  # of torchrun's processes, the one that talks and writes
     display = TrainDisplay(shown=first, at_once=True)
@@ -70,7 +71,7 @@ def train(
             describe_device(device)
         net = _network(start, data, options.seed, device)
         past = options.past_frames
-        validation = validation_clips(data, net, net.spec.memory_frames if past else 0)
+        validation = validation_clips(data, net, memory_for(net, net.spec.memory_frames).reach if past else 0)
         clips = load_clips(vars(data), "train", net.labels, past, stills=data.stills)
         if first and past and data.folder:
             hint_at_stills(clips["folder"])

@@ -5,31 +5,31 @@
 
 typedef struct {
     void (*attend)(const void *plan, void *scratch, int64_t task);
-    int64_t lanes;
+    int64_t lanes, queries;
     int paired;
 } Level;
 
 static const Level LEVELS[] = {
-    [LEVEL_GENERIC] = {attend_generic, 4, 0},
+    [LEVEL_GENERIC] = {attend_generic, 4, FEW_QUERIES, 0},
 #ifdef HAVE_X86
-    [LEVEL_AVX2] = {attend_avx2, 8, 0},
-    [LEVEL_AVX512] = {attend_avx512, 16, 0},
-    [LEVEL_AVX512_BF16] = {attend_avx512_bf16, 16, 1},
+    [LEVEL_AVX2] = {attend_avx2, 8, FEW_QUERIES, 0},
+    [LEVEL_AVX512] = {attend_avx512, 16, MORE_QUERIES, 0},
+    [LEVEL_AVX512_BF16] = {attend_avx512_bf16, 16, MORE_QUERIES, 1},
 #endif
 };
 
-/* Enough tasks that a thread held up elsewhere does not keep the others waiting. */
-enum { ROWS_PER_TASK = 16, MOST_LANES = 16 };
+enum { MOST_LANES = 16 };
 
 int64_t widest_span(const Plan *plan, int64_t lanes)
 {
-    return round_up(least(plan->call->width, plan->call->window + QUERIES), lanes);
+    return round_up(least(plan->call->width, plan->call->window + plan->queries), lanes);
 }
 
 size_t attention_scratch(const Plan *plan, int64_t lanes)
 {
     int64_t span = widest_span(plan, lanes);
-    int64_t floats = (CHUNK + 1) * QUERIES * span + (QUERIES + 1) * plan->depth + QUERIES * plan->words;
+    int64_t queries = plan->queries * plan->rows_per_task, rows = plan->call->frames * plan->call->window;
+    int64_t floats = queries * (rows * span + plan->depth + plan->words) + plan->depth + plan->queries * span;
     return sizeof(float) * (size_t)floats;
 }
 
@@ -37,7 +37,7 @@ int64_t attention_tasks(const Plan *plan)
 {
     const Attention *call = plan->call;
     int64_t segments = (call->height + plan->rows_per_task - 1) / plan->rows_per_task;
-    return call->batch * segments * ((call->width + QUERIES - 1) / QUERIES);
+    return call->batch * segments * ((call->width + plan->queries - 1) / plan->queries);
 }
 
 /* Copies `count` cells between strides in bytes: bfloat16 bits, or anything to float32. */
@@ -137,8 +137,11 @@ static int attend(Plan *plan, const Level *level, char *keys, char *values, int 
 EXPORT int lmaseg_attend(const Attention *call, int level_index, int threads)
 {
     const Level *level = &LEVELS[level_index];
-    Plan plan = {.call = call, .rows_per_task = ROWS_PER_TASK, .paired = level->paired && call->half};
+    Plan plan = {.call = call, .paired = level->paired && call->half};
     if (level->paired && !call->half) level = &LEVELS[LEVEL_AVX512];
+    plan.queries = level->queries;
+    int64_t row_weights = call->frames * call->window * plan.queries * widest_span(&plan, level->lanes);
+    plan.rows_per_task = most(1, least(MOST_ROWS, MOST_WEIGHTS / row_weights));
     size_t value_bytes = lay_out_rows(&plan, level);
     int64_t rows = call->batch * call->frames * call->height;
     char *keys = acquire((size_t)(rows * plan.words * plan.key_width) * 4);

@@ -4,14 +4,15 @@
 
 #include "native.h"
 
-/* Neighbouring queries of a row worked on together, so that each key and value is loaded once for all of them. */
-enum { QUERIES = 4 };
-/* Rows of neighbours between two rescalings of the running softmax: keeps their weights in the first-level cache. */
-enum { CHUNK = 16 };
+/* Neighbouring queries of a row worked on together: fewer where vectors are short, as what two of them see in a window
+   of 7 is 8 cells, and what four see is 10. */
+enum { FEW_QUERIES = 2, MORE_QUERIES = 4 };
+/* Rows of queries of a task, at most, and floats of all their weights, at most where there is more than one row. */
+enum { MOST_ROWS = 16, MOST_WEIGHTS = 16384 };
 
 typedef struct {
     const Attention *call;
-    int64_t rows_per_task;
+    int64_t queries, rows_per_task; /* columns and rows of a task's block */
     int paired; /* 1: keys hold two bfloat16 channels per word and values are bfloat16; 0: float32 */
 
     const char *keys;  /* a row of cells (b, t, y): `words` runs of `key_width` words of 4 bytes, zeros after the row */
@@ -23,10 +24,10 @@ typedef struct {
     int64_t depth;            /* channels of a cell, padded to whole vectors */
 } Plan;
 
-/* Floats of one query block's logits in a row of neighbours, at most. */
+/* Floats of one query's logits in a row of neighbours, at most. */
 int64_t widest_span(const Plan *plan, int64_t lanes);
 
-/* Bytes of scratch a thread needs; and how many tasks there are, each some rows of a strip of QUERIES columns. */
+/* Bytes of scratch a thread needs; and how many tasks there are, each a block of queries. */
 size_t attention_scratch(const Plan *plan, int64_t lanes);
 int64_t attention_tasks(const Plan *plan);
 

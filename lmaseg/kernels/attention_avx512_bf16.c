@@ -5,7 +5,7 @@
 #define TARGET __attribute__((target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
 #include "lanes_avx512.h"
 
-#define DEEP 4
+#define QUERIES MORE_QUERIES
 #define STEP 2
 
 TARGET static inline vec dot(vec sum, vec a, vec b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }

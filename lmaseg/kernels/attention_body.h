@@ -1,79 +1,91 @@
 /* Local attention of one task, written once for all levels.
 
    A level includes this after its vectors and after defining:
-     DEEP                        vectors of value channels accumulated together
+     QUERIES                     neighbouring queries of a row worked on together: one of the numbers in attention.h
      STEP                        cells per word of weights: 2 where dot products take pairs of bfloat16
      dot(sum, a, b)              sum + a * b, over both halves of a word if paired
      weigh(to, x)                stores e^x as weights, returns what was stored
      load_values(into, cell, stride, count)   `count` vectors of the values of STEP neighbouring cells
      settle(to, sums, count)     stores sums in the order of the channels
 
-   For QUERIES neighbouring queries and CHUNK rows of neighbours at a time: logits, their maximum, weights, weighted
-   values; sums so far are rescaled when the maximum grows (online softmax). Neighbours outside the frame are never
-   touched: they only count, with logit 0, in the total. */
+   A task is a block of queries, a few columns wide and some rows high. Each row of neighbours is read once for all
+   queries that see it: first its keys, into logits; these become weights; then its values, into weighted sums.
+   Neighbours outside the frame are never touched: they only count, with logit 0, in the total. */
 #include "attention.h"
 
 #include <math.h>
 
+/* Rows of queries, and vectors of channels, worked on together at most. */
+enum { TOGETHER = 4, DEEP = 6 };
+
 typedef struct {
-    float *query;   /* (QUERIES, words) */
+    float *query;   /* (words, most rows, QUERIES) */
     float *bias;    /* (QUERIES, span): 0 in the query's window, -infinity outside */
-    float *weights; /* (CHUNK, QUERIES, span): logits, then weights in their place */
-    float *sums;    /* (QUERIES, depth) */
+    float *weights; /* (rows, neighbours' rows, QUERIES, span): logits, then weights in their place */
+    float *sums;    /* (rows, QUERIES, depth) */
     float *settled; /* (depth) */
-    const char *key_rows[CHUNK], *value_rows[CHUNK];
-    float peak[QUERIES], total[QUERIES];
-    int64_t b, y, x;
-    int64_t top, rows;    /* neighbours' rows inside the frame: rows from top in each memory frame */
-    int64_t left, cells;  /* the cells that any of the queries sees in them; left is a multiple of STEP */
-    int64_t span;         /* cells, padded to whole vectors */
+    float outside[QUERIES]; /* columns of a query's window outside the frame */
+    int64_t b, y, x, rows;
+    int64_t left, cells; /* the cells that any of the queries sees in a row; left is a multiple of STEP */
+    int64_t span;        /* cells, padded to whole vectors */
 } Block;
+
+/* Rows of neighbours inside the frame that a row of queries sees in each memory frame. */
+typedef struct {
+    int64_t top, end;
+} Seen;
+
+static inline Seen seen_from(const Block *block, const Attention *call, int64_t row)
+{
+    int64_t y = block->y + row, radius = call->window / 2;
+    return (Seen){most(0, y - radius), least(call->height, y + radius + 1)};
+}
+
+/* Logits or weights of a row of queries with row `y` of memory frame `t`. */
+static inline float *weights_at(const Block *block, const Attention *call, int64_t row, int64_t t, int64_t y)
+{
+    int64_t below = y - (block->y + row) + call->window / 2;
+    return block->weights + ((row * call->frames + t) * call->window + below) * QUERIES * block->span;
+}
 
 static void lay_out(Block *block, const Plan *plan, float *scratch)
 {
-    int64_t widest = widest_span(plan, LANES);
+    const int64_t queries = plan->rows_per_task * QUERIES, span = widest_span(plan, LANES);
     block->weights = scratch;
-    block->sums = block->weights + CHUNK * QUERIES * widest;
-    block->settled = block->sums + QUERIES * plan->depth;
+    block->sums = block->weights + queries * plan->call->frames * plan->call->window * span;
+    block->settled = block->sums + queries * plan->depth;
     block->bias = block->settled + plan->depth;
-    block->query = block->bias + QUERIES * widest;
+    block->query = block->bias + QUERIES * span;
 }
 
-static void load_query(float *to, const Plan *plan, const Block *block, int q)
+static void load_query(const Plan *plan, const Block *block, int64_t row, int q)
 {
     const Attention *call = plan->call;
+    const int64_t *strides = call->query_strides, queries = plan->rows_per_task * QUERIES;
     int64_t x = least(block->x + q, call->width - 1); /* past the edge: anything, it is not written */
-    const int64_t *strides = call->query_strides;
-    const char *from = call->query + block->b * strides[0] + block->y * strides[2] + x * strides[3];
-    if (!plan->paired) {
-        for (int64_t c = 0; c < call->channels; c++) to[c] = read_cell(from + c * strides[1], call->half);
-        return;
+    const char *from = call->query + block->b * strides[0] + (block->y + row) * strides[2] + x * strides[3];
+    float *to = block->query + row * QUERIES + q;
+    for (int64_t c = 0; c < plan->words; c++, to += queries) {
+        if (!plan->paired) {
+            *to = read_cell(from + c * strides[1], call->half);
+            continue;
+        }
+        uint16_t pair[2] = {0, 0};
+        for (int64_t i = 0; i < 2 && 2 * c + i < call->channels; i++)
+            memcpy(&pair[i], from + (2 * c + i) * strides[1], sizeof pair[i]);
+        memcpy(to, pair, sizeof *to);
     }
-    uint16_t *halves = (uint16_t *)to;
-    halves[2 * plan->words - 1] = 0;
-    for (int64_t c = 0; c < call->channels; c++) memcpy(halves + c, from + c * strides[1], sizeof *halves);
 }
 
-/* Neighbours outside the frame, all with logit 0 (NaN for a query that is not finite), open the running softmax. */
-static void open_softmax(Block *block, const Attention *call, int q, int64_t inside)
-{
-    double all = (double)call->window * (double)call->window * (double)call->frames;
-    double outside = all - (double)(inside * block->rows * call->frames);
-    block->total[q] = (float)outside;
-    block->peak[q] = outside > 0 ? 0.0f : -INFINITY;
-}
-
-static void place(Block *block, const Plan *plan, int64_t b, int64_t y, int64_t x)
+static void place(Block *block, const Plan *plan, int64_t b, int64_t y, int64_t x, int64_t rows)
 {
     const Attention *call = plan->call;
     int64_t radius = call->window / 2;
-    block->b = b, block->y = y, block->x = x;
-    block->top = most(0, y - radius);
-    block->rows = least(call->height, y + radius + 1) - block->top;
+    block->b = b, block->y = y, block->x = x, block->rows = rows;
     block->left = most(0, x - radius) / STEP * STEP;
     block->cells = least(call->width, x + QUERIES + radius) - block->left;
     block->span = round_up(block->cells, LANES);
-    memset(block->sums, 0, sizeof(float) * (size_t)(QUERIES * plan->depth));
+    memset(block->sums, 0, sizeof(float) * (size_t)(rows * QUERIES * plan->depth));
     for (int q = 0; q < QUERIES; q++) {
         int64_t own = least(x + q, call->width - 1);
         int64_t first = most(0, own - radius), end = least(call->width, own + radius + 1);
@@ -81,114 +93,125 @@ static void place(Block *block, const Plan *plan, int64_t b, int64_t y, int64_t 
             int64_t cell = block->left + i;
             block->bias[q * block->span + i] = cell >= first && cell < end ? 0.0f : -INFINITY;
         }
-        open_softmax(block, call, q, end - first);
-        load_query(block->query + q * plan->words, plan, block, q);
+        block->outside[q] = (float)(call->window - (end - first));
+        for (int64_t row = 0; row < rows; row++) load_query(plan, block, row, q);
     }
 }
 
-/* Points at rows first .. first + count of all memory frames' neighbours, frame after frame. */
-static void point(Block *block, const Plan *plan, int64_t first, int64_t count)
+/* A vector of logits of `count` rows of queries, from `row` on, with one row of neighbours. */
+TARGET INLINE void compare(
+    const Block *block, const Plan *plan, int64_t row, int64_t t, int64_t y, int64_t cell, const int count)
 {
     const Attention *call = plan->call;
-    const int64_t *strides = plan->value_strides;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t t = (first + i) / block->rows, y = block->top + (first + i) % block->rows;
-        int64_t row = (block->b * call->frames + t) * call->height + y;
-        block->key_rows[i] = plan->keys + (row * plan->words * plan->key_width + block->left) * 4;
-        block->value_rows[i] =
-            plan->values + block->b * strides[0] + t * strides[1] + y * strides[2] + block->left * strides[3];
+    const int64_t span = block->span, queries = plan->rows_per_task * QUERIES, line = (block->b * call->frames + t) * call->height + y;
+    const float *keys = (const float *)plan->keys + line * plan->words * plan->key_width + block->left + cell;
+    const float *query = block->query + row * QUERIES;
+    vec sums[TOGETHER][QUERIES];
+    UNROLLED for (int i = 0; i < count; i++)
+        UNROLLED for (int q = 0; q < QUERIES; q++) sums[i][q] = load(block->bias + q * span + cell);
+    for (int64_t c = 0; c < plan->words; c++, keys += plan->key_width, query += queries) {
+        vec key = load(keys);
+        UNROLLED for (int i = 0; i < count; i++)
+            UNROLLED for (int q = 0; q < QUERIES; q++)
+                sums[i][q] = dot(sums[i][q], broadcast(query[i * QUERIES + q]), key);
     }
+    UNROLLED for (int i = 0; i < count; i++)
+        UNROLLED for (int q = 0; q < QUERIES; q++)
+            store(weights_at(block, call, row + i, t, y) + q * span + cell, sums[i][q]);
 }
 
-/* `count` vectors of logits of all queries, and their maxima so far. */
-TARGET INLINE void compare(
-    const Block *block, const Plan *plan, const float *keys, float *logits, const float *bias, vec *peaks,
-    const int count)
+TARGET static void compare_row(const Block *block, const Plan *plan, int64_t t, int64_t y, int64_t row, int64_t end)
 {
-    vec sums[QUERIES][2];
-    const int64_t words = plan->words, key_width = plan->key_width, span = block->span;
-    UNROLLED for (int q = 0; q < QUERIES; q++)
-        UNROLLED for (int v = 0; v < count; v++) sums[q][v] = load(bias + q * span + v * LANES);
-    for (int64_t c = 0; c < words; c++, keys += key_width) {
-        vec key[2];
-        UNROLLED for (int v = 0; v < count; v++) key[v] = load(keys + v * LANES);
-        UNROLLED for (int q = 0; q < QUERIES; q++) {
-            vec query = broadcast(block->query[q * words + c]);
-            UNROLLED for (int v = 0; v < count; v++) sums[q][v] = dot(sums[q][v], query, key[v]);
-        }
-    }
-    UNROLLED for (int q = 0; q < QUERIES; q++)
-        UNROLLED for (int v = 0; v < count; v++) {
-            store(logits + q * span + v * LANES, sums[q][v]);
-            peaks[q] = greater(peaks[q], sums[q][v]);
-        }
+    for (; row < end; row += TOGETHER)
+        for (int64_t cell = 0; cell < block->span; cell += LANES)
+            switch (least(end - row, TOGETHER)) { /* as below */
+            case 1: compare(block, plan, row, t, y, cell, 1); break;
+            case 2: compare(block, plan, row, t, y, cell, 2); break;
+            case 3: compare(block, plan, row, t, y, cell, 3); break;
+            default: compare(block, plan, row, t, y, cell, TOGETHER);
+            }
 }
 
-TARGET static void compare_rows(Block *block, const Plan *plan, int64_t count, vec *peaks)
+/* Logits of a row of queries become weights relative to the maximum of each query; `totals` are their sums. */
+TARGET static void weigh_row(const Block *block, const Plan *plan, int64_t row, float *totals)
 {
-    const int64_t span = block->span;
-    for (int64_t i = 0; i < count; i++) {
-        const float *keys = (const float *)block->key_rows[i];
-        float *logits = block->weights + i * QUERIES * span;
-        int64_t v = 0;
-        for (; v + 2 * LANES <= span; v += 2 * LANES)
-            compare(block, plan, keys + v, logits + v, block->bias + v, peaks, 2);
-        if (v < span) compare(block, plan, keys + v, logits + v, block->bias + v, peaks, 1);
-    }
-}
-
-/* Logits become weights relative to the new maximum; sums and totals so far are brought down to it. */
-TARGET static void weigh_rows(Block *block, const Plan *plan, int64_t count, const vec *peaks)
-{
-    const int64_t span = block->span;
-    for (int q = 0; q < QUERIES; q++) {
-        float last = block->peak[q], peak = highest(peaks[q]);
-        block->peak[q] = peak = peak > last ? peak : last;
-        float scale = last < peak ? expf(last - peak) : 1.0f;
-        float *sums = block->sums + q * plan->depth;
-        if (scale != 1.0f)
-            for (int64_t d = 0; d < plan->depth; d += LANES) store(sums + d, mul(load(sums + d), broadcast(scale)));
-        vec total = broadcast(0.0f);
-        for (int64_t i = 0; i < count; i++) {
-            float *weights = block->weights + (i * QUERIES + q) * span;
+    const Attention *call = plan->call;
+    const Seen seen = seen_from(block, call, row);
+    const int64_t span = block->span, rows = seen.end - seen.top;
+    vec peaks[QUERIES], sums[QUERIES];
+    for (int q = 0; q < QUERIES; q++) peaks[q] = broadcast(-INFINITY), sums[q] = broadcast(0.0f);
+    for (int64_t t = 0; t < call->frames; t++) {
+        const float *logits = weights_at(block, call, row, t, seen.top);
+        for (int64_t i = 0; i < rows; i++, logits += QUERIES * span)
             for (int64_t v = 0; v < span; v += LANES)
-                total = add(total, weigh(weights + v / STEP, sub(load(weights + v), broadcast(peak))));
-        }
-        block->total[q] = block->total[q] * scale + total_of(total);
+                UNROLLED for (int q = 0; q < QUERIES; q++) peaks[q] = greater(peaks[q], load(logits + q * span + v));
     }
+    for (int q = 0; q < QUERIES; q++) { /* neighbours outside the frame have logit 0 */
+        float lost = (float)(call->window - rows) * (float)call->window + (float)rows * block->outside[q];
+        float peak = highest(peaks[q]);
+        if (lost > 0 && !(peak > 0)) peak = 0.0f;
+        totals[q] = lost > 0 ? lost * (float)call->frames * expf(-peak) : 0.0f;
+        peaks[q] = broadcast(peak);
+    }
+    for (int64_t t = 0; t < call->frames; t++) {
+        float *weights = weights_at(block, call, row, t, seen.top);
+        for (int64_t i = 0; i < rows; i++, weights += QUERIES * span)
+            for (int64_t v = 0; v < span; v += LANES)
+                UNROLLED for (int q = 0; q < QUERIES; q++) {
+                    float *at = weights + q * span + v, *to = weights + q * span + v / STEP;
+                    sums[q] = add(sums[q], weigh(to, sub(load(at), peaks[q])));
+                }
+    }
+    for (int q = 0; q < QUERIES; q++) totals[q] += total_of(sums[q]);
 }
 
-/* Adds the weighted values of all rows to `vectors` vectors of channels of all queries. */
+/* Adds the weighted values of a row of neighbours to `vectors` vectors of channels of a row of queries. */
 TARGET INLINE void gather(
-    const Block *block, const Plan *plan, int64_t count, int64_t channel, const int vectors)
+    const Block *block, const Plan *plan, const char *cell, const float *weights, float *to, const int vectors)
 {
     vec sums[QUERIES][DEEP];
     const int64_t span = block->span, words = (block->cells + STEP - 1) / STEP, stride = plan->value_strides[3];
     UNROLLED for (int q = 0; q < QUERIES; q++)
-        UNROLLED for (int v = 0; v < vectors; v++)
-            sums[q][v] = load(block->sums + q * plan->depth + channel + v * LANES);
-    for (int64_t i = 0; i < count; i++) {
-        const char *cell = block->value_rows[i] + channel * (4 / STEP);
-        const float *weights = block->weights + i * QUERIES * span;
-        for (int64_t j = 0; j < words; j++, cell += STEP * stride) {
-            vec values[DEEP];
-            load_values(values, cell, stride, vectors);
-            UNROLLED for (int q = 0; q < QUERIES; q++) {
-                vec weight = broadcast(weights[q * span + j]);
-                UNROLLED for (int v = 0; v < vectors; v++) sums[q][v] = dot(sums[q][v], weight, values[v]);
-            }
+        UNROLLED for (int v = 0; v < vectors; v++) sums[q][v] = load(to + q * plan->depth + v * LANES);
+    for (int64_t j = 0; j < words; j++, cell += STEP * stride) {
+        vec values[DEEP];
+        load_values(values, cell, stride, vectors);
+        UNROLLED for (int q = 0; q < QUERIES; q++) {
+            vec weight = broadcast(weights[q * span + j]);
+            UNROLLED for (int v = 0; v < vectors; v++) sums[q][v] = dot(sums[q][v], weight, values[v]);
         }
     }
     UNROLLED for (int q = 0; q < QUERIES; q++)
-        UNROLLED for (int v = 0; v < vectors; v++)
-            store(block->sums + q * plan->depth + channel + v * LANES, sums[q][v]);
+        UNROLLED for (int v = 0; v < vectors; v++) store(to + q * plan->depth + v * LANES, sums[q][v]);
 }
 
-TARGET static void gather_rows(Block *block, const Plan *plan, int64_t count)
+/* As many as a switch names: a number known to the compiler keeps sums in registers. */
+TARGET static void gather_vectors(
+    const Block *block, const Plan *plan, const char *cell, const float *weights, float *to, int64_t vectors)
 {
-    int64_t channel = 0;
-    for (; channel + DEEP * LANES <= plan->depth; channel += DEEP * LANES) gather(block, plan, count, channel, DEEP);
-    for (; channel < plan->depth; channel += STEP * LANES) gather(block, plan, count, channel, STEP);
+    switch (vectors) {
+    case 1: gather(block, plan, cell, weights, to, 1); break;
+    case 2: gather(block, plan, cell, weights, to, 2); break;
+    case 3: gather(block, plan, cell, weights, to, 3); break;
+    case 4: gather(block, plan, cell, weights, to, 4); break;
+    case 5: gather(block, plan, cell, weights, to, 5); break;
+    default: gather(block, plan, cell, weights, to, DEEP);
+    }
+}
+
+TARGET static void gather_row(const Block *block, const Plan *plan, int64_t t, int64_t y, int64_t row, int64_t end)
+{
+    const int64_t *strides = plan->value_strides, depth = plan->depth;
+    const char *cell = plan->values + block->b * strides[0] + t * strides[1] + y * strides[2] + block->left * strides[3];
+    for (; row < end; row++) {
+        const float *weights = weights_at(block, plan->call, row, t, y);
+        float *sums = block->sums + row * QUERIES * depth;
+        for (int64_t d = 0, vectors; d < depth; d += vectors * LANES) {
+            int64_t left = (depth - d) / LANES, passes = (left + DEEP - 1) / DEEP;
+            vectors = round_up((left + passes - 1) / passes, STEP);
+            gather_vectors(block, plan, cell + d * (4 / STEP), weights, sums + d, vectors);
+        }
+    }
 }
 
 /* False where sums are not finite. The block then falls back to the definition: a cell that one query sees and its
@@ -210,18 +233,16 @@ static int write_query(const Plan *plan, const float *sums, float total, int64_t
     return 1;
 }
 
-TARGET static void attend_block(Block *block, const Plan *plan)
+/* Calls `visit` for each row of neighbours in each memory frame, with the rows of queries that see it. */
+TARGET INLINE void for_each_row(
+    const Block *block, const Plan *plan,
+    void (*visit)(const Block *, const Plan *, int64_t t, int64_t y, int64_t row, int64_t end))
 {
-    int64_t all = block->rows * plan->call->frames;
-    for (int64_t first = 0; first < all; first += CHUNK) {
-        int64_t count = least(CHUNK, all - first);
-        vec peaks[QUERIES];
-        for (int q = 0; q < QUERIES; q++) peaks[q] = broadcast(-INFINITY);
-        point(block, plan, first, count);
-        compare_rows(block, plan, count, peaks);
-        weigh_rows(block, plan, count, peaks);
-        gather_rows(block, plan, count);
-    }
+    const Attention *call = plan->call;
+    const int64_t radius = call->window / 2, bottom = seen_from(block, call, block->rows - 1).end;
+    for (int64_t t = 0; t < call->frames; t++)
+        for (int64_t y = seen_from(block, call, 0).top; y < bottom; y++)
+            visit(block, plan, t, y, most(0, y - radius - block->y), least(block->rows, y + radius + 1 - block->y));
 }
 
 TARGET static void attend_task(const Plan *plan, float *scratch, int64_t task)
@@ -229,18 +250,19 @@ TARGET static void attend_task(const Plan *plan, float *scratch, int64_t task)
     const Attention *call = plan->call;
     int64_t segments = (call->height + plan->rows_per_task - 1) / plan->rows_per_task;
     int64_t strips = (call->width + QUERIES - 1) / QUERIES;
-    int64_t b = task / (strips * segments), x = task / segments % strips * QUERIES;
-    int64_t first = task % segments * plan->rows_per_task;
-    int64_t end = least(first + plan->rows_per_task, call->height);
+    int64_t b = task / (strips * segments), x = task % strips * QUERIES;
+    int64_t y = task / strips % segments * plan->rows_per_task;
     Block block;
     lay_out(&block, plan, scratch);
-    for (int64_t y = first; y < end; y++) { /* down a strip: most of the values seen are still in the cache */
-        place(&block, plan, b, y, x);
-        attend_block(&block, plan);
+    place(&block, plan, b, y, x, least(plan->rows_per_task, call->height - y));
+    for_each_row(&block, plan, compare_row);
+    float totals[MOST_ROWS][QUERIES];
+    for (int64_t row = 0; row < block.rows; row++) weigh_row(&block, plan, row, totals[row]);
+    for_each_row(&block, plan, gather_row);
+    for (int64_t row = 0; row < block.rows; row++)
         for (int q = 0; q < QUERIES && x + q < call->width; q++) {
-            settle(block.settled, block.sums + q * plan->depth, plan->depth);
-            if (!write_query(plan, block.settled, block.total[q], b, y, x + q))
-                attend_by_definition(call, block.settled, b, y, x + q);
+            settle(block.settled, block.sums + (row * QUERIES + q) * plan->depth, plan->depth);
+            if (!write_query(plan, block.settled, totals[row][q], b, y + row, x + q))
+                attend_by_definition(call, block.settled, b, y + row, x + q);
         }
-    }
 }

@@ -17,6 +17,7 @@ from lmaseg.models.remembering import (
     build_memory,
     has_fresh_keys,
     require_known,
+    start_gate,
     start_keys,
     with_memory,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "has_fresh_keys",
     "inference_network",
     "observed",
+    "start_gate",
     "start_keys",
     "with_memory",
 ]

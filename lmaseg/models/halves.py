@@ -38,12 +38,16 @@ class Carrier:
         return Carrier(self.tensor.float(), self.rest)
 
 
-def tensor_of(features: "Tensor | Carrier") -> Tensor:
+Features = Tensor | Carrier
+"""What an encoder returns and a decoder takes."""
+
+
+def tensor_of(features: Features) -> Tensor:
     """The (B, ., h, w) tensor of what an encoder returns, an attached network's or another's."""
     return features.tensor if isinstance(features, Carrier) else features
 
 
-def where(condition: Tensor, features: Tensor | Carrier, others: Tensor | Carrier) -> Tensor | Carrier:
+def where(condition: Tensor, features: Features, others: Features) -> Features:
     """`torch.where` for what decoders take, in attached networks and in others."""
     if isinstance(features, Carrier) and isinstance(others, Carrier):
         return Carrier(torch.where(condition, features.tensor, others.tensor), features.rest)
@@ -71,6 +75,7 @@ class CarryingFusion(nn.Module):
     def __init__(self, fusion: nn.Module) -> None:
         super().__init__()
         self.fusion = fusion
+        self.recurrent = bool(getattr(fusion, "recurrent", False))
 
     def forward(self, query_value: Carrier, attended: Tensor) -> Carrier:
         return Carrier(self.fusion(query_value.tensor, attended), query_value.rest)

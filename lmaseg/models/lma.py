@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lmaseg.attention import local_attention
 from lmaseg.labels import LabelSet
+from lmaseg.models.halves import Features, tensor_of
 from lmaseg.models.projections import Encoded
 from lmaseg.models.spec import ModelSpec, Preprocess
 
@@ -75,6 +76,28 @@ class LocalMemoryNet(nn.Module):
         encoded: Encoded = self.projections(self.encoder(frames))
         return encoded
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether a frame's value is what the memory made of its features, so that it draws on all frames before."""
+        return bool(getattr(self.fusion, "recurrent", False))
+
+    def recall(
+        self, encoded: Encoded, keys: Tensor | None = None, values: Tensor | None = None
+    ) -> tuple[Features, Tensor]:
+        """What the decoder reads of encoded frames, given (B, T, ., h, w) past keys and values, and their own values
+        (B, D, h, w), which later frames receive.
+
+        Raises:
+            ValueError: past keys for a network without a memory.
+        """
+        if keys is None or values is None or keys.shape[1] == 0:
+            return encoded.features, encoded.value
+        if not self.spec.has_memory:
+            raise ValueError("this network segments every frame alone: pass it no past keys and values")
+        attended = local_attention(encoded.query, keys, values, self.spec.window)
+        fused = self.fusion(encoded.query_value, attended)
+        return fused, tensor_of(fused) if self.recurrent else encoded.value
+
     def decode(self, encoded: Encoded, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
         """Logits of encoded frames, given (B, T, ., h, w) past keys and values.
 
@@ -83,12 +106,7 @@ class LocalMemoryNet(nn.Module):
         Raises:
             ValueError: past keys for a network without a memory.
         """
-        if keys is None or values is None or keys.shape[1] == 0:
-            return self.decoder(encoded.features)
-        if not self.spec.has_memory:
-            raise ValueError("this network segments every frame alone: pass it no past keys and values")
-        attended = local_attention(encoded.query, keys, values, self.spec.window)
-        return self.decoder(self.fusion(encoded.query_value, attended))
+        return self.decoder(self.recall(encoded, keys, values)[0])
 
     def forward(
         self, frame: Tensor, keys: Tensor | None = None, values: Tensor | None = None
@@ -104,8 +122,8 @@ class LocalMemoryNet(nn.Module):
             logits (B, classes, H, W), and this frame's own key (B, C, h, w) and value (B, D, h, w).
         """
         encoded = self.encode(frame)
-        logits = self.decode(encoded, keys, values)
-        return self.at_pixels(logits, frame.shape[-2:]), encoded.key, encoded.value
+        features, value = self.recall(encoded, keys, values)
+        return self.at_pixels(self.decoder(features), frame.shape[-2:]), encoded.key, value
 
     def at_pixels(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """What `decode` returned as (B, classes, *size) logits of the frame, the padding cut off."""

@@ -1,9 +1,17 @@
 """The fixed-length memory of past keys and values, owned by the code that streams frames."""
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from lmaseg.models.halves import Features
+from lmaseg.models.lma import LocalMemoryNet
+from lmaseg.models.projections import Encoded
+
+PERIOD = 16
+"""Frames in a period of a `RecurrentMemory` where frames have no time; where they have, a period is a second."""
 
 
 class Past(NamedTuple):
@@ -47,7 +55,14 @@ class FeatureMemory:
         return self._keys, self._values
 
     @property
-    def settled(self) -> bool:
+    def reach(self) -> int:
+        """Frames before one that its label may draw on."""
+        return self.frames
+
+    seconds = 0
+    """Whole seconds before the one a frame lies in, from whose beginning on its label draws on frames."""
+
+    def settled(self, periods: Sequence[int]) -> bool:
         """Whether it is full up to its last slot: adding as many frames as it has room for then leaves it the same."""
         return self.frames == 0 or (self._held == self.frames and self._end == self._keys.shape[1])
 
@@ -90,6 +105,21 @@ class FeatureMemory:
             groups.append(Past(len(keys) - short, *windows))
         return groups
 
+    def recall(
+        self, net: LocalMemoryNet, encoded: Encoded, periods: Sequence[int]
+    ) -> Iterator[tuple[Encoded, Features]]:
+        """Remember successive frames of one video, in groups, each with what the decoder is to read of it.
+
+        Args:
+            encoded: N frames, as in `follow`.
+            periods: of no matter here, see `RecurrentMemory`.
+        """
+        done = 0
+        for frames, keys, values in self.follow(encoded.key, encoded.value):
+            group = encoded.part(done, done + frames)
+            done += frames
+            yield group, net.recall(group, keys, values)[0]
+
     def clear(self) -> None:
         """Forget everything, as at a new shot; the storage is kept."""
         self._held = self._end = 0
@@ -102,13 +132,121 @@ class FeatureMemory:
         held, new = self._held, keys.shape[1]
         if self._end + new > self._keys.shape[1]:
             for line in (self._keys, self._values):
-                line[:, :held] = line[:, self._end - held : self._end].clone()
+                for slot in range(held):  # one after the other, as old and new places may overlap
+                    line[:, slot] = line[:, self._end - held + slot]
             self._end = held
         self._keys[:, self._end : self._end + new] = keys
         self._values[:, self._end : self._end + new] = values
         self._end += new
         self._held = min(held + new, self.frames)
         return held
+
+
+class RecurrentMemory:
+    """For networks whose values are what the memory made of the features: a label draws on all frames since it began.
+
+    So that a piece of a video still gets the labels of the whole, there are two memories. One begins at the first frame
+    of each period; when the next period begins, it takes over from the one that spoke before. So a label draws on the
+    frames of its own period and of the one before, and on no others.
+
+    Args:
+        frames: past frames that each holds, at least 1.
+    """
+
+    reach = 2 * PERIOD
+    seconds = 1
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+        self._speaking, self._growing = _Recent(frames), _Recent(frames)
+        self._period: int | None = None
+
+    @property
+    def storage(self) -> tuple[Tensor, ...]:
+        """As in `FeatureMemory`."""
+        return (*self._speaking.storage, *self._growing.storage)
+
+    def settled(self, periods: Sequence[int]) -> bool:
+        """Whether more frames of these periods leave it the same: both are full, and no period begins."""
+        full = len(self._speaking) == len(self._growing) == self.frames
+        return full and all(period == self._period for period in periods)
+
+    def recall(
+        self, net: LocalMemoryNet, encoded: Encoded, periods: Sequence[int]
+    ) -> Iterator[tuple[Encoded, Features]]:
+        """As in `FeatureMemory`, one frame after the other, as each value depends on those before.
+
+        Args:
+            periods: the number of the period that each frame lies in.
+        """
+        for index, period in enumerate(periods):
+            frame = encoded.part(index, index + 1)
+            self._enter(period)
+            features = self._speaking.recall(net, frame)
+            self._growing.recall(net, frame)
+            yield frame, features
+
+    def clear(self) -> None:
+        """As in `FeatureMemory`."""
+        self._speaking.clear()
+        self._growing.clear()
+
+    def _enter(self, period: int) -> None:
+        """At the first frame of a period the growing memory takes over; it is empty if there was none of the last."""
+        if period == self._period:
+            return
+        if self._period is None or period != self._period + 1:
+            self._growing.clear()
+        self._speaking.take(self._growing)
+        self._growing.clear()
+        self._period = period
+
+
+def memory_for(net: LocalMemoryNet, frames: int, room: int = 4) -> FeatureMemory | RecurrentMemory:
+    """The memory that a network's values need, of so many past frames; for `room` see `FeatureMemory`."""
+    return RecurrentMemory(frames) if frames and net.recurrent else FeatureMemory(frames, room)
+
+
+class _Recent:
+    """The last `frames` keys and values, oldest first, always in the same places."""
+
+    def __init__(self, frames: int) -> None:
+        self.storage: tuple[Tensor, ...] = (
+            torch.empty(0),
+            torch.empty(0),
+        )  # (1, frames, ., h, w) once a frame has been seen
+        self._frames, self._held = frames, 0
+
+    def __len__(self) -> int:
+        return self._held
+
+    def recall(self, net: LocalMemoryNet, frame: Encoded) -> Features:
+        """What the decoder is to read of a frame, which is remembered."""
+        if not all(map(_fits, self.storage, (frame.key[:, None], frame.value[:, None]))):
+            self.storage = tuple(_storage(line[:, None], self._frames) for line in (frame.key, frame.value))
+            self._held = 0
+        keys, values = (line[:, : self._held] for line in self.storage)
+        features, value = net.recall(frame, keys, values)
+        full = self._held == self._frames
+        self._held += not full
+        for line, entry in zip(self.storage, (frame.key, value), strict=True):
+            for slot in range(self._frames - 1) if full else ():
+                line[:, slot] = line[:, slot + 1]
+            line[:, self._held - 1] = entry
+        return features
+
+    def take(self, other: "_Recent") -> None:
+        """Hold what another one holds."""
+        if other._held:
+            if not all(map(_fits, self.storage, other.storage)):
+                self.storage = tuple(map(torch.empty_like, other.storage))
+            for line, held in zip(self.storage, other.storage, strict=True):
+                line.copy_(held)
+        self._held = other._held
+
+    def clear(self) -> None:
+        """Forget everything; the storage is kept."""
+        self._held = 0
 
 
 class OwnPast(FeatureMemory):

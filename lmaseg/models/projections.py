@@ -21,6 +21,10 @@ class Encoded(NamedTuple):
     key: Tensor  # (B, C, h, w): what later frames compare their queries with
     value: Tensor  # (B, D, h, w): what later frames receive
 
+    def part(self, start: int, end: int) -> "Encoded":
+        """The same of some frames of the batch."""
+        return Encoded(*(part[start:end] for part in self))
+
 
 class KeyProjections(nn.Module):
     """Keys of a frame in its two roles, being remembered and asking: 3x3 convolutions of the features.
@@ -58,7 +62,7 @@ class LikenessProjections(nn.Module):
     projections turn the features at random, always in the same way; `lmaseg.models.start_keys` knows better.
     """
 
-    SHARPNESS = 40.0  # measured on two trained networks: below it thin things wash out, above it less is steadied
+    SHARPNESS = 80.0  # measured on two trained networks: below it thin things wash out, above it less is steadied
 
     def __init__(self, channels: int, key_channels: int, value_channels: int) -> None:
         super().__init__()

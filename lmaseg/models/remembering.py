@@ -1,12 +1,14 @@
 """The memory of a network: which kinds there are, how one is built, exchanged, and given a start."""
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lmaseg.models.fusion import BlendFusion, NormalizedSigmoidFusion, ReducedSigmoidFusion, SigmoidFusion
 from lmaseg.models.halves import CarryingFusion, CarryingProjections, FirstHalf, inner, tensor_of
@@ -25,6 +27,8 @@ class Memory(NamedTuple):
     key_channels: int
     value_channels: int | None
     """None: the values are the features themselves."""
+    frames: int = 4
+    """Past frames held: one is enough where averages run on through the video."""
 
 
 def _projections(channels: int, key_channels: int, value_channels: int) -> nn.Module:
@@ -34,7 +38,7 @@ def _projections(channels: int, key_channels: int, value_channels: int) -> nn.Mo
 
 
 FUSIONS = {
-    "blend": Memory(BlendFusion, LikenessProjections, 32, None),
+    "blend": Memory(BlendFusion, LikenessProjections, 32, None, frames=1),
     "sigmoid": Memory(SigmoidFusion, _projections, 16, 64),
     "sigmoid-do1": Memory(NormalizedSigmoidFusion, _projections, 16, 64),
     "sigmoid-down1": Memory(ReducedSigmoidFusion, _projections, 128, None),
@@ -43,15 +47,16 @@ FUSIONS = {
 
 
 def with_memory(
-    spec: ModelSpec, channels: int, *, memory_frames: int = 4, window: int = 7, fusion: str = "blend"
+    spec: ModelSpec, channels: int, *, memory_frames: int | None = None, window: int = 7, fusion: str = "blend"
 ) -> ModelSpec:
-    """The spec with a memory of the usual widths for its fusion, on features of that many channels. Raises ValueError:
+    """The spec with a memory of the usual widths for its fusion, and of the usual frames unless they are given, on
+    features of that many channels. Raises ValueError:
     a fusion that is not known, or an even window."""
     require_known("fusion", fusion, FUSIONS)
     kind = FUSIONS[fusion]
     return replace(
         spec,
-        memory_frames=memory_frames,
+        memory_frames=kind.frames if memory_frames is None else memory_frames,
         window=window,
         key_channels=min(kind.key_channels, channels),
         value_channels=kind.value_channels or channels,
@@ -128,6 +133,9 @@ def _alike(part: nn.Module, other: nn.Module) -> bool:
     return type(inner(part)) is type(inner(other)) and shapes[0] == shapes[1]
 
 
+REGRESSION_STEPS = 200
+
+
 @contextmanager
 def evaluating(*parts: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; each layer returns to its own mode."""
@@ -177,6 +185,55 @@ def start_keys(net: LocalMemoryNet, frames: Tensor) -> None:
     directions = torch.linalg.eigh(covariance).eigenvectors.flip(1).T[: projections.key.out_channels]
     projections.key.weight.copy_(directions[..., None, None])
     projections.key.bias.copy_(-directions @ mean)  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def start_gate(net: LocalMemoryNet, frames: Tensor, classes: Sequence[str]) -> None:
+    """Make the gate of a `blend` close where the network sees certain classes, as far as one layer on the features can:
+    by logistic regression on a few frames. For what is thinner than an average over past frames can follow, as poles.
+
+    Other memories are left as they are.
+
+    Args:
+        frames: as in `start_keys`.
+        classes: names among the network's labels.
+
+    Raises:
+        ValueError: a class that the network does not know.
+    """
+    fusion = inner(net.fusion)
+    for name in classes:
+        require_known("class", name, dict.fromkeys(net.labels.names))
+    if not isinstance(fusion, BlendFusion):
+        return
+    ids = [net.labels.names.index(name) for name in classes]
+    cells, seen = [], []
+    with evaluating(net):
+        for frame in frames:
+            encoded = net.encode(frame[None])
+            features = tensor_of(encoded.features)
+            probable = F.adaptive_avg_pool2d(
+                net.decode(encoded).float().softmax(1), (features.shape[2], features.shape[3])
+            )
+            cells.append(features[0].flatten(1).T.float())
+            seen.append(probable[0, ids].sum(0).flatten())
+    openness, closing = fusion.SPARING
+    inputs, target = torch.cat(cells), openness * (1 - torch.cat(seen))
+    with torch.enable_grad():
+        weight, bias = inputs.new_zeros(inputs.shape[1], requires_grad=True), inputs.new_zeros((), requires_grad=True)
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=REGRESSION_STEPS, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            error = F.binary_cross_entropy_with_logits(inputs @ weight + bias, target)
+            error.backward()  # type: ignore[no-untyped-call]
+            return error
+
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+    fusion.gate.weight.zero_()
+    fusion.gate.weight[0, : len(weight), 0, 0] = weight.detach()
+    fusion.log_closing.fill_(math.log(closing))
+    fusion.gate.bias.fill_(bias.detach())  # type: ignore[union-attr]
 
 
 def require_known(kind: str, name: str, known: Mapping[str, object]) -> None:

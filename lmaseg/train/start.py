@@ -16,7 +16,7 @@ def fresh_network(
     size: tuple[int, int],
     backbone: str = "erfnet",
     window: int = 7,
-    memory_frames: int = 4,
+    memory_frames: int | None = None,
     fusion: str = "blend",
 ) -> LocalMemoryNet:
     """An untrained network for these classes, to work at `size` (height, width) pixels.

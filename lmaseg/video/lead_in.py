@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import takewhile
+from math import floor
 
 from lmaseg.errors import NoFrameError
 from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
@@ -17,9 +18,9 @@ Open = Callable[[Fraction | None], Decoder]
 """A decoder of the source that begins near a time, or at the beginning."""
 
 
-def find_lead_in(open_decoder: Open, span: Span, needed: int) -> tuple[Fraction | None, int]:
-    """Where to begin decoding to have `needed` frames before the span's start (seconds as the file counts; None: at the
-    beginning), and how many there then are.
+def find_lead_in(open_decoder: Open, span: Span, needed: int, seconds: int = 0) -> tuple[Fraction | None, int]:
+    """Where to begin decoding to have `needed` frames before the span's start, and all that lead in by `seconds`
+    (seconds as the file counts; None: at the beginning), and how many there then are.
 
     Found by decoding, not by looking at the container's index: formats differ in what their seeking promises.
 
@@ -29,35 +30,43 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int) -> tuple[Fraction 
     with open_decoder(None) as decoder:
         name = decoder.name
         span = replace(span, origin=decoder.origin)
-        earliest = span.origin + Fraction(span.start or 0) - needed / decoder.rate
+        start = span.origin + Fraction(span.start or 0)
+        earliest = min(start - needed / decoder.rate, Fraction(floor(start) - seconds) if seconds else start)
     places = takewhile(lambda place: place > span.origin, (earliest - margin for margin in SEEK_MARGINS))
     for seek_to in (*places, None):
         with suppress(SeekError):
-            before, found = _frames_before(open_decoder, span, seek_to)
-            if before >= max(1, needed) or seek_to is None:  # the start was not overshot
+            before, found, first = _frames_before(open_decoder, span, seek_to)
+            overshot = before < max(1, needed) or (seconds and span.leads_in(first, seconds))
+            if not overshot or seek_to is None:
                 break
     if not found:
         raise NoFrameError(f"{name} has no frame between {span}: give times within it")
     return seek_to, before
 
 
-def hold_back(frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int) -> list[DecodedFrame]:
-    """The first frame not before the span, preceded by up to `needed` that are; for sources that cannot be reread."""
-    held: deque[DecodedFrame] = deque(maxlen=needed + 1)
+def hold_back(
+    frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int, seconds: int = 0
+) -> list[DecodedFrame]:
+    """The first frame not before the span, preceded by up to `needed` that are, and by all that lead in by `seconds`;
+    for sources that cannot be reread."""
+    held: deque[DecodedFrame] = deque()
     for decoded in frames:
         held.append(decoded)
+        while len(held) > needed + 1 and not span.leads_in(held[0].pts * time_base, seconds):
+            held.popleft()
         if not span.is_before(decoded.pts * time_base):
             return list(held)
     return []
 
 
-def _frames_before(open_decoder: Open, span: Span, seek_to: Fraction | None) -> tuple[int, bool]:
-    """How many frames precede the span when decoding begins there, and whether one lies in it."""
-    before = 0
+def _frames_before(open_decoder: Open, span: Span, seek_to: Fraction | None) -> tuple[int, bool, Fraction]:
+    """How many frames precede the span when decoding begins there, whether one lies in it, and the first one's time."""
+    before, first = 0, span.origin
     with open_decoder(seek_to) as decoder:
         for decoded in decoder:
             time = decoded.pts * decoder.time_base
+            first = first if before else time
             if not span.is_before(time):
-                return before, not span.is_past(time)
+                return before, not span.is_past(time), first
             before += 1
-    return before, False
+    return before, False, first

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 from lmaseg.errors import VideoError
 
@@ -34,6 +35,11 @@ class Span:
     def is_past(self, time: Fraction) -> bool:
         """Whether a time (seconds, as the file counts) is at the end or after it."""
         return self.end is not None and self._microseconds(time) >= round(self.end * MICROSECONDS)
+
+    def leads_in(self, time: Fraction, seconds: int) -> bool:
+        """Whether a time (seconds, as the file counts) before the start lies in the whole second of the start, or in
+        as many before it as are given; never for 0."""
+        return seconds > 0 and time >= floor(self.origin + Fraction(self.start or 0)) - seconds
 
     def length(self, duration: float) -> float:
         """Seconds of this span within a source of that duration."""
