@@ -101,12 +101,12 @@ class Segmenter:
             Their labels to come.
 
         Raises:
-            ValueError: no frames, more than `batch`, other pictures than these, or resets that are not as many.
+            ValueError: no frames, more than `batch`, other pictures than these, or not as many resets or periods.
         """
         resets = resets or [False] * len(frames)
         periods = periods or [(self._seen + index) // PERIOD for index in range(len(frames))]
+        _check_frames(frames, resets, periods, self.batch)
         self._seen += len(frames)
-        _check_frames(frames, resets, self.batch)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
         size, self._last_size = self._last_size, pixels.shape[1:3]
         if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
@@ -235,11 +235,11 @@ def working_size(
     return rows, columns
 
 
-def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], batch: int) -> None:
+def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], periods: Sequence[int], batch: int) -> None:
     """Refuse what a network would take for something else, or not at all."""
-    if not 1 <= len(frames) <= batch or len(resets) != len(frames):
-        given = f"{len(frames)} frames with {len(resets)} resets"
-        raise ValueError(f"{given} were handed over at once: give 1 to {batch} frames, and as many resets or none")
+    if not 1 <= len(frames) <= batch or not len(resets) == len(periods) == len(frames):
+        given = f"{len(frames)} frames with {len(resets)} resets and {len(periods)} periods"
+        raise ValueError(f"{given} were handed over at once: give 1 to {batch} frames, and as many of these or none")
     for frame in frames:
         if not isinstance(frame, np.ndarray):
             kind = type(frame).__name__

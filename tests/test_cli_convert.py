@@ -61,7 +61,7 @@ def test_training_adds_a_memory_to_a_single_frame_network(erfnet_file, tmp_path)
     arguments = ["--stage", "memory", "--init", single, "--folder", *data, "--window", 3, *small, "--device", "cpu"]
     assert run_cli("train", *arguments, "-o", run) == 0
     before, after = checkpoint.load(single), checkpoint.load(run / "final.safetensors")
-    assert (after.spec.memory_frames, after.spec.window, after.spec.fusion) == (4, 3, "blend")
+    assert (after.spec.memory_frames, after.spec.window, after.spec.fusion) == (1, 3, "blend")
     for name, tensor in before.state_dict().items():
         assert torch.equal(after.state_dict()[name], tensor), name
 

@@ -51,7 +51,7 @@ def test_exports_the_bundled_weights(tmp_path, capsys):
     assert run_cli("export", "-o", output, "--size", "64x96") == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert "frames of 64x96, 0 to 2 past ones" in said.err
+    assert "frames of 64x96, 0 to 1 past ones" in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["net.pt2"]
     net, frame = lmaseg.load(), torch.rand(1, 3, 64, 96)
     cells = 64 // net.stride, 96 // net.stride

@@ -716,7 +716,7 @@ class TestCommand:
         assert run_cli("train", *data, "--classes", "lawn,path,shed,ball", "-o", tmp_path / "run") == 0
         assert time.process_time() - began < 2 * 300  # five minutes of two cores, whatever else they do
         weights = ["--weights", tmp_path / "run" / "best.safetensors"]
-        assert run_cli("eval", *data, *weights, "--json", tmp_path / "scores.json") == 0
+        assert run_cli("eval", *data, *weights, "--stills", "--json", tmp_path / "scores.json") == 0
         scores = json.loads((tmp_path / "scores.json").read_text())
         assert list(scores["classScores"]) == ["lawn", "path", "shed", "ball"]
         assert scores["averageScoreClasses"] > 0.6

@@ -211,10 +211,8 @@ class _Recent:
     """The last `frames` keys and values, oldest first, always in the same places."""
 
     def __init__(self, frames: int) -> None:
-        self.storage: tuple[Tensor, ...] = (
-            torch.empty(0),
-            torch.empty(0),
-        )  # (1, frames, ., h, w) once a frame has been seen
+        # Keys and values, (1, frames, ., h, w) once a frame has been seen.
+        self.storage: tuple[Tensor, ...] = (torch.empty(0), torch.empty(0))
         self._frames, self._held = frames, 0
 
     def __len__(self) -> int:
@@ -236,7 +234,7 @@ class _Recent:
         return features
 
     def take(self, other: "_Recent") -> None:
-        """Hold what another one holds."""
+        """Hold what another one holds, in the same places as before."""
         if other._held:
             if not all(map(_fits, self.storage, other.storage)):
                 self.storage = tuple(map(torch.empty_like, other.storage))

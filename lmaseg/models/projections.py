@@ -19,7 +19,7 @@ class Encoded(NamedTuple):
     query: Tensor  # (B, C, h, w): asks the memory
     query_value: Tensor  # (B, D, h, w), or the features: goes into the fusion beside the memory's answer
     key: Tensor  # (B, C, h, w): what later frames compare their queries with
-    value: Tensor  # (B, D, h, w): what later frames receive
+    value: Tensor  # (B, D, h, w): what later frames receive, unless the network is `recurrent`
 
     def part(self, start: int, end: int) -> "Encoded":
         """The same of some frames of the batch."""
