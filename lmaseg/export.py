@@ -26,7 +26,7 @@ from lmaseg.checkpoint import Header
 from lmaseg.errors import BackendError, first_line
 from lmaseg.models import LocalMemoryNet, fold
 from lmaseg.models.cut import run_through
-from lmaseg.models.halves import tensor_of, where
+from lmaseg.models.halves import where
 from lmaseg.paths import part_path, publish
 
 OPSET = 20
@@ -105,7 +105,7 @@ class Step(nn.Module):
             attended = portable.local_attention(encoded.query, keys, values, self.net.spec.window)
             empty = keys.new_ones(keys.shape[1]).sum() == 0
             fused = where(empty, features, self.net.fusion(encoded.query_value, attended))
-            remembered.extend((encoded.key, tensor_of(fused) if self.net.recurrent else encoded.value))
+            remembered.extend((encoded.key, self.net.value_of(encoded, fused)))
             return fused
 
         logits = run_through(self.net, frame, attend)

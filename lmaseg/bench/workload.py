@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from lmaseg.attention import local_attention
 from lmaseg.bench.timing import Call
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet
-from lmaseg.models.halves import tensor_of
 from lmaseg.stream import Pending, Segmenter, preprocess
 from lmaseg.video import VideoReader, VideoWriter
 
@@ -130,7 +129,7 @@ class PlainNetwork:
             keys, values = (torch.stack(past, dim=1) for past in zip(*self._past, strict=True))
             attended = local_attention(encoded.query, keys, values, net.spec.window, backend="reference")
             features = net.fusion(encoded.query_value, attended)
-        self._past.append((encoded.key, tensor_of(features) if net.recurrent else encoded.value))
+        self._past.append((encoded.key, net.value_of(encoded, features)))
         height, width = self._size
         logits = net.decoder(features)[..., :height, :width]
         resized = F.interpolate(logits, frame.shape[:2], mode="bilinear", align_corners=False)

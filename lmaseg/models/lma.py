@@ -96,7 +96,11 @@ class LocalMemoryNet(nn.Module):
             raise ValueError("this network segments every frame alone: pass it no past keys and values")
         attended = local_attention(encoded.query, keys, values, self.spec.window)
         fused = self.fusion(encoded.query_value, attended)
-        return fused, tensor_of(fused) if self.recurrent else encoded.value
+        return fused, self.value_of(encoded, fused)
+
+    def value_of(self, encoded: Encoded, fused: Features) -> Tensor:
+        """What later frames receive of encoded frames that the fusion made `fused` of, (B, D, h, w)."""
+        return tensor_of(fused) if self.recurrent else encoded.value
 
     def decode(self, encoded: Encoded, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
         """Logits of encoded frames, given (B, T, ., h, w) past keys and values.

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import takewhile
-from math import floor
 
 from lmaseg.errors import NoFrameError
 from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
@@ -31,7 +30,7 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int, seconds: int = 0) 
         name = decoder.name
         span = replace(span, origin=decoder.origin)
         start = span.origin + Fraction(span.start or 0)
-        earliest = min(start - needed / decoder.rate, Fraction(floor(start) - seconds) if seconds else start)
+        earliest = min(start - needed / decoder.rate, span.lead(seconds) if seconds else start)
     places = takewhile(lambda place: place > span.origin, (earliest - margin for margin in SEEK_MARGINS))
     for seek_to in (*places, None):
         with suppress(SeekError):

@@ -39,7 +39,11 @@ class Span:
     def leads_in(self, time: Fraction, seconds: int) -> bool:
         """Whether a time (seconds, as the file counts) before the start lies in the whole second of the start, or in
         as many before it as are given; never for 0."""
-        return seconds > 0 and time >= floor(self.origin + Fraction(self.start or 0)) - seconds
+        return seconds > 0 and time >= self.lead(seconds)
+
+    def lead(self, seconds: int) -> Fraction:
+        """The time (seconds, as the file counts) so many seconds before the whole second of the start."""
+        return Fraction(floor(self.origin + Fraction(self.start or 0)) - seconds)
 
     def length(self, duration: float) -> float:
         """Seconds of this span within a source of that duration."""
