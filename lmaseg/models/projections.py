@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmaseg.models.folding import merge_convolutions
+
 
 class Encoded(NamedTuple):
     """What the encoder and the projections make of one frame.
@@ -52,6 +54,22 @@ class Projections(KeyProjections):
     def forward(self, features: Tensor) -> Encoded:
         query, key = self.query_key(features), self.memory_key(features)
         return Encoded(features, query, self.query_value(features), key, self.memory_value(features))
+
+    def folded(self) -> nn.Module:
+        """The same as one convolution."""
+        return _MergedProjections([self.query_key, self.query_value, self.memory_key, self.memory_value])
+
+
+class _MergedProjections(nn.Module):
+    """`Projections` as one convolution, for inference."""
+
+    def __init__(self, parts: list[nn.Conv2d]) -> None:
+        super().__init__()
+        self.conv = merge_convolutions(parts)
+        self._channels = [part.out_channels for part in parts]
+
+    def forward(self, features: Tensor) -> Encoded:
+        return Encoded(features, *self.conv(features).split(self._channels, dim=1))
 
 
 class LikenessProjections(nn.Module):
