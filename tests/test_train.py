@@ -33,8 +33,9 @@ from lmaseg.datasets.folder import class_id_encoding, folder_clips
 from lmaseg.errors import CheckpointError, DatasetError, LmasegError
 from lmaseg.labels import CAMVID, CITYSCAPES, label_set
 from lmaseg.models import LocalMemoryNet, ModelSpec, Preprocess, adapted_network
-from lmaseg.models.fusion import SigmoidFusion
-from lmaseg.models.projections import Projections
+from lmaseg.models.fusion import BlendFusion, SigmoidFusion
+from lmaseg.models.memory import RecurrentMemory
+from lmaseg.models.projections import Encoded, LikenessProjections, Projections
 from lmaseg.train import (
     FrameStore,
     Mixture,
@@ -49,6 +50,7 @@ from lmaseg.train.learner import Learner
 from lmaseg.train.learning_rate import rate_factor
 from lmaseg.train.losses import IGNORED, class_weights, lovasz_softmax, segmentation_loss, total_loss, unsteadiness
 from lmaseg.train.sampler import Sampler
+from lmaseg.train.stage import recall_clips
 
 CPU = torch.device("cpu")
 SIZE = (40, 48)
@@ -71,14 +73,14 @@ class TinyEncoder(nn.Module):
         return self.dropout(F.relu(self.bn(self.conv(x))))
 
 
-def tiny_net(seed=0):
+def tiny_net(seed=0, projections=Projections, fusion=SigmoidFusion, values=6):
     torch.manual_seed(seed)
-    spec = ModelSpec("erfnet", 11, 4, 3, key_channels=4, value_channels=6, fusion="sigmoid")
+    spec = ModelSpec("erfnet", 11, 4, 3, key_channels=4, value_channels=values, fusion="sigmoid")
     return LocalMemoryNet(
         TinyEncoder(),
         nn.ConvTranspose2d(8, 11, 8, stride=8),
-        Projections(8, 4, 6),
-        SigmoidFusion(6, 8),
+        projections(8, 4, values),
+        fusion(values, 8),
         spec=spec,
         labels=CAMVID,
         preprocess=Preprocess(size=SIZE),
@@ -471,6 +473,21 @@ class TestStages:
         learner.take_step()
         name = "decoder.weight" if stage == "base" else "fusion.query_content.weight"
         assert not torch.equal(learner.average.net.state_dict()[name], before[name])
+
+    @pytest.mark.parametrize("memory", [1, 2])
+    def test_clips_go_through_a_recurrent_memory_as_frames_of_a_video_do(self, memory):
+        net = tiny_net(projections=LikenessProjections, fusion=BlendFusion, values=8).eval()
+        net.spec = replace(net.spec, memory_frames=memory)
+        clips = torch.rand(2, 5, 3, 32, 48)
+        encoded = net.encode(clips.flatten(0, 1))
+        for end in (1, 3, 5):
+            wanted = min(2, end)
+            part = Encoded(*(torch.cat([each[:end], each[5 : 5 + end]]) for each in encoded))
+            read = recall_clips(net, part, end, wanted)
+            for clip, video in enumerate(clips):
+                streamed = RecurrentMemory(memory).recall(net, net.encode(video[:end]), [0] * end)
+                for ours, (_, theirs) in zip(read, list(streamed)[-wanted:], strict=True):
+                    torch.testing.assert_close(ours[clip : clip + 1], theirs)
 
     def test_keys_that_nobody_trained_begin_as_principal_components(self):
         """Those of the base stage's result, and those that the memory stage starts from."""

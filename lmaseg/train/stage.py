@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lmaseg.models import LocalMemoryNet
-from lmaseg.models.halves import tensor_of
+from lmaseg.models.halves import Features, tensor_of
 from lmaseg.models.projections import Encoded
 from lmaseg.train.losses import AuxiliaryHead
 
@@ -38,11 +38,10 @@ class Stage(nn.Module):
         """The share in the loss of each output of the last frame."""
         raise NotImplementedError
 
-    def decode_before(self, encoded: Encoded, frames: int) -> Tensor | None:
-        """`Outputs.before` of encoded clips of so many frames."""
-        if not self.two or frames < 3:
-            return None
-        return self.net.decode(*split_clips(encoded, frames, ago=1))
+    def decode_last(self, encoded: Encoded, frames: int) -> tuple[Tensor, Tensor | None]:
+        """Logits of the last frame of encoded clips of so many frames, given those before, and `Outputs.before`."""
+        *before, last = recall_clips(self.net, encoded, frames, wanted=2 if self.two and frames > 2 else 1)
+        return self.net.decoder(last), self.net.decoder(before[0]) if before else None
 
 
 class BaseStage(Stage):
@@ -79,8 +78,8 @@ class MemoryStage(Stage):
     def forward(self, clips: Tensor) -> Outputs:
         with torch.no_grad():
             features = self.net.encoder(_frames(clips))
-        encoded, frames = self.net.projections(features), clips.shape[1]
-        return Outputs([self.net.decode(*split_clips(encoded, frames))], self.decode_before(encoded, frames))
+        last, before = self.decode_last(self.net.projections(features), clips.shape[1])
+        return Outputs([last], before)
 
     def outputs_at(self, auxiliary: float) -> list[float]:
         return [1.0]
@@ -101,9 +100,9 @@ class JointStage(Stage):
 
     def forward(self, clips: Tensor) -> Outputs:
         encoded, frames = self.net.projections(self.net.encoder(_frames(clips))), clips.shape[1]
-        last, keys, values = split_clips(encoded, frames)
-        logits = [self.net.decode(last, keys, values), self.net.decode(last)]
-        return Outputs(logits, self.decode_before(encoded, frames))
+        last, before = self.decode_last(encoded, frames)
+        alone = self.net.decode(Encoded(*(part[frames - 1 :: frames] for part in encoded)))
+        return Outputs([last, alone], before)
 
     def outputs_at(self, auxiliary: float) -> list[float]:
         return [1.0, auxiliary]
@@ -120,16 +119,23 @@ def _frames(clips: Tensor) -> Tensor:
     return clips.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B * T, 3, H, W)
 
 
-def _clips(parts: Tensor, frames: int) -> Tensor:
-    return parts.reshape(-1, frames, *parts.shape[1:])
+def recall_clips(net: LocalMemoryNet, encoded: Encoded, frames: int, wanted: int = 1) -> list[Features]:
+    """What the decoder reads of the last frames of clips, as many as are wanted, each given all those before it.
 
+    In float32: dot products of half precision are too coarse for a softmax over hundreds of neighbours. A recurrent
+    memory goes through the clips frame by frame, as where it is used.
 
-def split_clips(encoded: Encoded, frames: int, ago: int = 0) -> tuple[Encoded, Tensor, Tensor]:
-    """Encoded (B * T, ., h, w) frames -> the clips' frames `ago` before the last, and keys and values before those.
-
-    In float32: dot products of half precision are too coarse for a softmax over hundreds of neighbours.
+    Args:
+        encoded: (B * frames, ., h, w), clip by clip.
     """
-    at = frames - 1 - ago
     exact = encoded._replace(**{part: getattr(encoded, part).float() for part in encoded._fields if part != "features"})
-    frame = Encoded(*(part[at::frames] for part in exact))
-    return frame, _clips(exact.key, frames)[:, :at], _clips(exact.value, frames)[:, :at]
+    ordered = [Encoded(*(part[at::frames] for part in exact)) for at in range(frames)]
+    keys, values = [frame.key for frame in ordered], [frame.value for frame in ordered]
+    read = []
+    for at in range(0 if net.recurrent else frames - wanted, frames):
+        past = slice(max(0, at - net.spec.memory_frames) if net.recurrent else 0, at)
+        stacked = [torch.stack(line[past], dim=1) for line in (keys, values)] if at else []
+        features, value = net.recall(ordered[at], *stacked)
+        values[at] = value.float()
+        read.append(features)
+    return read[-wanted:]
