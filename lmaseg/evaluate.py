@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import distributed
 
+from lmaseg.cuts import CutDetector
 from lmaseg.datasets.clip import Clip, Picture
 from lmaseg.errors import DatasetError
 from lmaseg.models import LocalMemoryNet
-from lmaseg.models.memory import PERIOD, OwnPast
+from lmaseg.models.memory import SECOND, OwnPast
 from lmaseg.models.precision import dtype_name
 from lmaseg.scores import Evaluation, Tallies, translate_classes
 from lmaseg.stream import Segmenter, resized
@@ -31,16 +32,19 @@ Scored = tuple[str, Picture, Picture]
 def _scored(segmenter: Segmenter, clip: Clip, read: Reader) -> Iterator[Scored]:
     """Labels frames as in real use, a batch at a time; yields (name, prediction, truth) of those with a label.
 
+    The memory is emptied where neighbours show different scenes, as by default in a run.
+
     Frames too far before the next label to be in its memory are not looked at: they cannot change its prediction.
     """
     reach = segmenter.memory.reach
     indices = sorted({i for last in clip.labelled for i in range(max(0, last - reach), last + 1)})
+    is_cut = CutDetector()
     for start in range(0, len(indices), segmenter.batch):
         batch = indices[start : start + segmenter.batch]
         pairs = [read(clip, index) for index in batch]
-        resets = [index == indices[0] for index in batch]
-        periods = [index // PERIOD for index in batch]
-        labels = segmenter.submit([image for image, _ in pairs], resets, periods).result()
+        resets = [is_cut(image) or index == indices[0] for index, (image, _) in zip(batch, pairs, strict=True)]
+        seconds = [index // SECOND for index in batch]
+        labels = segmenter.submit([image for image, _ in pairs], resets, seconds).result()
         for index, predicted, (_, truth) in zip(batch, labels, pairs, strict=True):
             if truth is not None:
                 yield clip.frames[index].name, predicted, truth

@@ -15,7 +15,7 @@ from lmaseg.paths import is_clutter
 from lmaseg.pictures import SUFFIXES, Page, pages_of, read_pages
 from lmaseg.video import Frame, VideoReader
 from lmaseg.video.frame import FrameSource
-from lmaseg.video.span import Span
+from lmaseg.video.span import Since, Span
 
 RATE = Fraction(30)  # frames per second of a sequence; an animation alone has times of its own
 MILLISECOND = Fraction(1, 1000)
@@ -77,14 +77,14 @@ def open_source(
     end: float | None = None,
     stride: int = 1,
     warm_up: int = 0,
-    warm_up_seconds: int = 0,
+    warm_up_since: Since | None = None,
     **video: Any,
 ) -> "VideoReader | ImageReader":
     """The reader for a video, an address, a camera, a folder of images, a glob pattern or one image.
 
     See there for the arguments and errors; `video` has further ones of `VideoReader`, which images do not need.
     """
-    lead: dict[str, Any] = {"warm_up": warm_up, "warm_up_seconds": warm_up_seconds}
+    lead: dict[str, Any] = {"warm_up": warm_up, "warm_up_since": warm_up_since}
     if is_image_source(source):
         return ImageReader(source, start=start, end=end, stride=stride, **lead)
     return VideoReader(source, start=start, end=end, stride=stride, **lead, **video)
@@ -101,7 +101,7 @@ class ImageReader(FrameSource):
         start, end: seconds; an image is wanted when start <= its time < end.
         stride: take every Nth image, counted from the first wanted one.
         warm_up: images to yield before the first wanted one, `stride` apart, marked `warm_up`.
-        warm_up_seconds: as in `VideoReader`.
+        warm_up_since: as in `VideoReader`.
 
     Attributes:
         paths: all the source's files in order; for the others see `VideoReader`.
@@ -127,7 +127,7 @@ class ImageReader(FrameSource):
         end: float | None = None,
         stride: int = 1,
         warm_up: int = 0,
-        warm_up_seconds: int = 0,
+        warm_up_since: Since | None = None,
     ) -> None:
         if stride < 1 or warm_up < 0:
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
@@ -148,7 +148,7 @@ class ImageReader(FrameSource):
         earlier = range(wanted[0] - stride, -1, -stride)
         span = Span(float(times[wanted[0]]))
         self._warm_up = [
-            i for count, i in enumerate(earlier) if count < warm_up or span.leads_in(times[i], warm_up_seconds)
+            i for count, i in enumerate(earlier) if count < warm_up or span.leads_in(times[i], warm_up_since)
         ][::-1]
 
     def __iter__(self) -> Iterator[Frame]:

@@ -109,7 +109,7 @@ class Labelling:
         self._is_cut = CutDetector() if reset_at_cuts else lambda frame: False
         self._done, self._handed_on = done, 0
         self._times: deque[Fraction] = deque()
-        self._reach = None if segmenter.memory.seconds else segmenter.memory.frames  # None: not yet known
+        self._reach = None if segmenter.memory.since else segmenter.memory.frames  # None: not yet known
         self.seconds = 0.0
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[Item]:
@@ -150,16 +150,15 @@ class Labelling:
             yield batch
 
     def _note(self, frame: Frame) -> None:
-        """Learn how many frames a label may draw on, where that is a matter of seconds.
+        """Learn how many frames a label may draw on, where that is a matter of time.
 
-        Twice the most that so many seconds have had: when these frames come it is not yet known how dense those are
-        that follow.
+        Twice the most that any has had: when these frames come it is not yet known how dense those are that follow.
         """
-        seconds = self._segmenter.memory.seconds
-        if seconds:
+        since = self._segmenter.memory.since
+        if since:
             self._times.append(frame.time)
             whole = self._reach or 0
-            while self._times[0] < floor(frame.time) - seconds:
+            while self._times[0] < since(frame.time):
                 self._times.popleft()
                 whole = max(whole, 2 * len(self._times))
             self._reach = whole or None

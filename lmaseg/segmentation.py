@@ -230,5 +230,5 @@ def open_reader(job: Job, memory: FeatureMemory | RecurrentMemory | None = None,
         strict=job.strict,
         live=job.live,
         warm_up=max(warm_up, memory.frames if memory else 0),
-        warm_up_seconds=memory.seconds if memory else 0,
+        warm_up_since=memory.since if memory else None,
     )

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lmaseg.decision import LABELS, SMOOTH, Decided, decide, smoothed
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, inference_network
 from lmaseg.models.halves import Features
-from lmaseg.models.memory import PERIOD, RecurrentMemory, memory_for
+from lmaseg.models.memory import SECOND, RecurrentMemory, memory_for
 from lmaseg.models.precision import choose_dtype, fastest_dtype
 
 SMALLEST = 32  # pixels: below four cells a side the encoder's dilations see nothing but padding
@@ -74,7 +74,7 @@ class Segmenter:
         self._seen = 0  # frames since the last `reset`
         self._size = size
         self._confidence, self._smooth, self._min_confidence = confidence, smooth, min_confidence
-        self._graph: _Graph | None = None
+        self._graphs: dict[int, _Graph] = {}  # one for each number of memories that work
         self._last_size: tuple[int, ...] | None = None  # (height, width) of the newest frames
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -87,36 +87,36 @@ class Segmenter:
 
     @torch.inference_mode()
     def submit(
-        self, frames: Sequence[np.ndarray], resets: Sequence[bool] = (), periods: Sequence[int] = ()
+        self, frames: Sequence[np.ndarray], resets: Sequence[bool] = (), seconds: Sequence[int] = ()
     ) -> "Pending":
         """Start on successive frames of one size, all at once; on a GPU this does not wait for it.
 
         Args:
             frames: 1 to `batch` times (H, W, 3) uint8 RGB.
             resets: for each frame, whether it opens a new shot and the memory is emptied before it; none by default.
-            periods: the period of a `RecurrentMemory` that each frame lies in; by default the frames since the last
-                `reset` are counted.
+            seconds: the whole second that each frame lies in, for a `RecurrentMemory`; by default every 16 frames since
+                the last `reset` count as one.
 
         Returns:
             Their labels to come.
 
         Raises:
-            ValueError: no frames, more than `batch`, other pictures than these, or not as many resets or periods.
+            ValueError: no frames, more than `batch`, other pictures than these, or not as many resets or seconds.
         """
         resets = resets or [False] * len(frames)
-        periods = periods or [(self._seen + index) // PERIOD for index in range(len(frames))]
-        _check_frames(frames, resets, periods, self.batch)
+        seconds = seconds or [(self._seen + index) // SECOND for index in range(len(frames))]
+        _check_frames(frames, resets, seconds, self.batch)
         self._seen += len(frames)
         pixels = _stack(frames, pinned=self.device.type == "cuda")
         size, self._last_size = self._last_size, pixels.shape[1:3]
-        if size != self._last_size or (self._graph and not self._graph.belongs_to(self.memory)):
-            self._graph = None  # the memory moves for pictures of another size, and is empty then
-        elif self._can_replay(pixels, resets, periods):
-            self._graph = self._graph or _Graph(
-                pixels.to(self.device), partial(self._label, periods=periods), self.memory
-            )
-            return Pending(self._graph.replay(pixels))
-        return Pending(self._label(pixels.to(self.device, non_blocking=True), resets, periods))
+        if size != self._last_size or not all(graph.belongs_to(self.memory) for graph in self._graphs.values()):
+            self._graphs = {}  # the memory moves for pictures of another size, and is empty then
+        elif memories := self._replayable(pixels, resets, seconds):
+            if memories not in self._graphs:
+                label = partial(self._label, seconds=seconds)
+                self._graphs[memories] = _Graph(pixels.to(self.device), label, self.memory)
+            return Pending(self._graphs[memories].replay(pixels))
+        return Pending(self._label(pixels.to(self.device, non_blocking=True), resets, seconds))
 
     @cached_property
     def digest(self) -> str:
@@ -134,12 +134,13 @@ class Segmenter:
         self.memory.clear()
         self._seen = 0
 
-    def _can_replay(self, pixels: Tensor, resets: Sequence[bool], periods: Sequence[int]) -> bool:
-        """Whether a batch is like those to come or a recorded one: full, with a full memory that ends where it will."""
+    def _replayable(self, pixels: Tensor, resets: Sequence[bool], seconds: Sequence[int]) -> int:
+        """How many memories work on a batch that is like those to come or a recorded one: full, with full memories that
+        end where they will; 0 for others."""
         full = self.device.type == "cuda" and len(pixels) == self.batch
-        return full and not any(resets) and self.memory.settled(periods)
+        return self.memory.settled(seconds) if full and not any(resets) else 0
 
-    def _label(self, pixels: Tensor, resets: Sequence[bool], periods: Sequence[int]) -> Decided:
+    def _label(self, pixels: Tensor, resets: Sequence[bool], seconds: Sequence[int]) -> Decided:
         """(N, H, W, 3) uint8 -> what is decided of their logits."""
         height, width = pixels.shape[1:3]
         prepared = preprocess(pixels, self.net.preprocess, self.working_size(height, width), self.wide_dtype)
@@ -149,7 +150,7 @@ class Segmenter:
         for start, end in zip(starts, [*starts[1:], len(resets)], strict=True):
             if resets[start]:
                 self.memory.clear()
-            for group, features in self.memory.recall(self._network, encoded.part(start, end), periods[start:end]):
+            for group, features in self.memory.recall(self._network, encoded.part(start, end), seconds[start:end]):
                 decided.append(self._read(group, features, prepared.shape[-2:], (height, width)))
         return {name: torch.cat([part[name] for part in decided]) for name in decided[0]}
 
@@ -235,10 +236,10 @@ def working_size(
     return rows, columns
 
 
-def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], periods: Sequence[int], batch: int) -> None:
+def _check_frames(frames: Sequence[np.ndarray], resets: Sequence[bool], seconds: Sequence[int], batch: int) -> None:
     """Refuse what a network would take for something else, or not at all."""
-    if not 1 <= len(frames) <= batch or not len(resets) == len(periods) == len(frames):
-        given = f"{len(frames)} frames with {len(resets)} resets and {len(periods)} periods"
+    if not 1 <= len(frames) <= batch or not len(resets) == len(seconds) == len(frames):
+        given = f"{len(frames)} frames with {len(resets)} resets and {len(seconds)} seconds"
         raise ValueError(f"{given} were handed over at once: give 1 to {batch} frames, and as many of these or none")
     for frame in frames:
         if not isinstance(frame, np.ndarray):

@@ -199,12 +199,17 @@ def test_the_plain_network_is_the_segmenter(workload):
 
 def test_a_step_labels_as_many_batches_as_it_says(workload, monkeypatch):
     segmenter = workload.segmenter(batch=2)
-    step = workload.step(segmenter, batches=3)
+    step = workload.step(segmenter, batches=5)
     labelled = []
     submit = segmenter.submit
-    monkeypatch.setattr(segmenter, "submit", lambda frames: labelled.append(len(frames)) or submit(frames))
+
+    def noted(frames, seconds):
+        labelled.append(seconds)
+        return submit(frames, seconds=seconds)
+
+    monkeypatch.setattr(segmenter, "submit", noted)
     step()
-    assert labelled == [2, 2, 2]
+    assert labelled == [[0, 0], [1, 1], [2, 2], [3, 3], [0, 0]]
 
 
 def test_another_window_leaves_the_network_alone(net):

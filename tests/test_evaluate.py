@@ -133,9 +133,10 @@ class Recorder(dict[str, Picture]):
 
 class TestLabelMaps:
     @pytest.mark.parametrize("memory", [MEMORY, slow(0)])
-    def test_are_those_from_an_empty_memory_at_the_beginning_of_the_period_before(
-        self, camvid_net: LocalMemoryNet, clips: list[Clip], memory: int
+    def test_are_those_from_an_empty_memory_in_the_last_second_of_the_period_before(
+        self, camvid_net: LocalMemoryNet, clips: list[Clip], memory: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr("lmaseg.evaluate.SECOND", 2)
         maps = Recorder()
         evaluate(camvid_net, clips[1:], memory=memory, size=40, on_prediction=maps)
         assert list(maps) == [f"2_{i}" for i in (5, 6, 8, 9, 10, 11)] + [f"3_{i}" for i in range(10)]
@@ -143,9 +144,9 @@ class TestLabelMaps:
         for clip in clips[1:]:
             for last in clip.labelled:
                 segmenter.reset()
-                first = (last // PERIOD - 1) * PERIOD if memory else last
+                first = last // (2 * PERIOD) * 2 * PERIOD - 2 if memory else last
                 for i in range(max(0, first), last + 1):
-                    alone = segmenter.submit([clip.image(i)], periods=[i // PERIOD]).result()[0]
+                    alone = segmenter.submit([clip.image(i)], seconds=[i // 2]).result()[0]
                 assert np.array_equal(maps[clip.frames[last].name], alone)
 
     @pytest.mark.parametrize("full_resolution", [True, slow(False)])

@@ -98,7 +98,7 @@ def test_chunks_of_any_length_have_the_labels_of_the_whole():
     size = {"size": (64, 96)}
 
     def label(segmenter, index):
-        return segmenter.submit([frames[index]], periods=[index // 4]).result()[0]
+        return segmenter.submit([frames[index]], seconds=[index]).result()[0]
 
     whole = lmaseg.Segmenter(net, **size)
     labels = [label(whole, index) for index in range(12)]
@@ -106,7 +106,7 @@ def test_chunks_of_any_length_have_the_labels_of_the_whole():
     assert not np.array_equal(labels[-1], alone(frames[-1]))
     for start in range(1, 12, 2):
         piece = lmaseg.Segmenter(net, **size)
-        for index in range(max(0, (start // 4 - 1) * 4), start):
+        for index in range(max(0, start // 4 * 4 - 1), start):
             label(piece, index)
         for index in range(start, 12):
             assert np.array_equal(label(piece, index), labels[index])

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_warming_up(folder):
 def test_warming_up_on_whole_seconds(tmp_path):
     for index in range(100):
         picture(index).save(tmp_path / f"{index:03d}.png")
-    reader = ImageReader(tmp_path, start=2.5, end=2.6, warm_up_seconds=1)
+    reader = ImageReader(tmp_path, start=2.5, end=2.6, warm_up_since=lambda time: Fraction(floor(time) - 1))
     assert [int(frame.image[0, 0, 0]) for frame in reader if frame.warm_up] == list(range(30, 75))
 
 

@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -278,21 +279,21 @@ def test_frames_of_one_video_look_back_on_those_before_them(room):
     assert memory.read()[0][0, :, 0, 0, 0].tolist() == [8, 9, 10]
 
 
-def recalled(net, encoded, periods, memory=None, batch=1):
+def recalled(net, encoded, seconds, memory=None, batch=1):
     """What the decoder reads of each frame, through a memory that is given some frames at a time."""
     memory = memory or RecurrentMemory(2)
     with torch.inference_mode():
         return [
             features
-            for start in range(0, len(periods), batch)
+            for start in range(0, len(seconds), batch)
             for _, features in memory.recall(
-                net, encoded.part(start, min(start + batch, len(periods))), periods[start : start + batch]
+                net, encoded.part(start, min(start + batch, len(seconds))), seconds[start : start + batch]
             )
         ]
 
 
 class TestRecurrentMemory:
-    PERIODS = (7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 10, 10)
+    SECONDS = (5, 6, 6, 7, 7, 7, 8, 8, 9, 11, 11, 12)  # of periods that begin at 4, 8 and 12
 
     @pytest.fixture(scope="class")
     def net(self):
@@ -301,38 +302,41 @@ class TestRecurrentMemory:
     @pytest.fixture(scope="class")
     def encoded(self, net):
         with torch.inference_mode():
-            return net.encode(torch.rand(len(self.PERIODS), 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+            return net.encode(torch.rand(len(self.SECONDS), 3, 64, 64, generator=torch.Generator().manual_seed(0)))
 
-    def test_a_piece_from_the_beginning_of_the_period_before_is_as_the_whole(self, net, encoded):
-        whole = recalled(net, encoded, self.PERIODS)
-        for start, first in ((3, 7), (7, 10)):
-            piece = recalled(net, encoded.part(start, 12), self.PERIODS[start:])
+    def test_a_piece_from_the_last_second_of_the_period_before_is_as_the_whole(self, net, encoded):
+        whole = recalled(net, encoded, self.SECONDS)
+        for start, first in ((3, 6), (9, 11)):
+            assert self.SECONDS[start - 1] < RecurrentMemory.since(Fraction(self.SECONDS[first])) == self.SECONDS[start]
+            piece = recalled(net, encoded.part(start, 12), self.SECONDS[start:])
             assert all(map(torch.equal, whole[first:], piece[first - start :]))
             assert not torch.equal(whole[first - 1], piece[first - 1 - start])
 
-    def test_a_label_draws_on_all_frames_of_its_period_and_the_one_before(self, net, encoded):
-        whole = recalled(net, encoded, self.PERIODS)
-        for changed, last, differs in ((3, 9, True), (2, 9, False), (3, 10, False)):
+    def test_a_label_draws_on_all_frames_of_its_period_and_of_the_second_before(self, net, encoded):
+        whole = recalled(net, encoded, self.SECONDS)
+        for changed, last, differs in ((0, 5, True), (3, 10, True), (2, 8, False), (9, 11, True), (8, 11, False)):
             other = Encoded(*(part.clone() for part in encoded))
             for part in other:
                 part[changed] = part[changed].flip(-1)
-            assert torch.equal(whole[last], recalled(net, other, self.PERIODS)[last]) != differs
+            assert torch.equal(whole[last], recalled(net, other, self.SECONDS)[last]) != differs
 
     def test_batches_change_nothing(self, net, encoded):
-        whole = recalled(net, encoded, self.PERIODS)
-        assert all(map(torch.equal, whole, recalled(net, encoded, self.PERIODS, batch=5)))
+        whole = recalled(net, encoded, self.SECONDS)
+        assert all(map(torch.equal, whole, recalled(net, encoded, self.SECONDS, batch=5)))
 
-    @pytest.mark.parametrize("periods", [(1, 3), (3, 1)])
-    def test_after_a_period_without_frames_it_begins_anew(self, net, encoded, periods):
-        assert torch.equal(recalled(net, encoded, periods)[1], encoded.features[1:2])
+    @pytest.mark.parametrize("seconds", [(6, 8), (7, 9), (9, 7)])
+    def test_it_begins_anew_in_a_period_after_a_second_without_frames(self, net, encoded, seconds):
+        assert torch.equal(recalled(net, encoded, seconds)[1], encoded.features[1:2])
 
-    def test_it_is_settled_once_both_are_full_and_no_period_begins(self, net, encoded):
+    def test_it_is_settled_while_full_memories_work_and_none_begins_or_takes_over(self, net, encoded):
         memory, settled = RecurrentMemory(2), []
-        for index, period in enumerate(self.PERIODS):
-            recalled(net, encoded.part(index, index + 1), [period], memory)
-            settled.append(memory.settled([period, period]))
-            assert not memory.settled([period, period + 1])
-        assert settled == [False, True, True, False, True, True, True, False, True, True, False, True]
+        assert not memory.settled([5])
+        for index, second in enumerate(self.SECONDS):
+            recalled(net, encoded.part(index, index + 1), [second], memory)
+            settled.append(memory.settled([second, second]))
+            following = memory.settled([second, second + 1])
+            assert following == (settled[-1] if second in (5, 8, 9, 12) else 0)
+        assert settled == [0, 1, 1, 0, 2, 2, 1, 1, 1, 0, 2, 1]
 
     def test_a_change_of_size_begins_anew(self, net, encoded):
         memory = RecurrentMemory(2)

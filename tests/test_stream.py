@@ -252,7 +252,7 @@ class GraphStandIn(stream._Graph):
         now = self._memory.storage
         store(self._memory, self._storage)
         try:
-            return self._label.func(pixels, [False] * len(pixels), [getattr(self._memory, "_period", 0)] * len(pixels))
+            return self._label.func(pixels, [False] * len(pixels), [getattr(self._memory, "_second", 0)] * len(pixels))
         finally:
             store(self._memory, now)
 
@@ -264,14 +264,21 @@ def store(memory, storage):
         memory._speaking.storage, memory._growing.storage = storage[:2], storage[2:]
 
 
-@pytest.mark.parametrize("make", [lambda: FeatureMemory(2, 2), lambda: RecurrentMemory(2)], ids=["plain", "recurrent"])
-def test_a_recorded_graph_is_dropped_when_the_size_changes(net, monkeypatch, make):
+@pytest.mark.parametrize(
+    ("make", "expected_graphs"),
+    [
+        (lambda: FeatureMemory(2, 2), 3),
+        (lambda: RecurrentMemory(2), 4),
+    ],  # the last size with one average, then with two
+    ids=["plain", "recurrent"],
+)
+def test_a_recorded_graph_is_dropped_when_the_size_changes(net, monkeypatch, make, expected_graphs):
     """Large, small and large again without a reset: the first graph's storage is gone by then."""
     monkeypatch.setattr(stream, "_Graph", GraphStandIn)
     monkeypatch.setattr(
         Segmenter,
-        "_can_replay",
-        lambda self, pixels, resets, periods: len(pixels) == self.batch and self.memory.settled(periods),
+        "_replayable",
+        lambda self, pixels, resets, seconds: self.memory.settled(seconds) if len(pixels) == self.batch else 0,
     )
     recording = Segmenter(net, memory=2, batch=2, dtype=torch.float32)
     monkeypatch.setattr(recording, "memory", make())
@@ -283,6 +290,6 @@ def test_a_recorded_graph_is_dropped_when_the_size_changes(net, monkeypatch, mak
             pair = [noise(100 * part + first + i, *size) for i in range(2)]
             expected = np.stack([plain(frame) for frame in pair])
             assert (recording.submit(pair).result() == expected).mean() >= 0.9999
-            graphs.append(recording._graph)
-    assert len({id(graph) for graph in graphs if graph}) == 3
-    assert all(graph.replayed for graph in graphs if graph)
+            graphs += [graph for graph in recording._graphs.values() if graph not in graphs]
+    assert len(graphs) == expected_graphs
+    assert all(graph.replayed for graph in graphs)

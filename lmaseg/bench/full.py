@@ -20,6 +20,7 @@ from lmaseg.bench.timing import Call, Contender, Stopwatch, recorded, spread
 from lmaseg.bench.workload import PlainNetwork, Workload, full_memory, look_back, write_video
 from lmaseg.decision import labels_at
 from lmaseg.models import Encoded, LocalMemoryNet, inference_network
+from lmaseg.models.memory import PERIOD
 from lmaseg.models.projections import NoProjections
 from lmaseg.render import View
 from lmaseg.stream import SMALLEST, preprocess
@@ -75,7 +76,7 @@ def _race(
 
 
 def _network(name: str, workload: Workload) -> Contender:
-    return Contender(name, workload.step(workload.segmenter()), workload.batch)
+    return Contender(name, workload.step(workload.segmenter(), PERIOD), PERIOD * workload.batch)
 
 
 def _scaled(workload: Workload, scale: float) -> Workload:
@@ -102,18 +103,13 @@ def network_parts(workload: Workload) -> Mapping[str, Call]:
     if workload.memory:
         encoded: Encoded = part("project", net.projections, features)
         memory = full_memory(encoded, workload.memory)
-        times = 2 if net.recurrent else 1  # see `RecurrentMemory`
-        part("remember", _repeated(times, memory.follow), encoded.key, encoded.value)
+        part("remember", memory.follow, encoded.key, encoded.value)
         keys, values = look_back(memory, encoded)
-        attended = part("attend", _repeated(times, local_attention), encoded.query, keys, values, net.spec.window)
-        features = part("fuse", _repeated(times, net.fusion), encoded.query_value, attended)
+        attended = part("attend", local_attention, encoded.query, keys, values, net.spec.window)
+        features = part("fuse", net.fusion, encoded.query_value, attended)
     logits = part("decode", net.decoder, features)
     part("upsample + argmax", labels_at, logits[..., : workload.size[0], : workload.size[1]], *pixels.shape[1:3])
     return calls
-
-
-def _repeated(times: int, work: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *arguments: [work(*arguments) for _ in range(times)][-1]
 
 
 def _encoder_alone(net: LocalMemoryNet) -> Callable[[Tensor], Any]:

@@ -9,6 +9,7 @@ from lmaseg.bench.report import Spread, Way
 from lmaseg.bench.timing import Contender, Stopwatch, Times, peak_memory, spread
 from lmaseg.bench.workload import Workload, drawn_frames, write_video
 from lmaseg.job import Job
+from lmaseg.models.memory import PERIOD
 from lmaseg.segmentation import run_job
 from lmaseg.stream import Segmenter
 from lmaseg.video import VideoReader
@@ -26,10 +27,11 @@ def time_ways(workload: Workload, video: Path | None, watch: Stopwatch) -> tuple
         for name, memory in memories.items()
     }
     segmenters = {name: workload.segmenter(memory=memory) for name, memory in memories.items()}
-    batches = BATCHES if workload.device.type == "cuda" else 1
+    on_gpu = workload.device.type == "cuda"
+    batches = BATCHES if on_gpu else PERIOD
     calls = {name: workload.step(segmenter, batches) for name, segmenter in segmenters.items()}
     contenders = [Contender(name, call, batches * workload.batch) for name, call in calls.items()]
-    if batches > 1:
+    if on_gpu:
         contenders += [Contender(_latency(name), workload.step(segmenters[name])) for name in memories]
     times = watch.race("network", contenders)
     model = {name: spread(times[name]) for name in memories}
@@ -41,7 +43,7 @@ def time_ways(workload: Workload, video: Path | None, watch: Stopwatch) -> tuple
             name,
             memory,
             model[name],
-            spread(times[_latency(name)]) if batches > 1 else _times(model[name], workload.batch),
+            spread(times[_latency(name)]) if on_gpu else _times(model[name], workload.batch),
             whole[name],
             1 / model[name].median,
             1 / whole[name].median,

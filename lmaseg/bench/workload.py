@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lmaseg.attention import local_attention
 from lmaseg.bench.timing import Call
 from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet
+from lmaseg.models.memory import PERIOD
 from lmaseg.stream import Pending, Segmenter, preprocess
 from lmaseg.video import VideoReader, VideoWriter
 
@@ -50,14 +51,18 @@ class Workload:
     def step(self, segmenter: Segmenter, batches: int = 1) -> Call:
         """Labels the next batches at every call, each handed over before the labels of the one before it are fetched.
 
-        The memory is full already.
+        The memory is full already. Of successive batches one in `PERIOD` lies in a second in which two averages run, as
+        in a video.
         """
-        frames = cycle(self.frames)
+        frames, seconds = cycle(self.frames), cycle(range(PERIOD))
+
+        def submit(second: int) -> Pending:
+            return segmenter.submit(list(islice(frames, segmenter.batch)), seconds=[second] * segmenter.batch)
 
         def label() -> None:
             before: Pending | None = None
             for _ in range(batches):
-                pending = segmenter.submit(list(islice(frames, segmenter.batch)))
+                pending = submit(next(seconds))
                 if before:
                     before.result()
                 before = pending
@@ -65,7 +70,7 @@ class Workload:
                 before.result()
 
         for _ in range(-(-segmenter.memory.frames // segmenter.batch) + 1):
-            segmenter.submit(list(islice(frames, segmenter.batch))).result()
+            submit(PERIOD - 1).result()
         return label
 
 

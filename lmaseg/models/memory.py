@@ -1,6 +1,8 @@
 """The fixed-length memory of past keys and values, owned by the code that streams frames."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from math import floor
 from typing import NamedTuple
 
 import torch
@@ -10,8 +12,10 @@ from lmaseg.models.halves import Features
 from lmaseg.models.lma import LocalMemoryNet
 from lmaseg.models.projections import Encoded
 
-PERIOD = 16
-"""Frames in a period of a `RecurrentMemory` where frames have no time; where they have, a period is a second."""
+SECOND = 16
+"""Frames that count as a second where frames have no time."""
+PERIOD = 4
+"""Seconds for which an average of a `RecurrentMemory` speaks. The one after it begins in the last of them."""
 
 
 class Past(NamedTuple):
@@ -59,12 +63,13 @@ class FeatureMemory:
         """Frames before one that its label may draw on."""
         return self.frames
 
-    seconds = 0
-    """Whole seconds before the one a frame lies in, from whose beginning on its label draws on frames."""
+    since: Callable[[Fraction], Fraction] | None = None
+    """From a frame's time to that (seconds) from which on its label draws on frames, where that is a matter of time."""
 
-    def settled(self, periods: Sequence[int]) -> bool:
-        """Whether it is full up to its last slot: adding as many frames as it has room for then leaves it the same."""
-        return self.frames == 0 or (self._held == self.frames and self._end == self._keys.shape[1])
+    def settled(self, seconds: Sequence[int]) -> int:
+        """How many memories work on frames of these seconds, if that leaves them the same but for what they hold; else
+        0. This one is full up to its last slot then, and there are as many frames as it has room for."""
+        return int(self.frames == 0 or (self._held == self.frames and self._end == self._keys.shape[1]))
 
     def push(self, key: Tensor, value: Tensor) -> None:
         """Remember a frame's key (B, C, h, w) and value (B, D, h, w), and forget the oldest one's.
@@ -106,13 +111,13 @@ class FeatureMemory:
         return groups
 
     def recall(
-        self, net: LocalMemoryNet, encoded: Encoded, periods: Sequence[int]
+        self, net: LocalMemoryNet, encoded: Encoded, seconds: Sequence[int]
     ) -> Iterator[tuple[Encoded, Features]]:
         """Remember successive frames of one video, in groups, each with what the decoder is to read of it.
 
         Args:
             encoded: N frames, as in `follow`.
-            periods: of no matter here, see `RecurrentMemory`.
+            seconds: of no matter here, see `RecurrentMemory`.
         """
         done = 0
         for frames, keys, values in self.follow(encoded.key, encoded.value):
@@ -145,45 +150,54 @@ class FeatureMemory:
 class RecurrentMemory:
     """For networks whose values are what the memory made of the features: a label draws on all frames since it began.
 
-    So that a piece of a video still gets the labels of the whole, there are two memories. One begins at the first frame
-    of each period; when the next period begins, it takes over from the one that spoke before. So a label draws on the
-    frames of its own period and of the one before, and on no others.
+    So that a piece of a video still gets the labels of the whole, an average must begin somewhere. In the last second
+    of each period a second memory begins beside the one that speaks, and takes over when the next period begins. So a
+    label draws on the frames of its own period and of the second before that, and on no others.
 
     Args:
         frames: past frames that each holds, at least 1.
     """
 
-    reach = 2 * PERIOD
-    seconds = 1
+    reach = (PERIOD + 1) * SECOND
 
     def __init__(self, frames: int) -> None:
         self.frames = frames
         self._speaking, self._growing = _Recent(frames), _Recent(frames)
-        self._period: int | None = None
+        self._second: int | None = None
 
     @property
     def storage(self) -> tuple[Tensor, ...]:
         """As in `FeatureMemory`."""
         return (*self._speaking.storage, *self._growing.storage)
 
-    def settled(self, periods: Sequence[int]) -> bool:
-        """Whether more frames of these periods leave it the same: both are full, and no period begins."""
-        full = len(self._speaking) == len(self._growing) == self.frames
-        return full and all(period == self._period for period in periods)
+    @staticmethod
+    def since(time: Fraction) -> Fraction:
+        """As in `FeatureMemory`."""
+        return Fraction(floor(time / PERIOD) * PERIOD - 1)
+
+    def settled(self, seconds: Sequence[int]) -> int:
+        """As in `FeatureMemory`: those that work on all of these frames are full, and none begins or takes over."""
+        if self._second is None or {second // PERIOD for second in seconds} != {self._second // PERIOD}:
+            return 0
+        growing = [_is_last(second) for second in seconds]
+        working = [self._speaking, self._growing] if all(growing) else [self._speaking]
+        alike = any(growing) == all(growing) and all(len(memory) == self.frames for memory in working)
+        return len(working) if alike else 0
 
     def recall(
-        self, net: LocalMemoryNet, encoded: Encoded, periods: Sequence[int]
+        self, net: LocalMemoryNet, encoded: Encoded, seconds: Sequence[int]
     ) -> Iterator[tuple[Encoded, Features]]:
         """As in `FeatureMemory`, one frame after the other, as each value depends on those before.
 
         Args:
-            periods: the number of the period that each frame lies in.
+            seconds: the whole second that each frame lies in.
         """
-        for index, period in enumerate(periods):
+        for index, second in enumerate(seconds):
             frame = encoded.part(index, index + 1)
-            self._enter(period)
+            self._enter(second)
             features = self._speaking.recall(net, frame)
-            self._growing.recall(net, frame)
+            if _is_last(second):
+                self._growing.recall(net, frame)
             yield frame, features
 
     def clear(self) -> None:
@@ -191,15 +205,20 @@ class RecurrentMemory:
         self._speaking.clear()
         self._growing.clear()
 
-    def _enter(self, period: int) -> None:
-        """At the first frame of a period the growing memory takes over; it is empty if there was none of the last."""
-        if period == self._period:
+    def _enter(self, second: int) -> None:
+        """At the first frame of a period the growing memory takes over; it is empty if the second before had none."""
+        before, self._second = self._second, second
+        if before is None or before // PERIOD == second // PERIOD:
             return
-        if self._period is None or period != self._period + 1:
+        if before != second - 1:
             self._growing.clear()
         self._speaking.take(self._growing)
         self._growing.clear()
-        self._period = period
+
+
+def _is_last(second: int) -> bool:
+    """Whether it is the one of its period in which the next average begins."""
+    return second % PERIOD == PERIOD - 1
 
 
 def memory_for(net: LocalMemoryNet, frames: int, room: int = 4) -> FeatureMemory | RecurrentMemory:

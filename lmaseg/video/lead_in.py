@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from lmaseg.errors import NoFrameError
 from lmaseg.video.decoder import DecodedFrame, Decoder, SeekError
-from lmaseg.video.span import Span
+from lmaseg.video.span import Since, Span
 
 SEEK_MARGINS = (1, 8, 64)  # seconds before the earliest frame needed; after these, reading starts at the beginning
 
@@ -17,8 +17,10 @@ Open = Callable[[Fraction | None], Decoder]
 """A decoder of the source that begins near a time, or at the beginning."""
 
 
-def find_lead_in(open_decoder: Open, span: Span, needed: int, seconds: int = 0) -> tuple[Fraction | None, int]:
-    """Where to begin decoding to have `needed` frames before the span's start, and all that lead in by `seconds`
+def find_lead_in(
+    open_decoder: Open, span: Span, needed: int, since: Since | None = None
+) -> tuple[Fraction | None, int]:
+    """Where to begin decoding to have `needed` frames before the span's start, and all that lead in by `since`
     (seconds as the file counts; None: at the beginning), and how many there then are.
 
     Found by decoding, not by looking at the container's index: formats differ in what their seeking promises.
@@ -29,13 +31,12 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int, seconds: int = 0) 
     with open_decoder(None) as decoder:
         name = decoder.name
         span = replace(span, origin=decoder.origin)
-        start = span.origin + Fraction(span.start or 0)
-        earliest = min(start - needed / decoder.rate, span.lead(seconds) if seconds else start)
+        earliest = min(span.first - needed / decoder.rate, since(span.first) if since else span.first)
     places = takewhile(lambda place: place > span.origin, (earliest - margin for margin in SEEK_MARGINS))
     for seek_to in (*places, None):
         with suppress(SeekError):
             before, found, first = _frames_before(open_decoder, span, seek_to)
-            overshot = before < max(1, needed) or (seconds and span.leads_in(first, seconds))
+            overshot = before < max(1, needed) or span.leads_in(first, since)
             if not overshot or seek_to is None:
                 break
     if not found:
@@ -44,14 +45,14 @@ def find_lead_in(open_decoder: Open, span: Span, needed: int, seconds: int = 0) 
 
 
 def hold_back(
-    frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int, seconds: int = 0
+    frames: Iterable[DecodedFrame], span: Span, time_base: Fraction, needed: int, since: Since | None = None
 ) -> list[DecodedFrame]:
-    """The first frame not before the span, preceded by up to `needed` that are, and by all that lead in by `seconds`;
+    """The first frame not before the span, preceded by up to `needed` that are, and by all that lead in by `since`;
     for sources that cannot be reread."""
     held: deque[DecodedFrame] = deque()
     for decoded in frames:
         held.append(decoded)
-        while len(held) > needed + 1 and not span.leads_in(held[0].pts * time_base, seconds):
+        while len(held) > needed + 1 and not span.leads_in(held[0].pts * time_base, since):
             held.popleft()
         if not span.is_before(decoded.pts * time_base):
             return list(held)

@@ -17,7 +17,7 @@ from lmaseg.video.lead_in import find_lead_in, hold_back
 from lmaseg.video.media import PIPE_REMEDY, TIMEOUT, stream_name
 from lmaseg.video.newest import Newest
 from lmaseg.video.picture import Pictures
-from lmaseg.video.span import Span
+from lmaseg.video.span import Since, Span
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class VideoReader(FrameSource):
         stride: take every Nth frame, counted from the first wanted one; times are kept.
         warm_up: frames to yield before the first wanted one where the source has them, `stride` apart, marked
             `warm_up`. What cannot be read twice (a pipe, a camera) has stride * warm_up frames held in memory for it.
-        warm_up_seconds: if not 0, as many frames more as lie in the whole second of the start, and in so many before.
+        warm_up_since: from the start to the time from which on all frames before it warm up, too (seconds, as the file
+            counts).
         threads: decoding threads; None takes the machine's cores, 8 at most.
         deinterlace: whether frames marked as interlaced are filtered.
         strict: whether the first damage raises instead of costing the frames it hit.
@@ -73,7 +74,7 @@ class VideoReader(FrameSource):
         end: float | None = None,
         stride: int = 1,
         warm_up: int = 0,
-        warm_up_seconds: int = 0,
+        warm_up_since: Since | None = None,
         threads: int | None = None,
         deinterlace: bool = True,
         strict: bool = False,
@@ -84,13 +85,13 @@ class VideoReader(FrameSource):
             raise ValueError(f"stride {stride} must be at least 1 and warm_up {warm_up} at least 0")
         self.path = path
         self.repeatable = is_repeatable(path) and not live
-        self._stride, self._warm_up, self._warm_up_seconds = stride, warm_up, warm_up_seconds
+        self._stride, self._warm_up, self._warm_up_since = stride, warm_up, warm_up_since
         self._timeout = timeout
         self._newest: Newest[_Chosen] | None = None
         span, seek_to, before = Span(start, end), None, 0
         open_decoder = partial(Decoder, path, threads, timeout=timeout)
         if start and self.repeatable:
-            seek_to, before = find_lead_in(open_decoder, span, stride * warm_up, warm_up_seconds)
+            seek_to, before = find_lead_in(open_decoder, span, stride * warm_up, warm_up_since)
         self._decoder = open_decoder(seek_to, strict=strict, live=live)
         try:
             self.start_time = self._decoder.origin
@@ -157,7 +158,7 @@ class VideoReader(FrameSource):
     def _choose(self, frames: Iterator[DecodedFrame], before: int) -> Generator[_Chosen, None, None]:
         """The frames to yield; the first wanted one comes after `before` others."""
         if self._span.start and not self.repeatable:
-            held = hold_back(frames, self._span, self.time_base, self._warm_up * self._stride, self._warm_up_seconds)
+            held = hold_back(frames, self._span, self.time_base, self._warm_up * self._stride, self._warm_up_since)
             frames, before = chain(held, frames), max(0, len(held) - 1)
         gap, size = False, None
         for index, decoded in enumerate(frames, start=-before):
@@ -166,7 +167,7 @@ class VideoReader(FrameSource):
             last_size, size = size, (decoded.frame.width, decoded.frame.height)
             gap |= decoded.after_gap or last_size not in (None, size)
             warms_up = index >= -self._warm_up * self._stride or self._span.leads_in(
-                decoded.pts * self.time_base, self._warm_up_seconds
+                decoded.pts * self.time_base, self._warm_up_since
             )
             if index % self._stride == 0 and warms_up:
                 yield _Chosen(decoded, index < 0, gap)

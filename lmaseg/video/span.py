@@ -1,12 +1,15 @@
 """The wanted part of a source, in seconds from its start."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
 
 from lmaseg.errors import VideoError
 
 MICROSECONDS = 1_000_000
+
+Since = Callable[[Fraction], Fraction]
+"""From a time to one before it (seconds, as the file counts)."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,14 @@ class Span:
         """Whether a time (seconds, as the file counts) is at the end or after it."""
         return self.end is not None and self._microseconds(time) >= round(self.end * MICROSECONDS)
 
-    def leads_in(self, time: Fraction, seconds: int) -> bool:
-        """Whether a time (seconds, as the file counts) before the start lies in the whole second of the start, or in
-        as many before it as are given; never for 0."""
-        return seconds > 0 and time >= self.lead(seconds)
+    def leads_in(self, time: Fraction, since: Since | None) -> bool:
+        """Whether a time (seconds, as the file counts) before the start is not before what `since` makes of it."""
+        return since is not None and time >= since(self.first)
 
-    def lead(self, seconds: int) -> Fraction:
-        """The time (seconds, as the file counts) so many seconds before the whole second of the start."""
-        return Fraction(floor(self.origin + Fraction(self.start or 0)) - seconds)
+    @property
+    def first(self) -> Fraction:
+        """The start (seconds, as the file counts)."""
+        return self.origin + Fraction(self.start or 0)
 
     def length(self, duration: float) -> float:
         """Seconds of this span within a source of that duration."""
