@@ -366,12 +366,12 @@ def test_the_gate_closes_where_the_network_sees_what_is_to_be_spared():
         return F.conv2d(encoded.features, weight, bias).sigmoid().detach()
 
     assert gate().std() < 1e-5
-    start_gate(net, frames, ["road"])
+    start_gate(net, frames, {"road": 1})
     assert 0.2 < (seen > 0.5).float().mean() < 0.8
     assert gate()[seen > 0.9].mean() < 0.2
     assert gate()[seen < 0.1].mean() > 0.8
     with pytest.raises(ValueError, match="unknown class 'unicorn'"):
-        start_gate(net, frames, ["unicorn"])
+        start_gate(net, frames, {"unicorn": 1})
 
 
 def test_memory_starts_anew_when_the_size_changes():

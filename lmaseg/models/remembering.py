@@ -1,7 +1,7 @@
 """The memory of a network: which kinds there are, how one is built, exchanged, and given a start."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
@@ -188,7 +188,7 @@ def start_keys(net: LocalMemoryNet, frames: Tensor) -> None:
 
 
 @torch.no_grad()
-def start_gate(net: LocalMemoryNet, frames: Tensor, classes: Sequence[str]) -> None:
+def start_gate(net: LocalMemoryNet, frames: Tensor, spared: Mapping[str, float]) -> None:
     """Make the gate of a `blend` close where the network sees certain classes, as far as one layer on the features can:
     by logistic regression on a few frames. For what is thinner than an average over past frames can follow, as poles.
 
@@ -196,17 +196,17 @@ def start_gate(net: LocalMemoryNet, frames: Tensor, classes: Sequence[str]) -> N
 
     Args:
         frames: as in `start_keys`.
-        classes: names among the network's labels.
+        spared: by how much it closes where the network sees a class: from its name to a share up to 1, wholly.
 
     Raises:
         ValueError: a class that the network does not know.
     """
     fusion = inner(net.fusion)
-    for name in classes:
+    for name in spared:
         require_known("class", name, dict.fromkeys(net.labels.names))
     if not isinstance(fusion, BlendFusion):
         return
-    ids = [net.labels.names.index(name) for name in classes]
+    ids = [net.labels.names.index(name) for name in spared]
     cells, seen = [], []
     with evaluating(net):
         for frame in frames:
@@ -216,9 +216,9 @@ def start_gate(net: LocalMemoryNet, frames: Tensor, classes: Sequence[str]) -> N
                 net.decode(encoded).float().softmax(1), (features.shape[2], features.shape[3])
             )
             cells.append(features[0].flatten(1).T.float())
-            seen.append(probable[0, ids].sum(0).flatten())
+            seen.append((probable[0, ids].flatten(1) * probable.new_tensor([*spared.values()])[:, None]).sum(0))
     openness, closing = fusion.SPARING
-    inputs, target = torch.cat(cells), openness * (1 - torch.cat(seen))
+    inputs, target = torch.cat(cells), openness * (1 - torch.cat(seen)).clamp(min=0)
     with torch.enable_grad():
         weight, bias = inputs.new_zeros(inputs.shape[1], requires_grad=True), inputs.new_zeros((), requires_grad=True)
         optimizer = torch.optim.LBFGS([weight, bias], max_iter=REGRESSION_STEPS, line_search_fn="strong_wolfe")
