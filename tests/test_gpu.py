@@ -190,6 +190,15 @@ class TestGraph:
                 assert agreement(recorded(frame), without(frame)) >= 0.9999, i
         assert replayed(replays) == 2
 
+    def test_averages_that_begin_and_take_over(self, net, frames, replays):
+        recorded, without = segmenter_of(net, batch=2), segmenter_of(net, batch=3)
+        for i in range(0, len(frames), 2):
+            seconds = [i // 4, (i + 1) // 4]
+            pair = frames[i : i + 2]
+            ours, other = (each.submit(pair, seconds=seconds).result() for each in (recorded, without))
+            assert agreement(ours, other) >= 0.9999, i
+        assert replayed(replays) >= 2  # where one average runs, and where two do
+
     def test_results_outlive_the_next_replay(self, net, frames, replays):
         segmenter = segmenter_of(net)
         expected = [segmenter(frame) for frame in frames]
