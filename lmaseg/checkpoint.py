@@ -179,7 +179,7 @@ def _unfilled(header: Header, builder: str | Builder | None, file: Path) -> Loca
         try:
             return build(header.spec, header.labels, header.preprocess)
         except ValueError as error:
-            raise CheckpointError(f"{file}: {error}; it may need a newer lmaseg") from error
+            raise CheckpointError(f"{file}: {error}; it may be from another version of lmaseg") from error
     if not builder and backbone.startswith(HUB_PREFIX):  # data, no code
         builder = backbone
     if not builder:
