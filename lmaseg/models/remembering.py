@@ -233,7 +233,7 @@ def start_gate(net: LocalMemoryNet, frames: Tensor, spared: Mapping[str, float])
     fusion.gate.weight.zero_()
     fusion.gate.weight[0, : len(weight), 0, 0] = weight.detach()
     fusion.log_closing.fill_(math.log(closing))
-    fusion.gate.bias.fill_(bias.detach())  # type: ignore[union-attr]
+    fusion.gate.bias.fill_(bias.detach() + fusion.HEAD_START)  # type: ignore[union-attr]
 
 
 def require_known(kind: str, name: str, known: Mapping[str, object]) -> None:
