@@ -10,9 +10,7 @@ class CutDetector:
     """
 
     GRID = 24  # thumbnail side: coarse enough that driving hardly changes it
-    THRESHOLD = (
-        0.17  # measured: neighbouring frames stay under 0.08, of a fire under 0.16, dark or covered ones under 0.14
-    )
+    THRESHOLD = 0.17  # measured: neighbours stay under 0.08, of a fire under 0.16, dark or covered frames under 0.14
     BRIGHTEST = 10.0  # times as bright as another frame of its shot
 
     def __init__(self) -> None:

@@ -196,7 +196,8 @@ def start_gate(net: LocalMemoryNet, frames: Tensor, spared: Mapping[str, float])
 
     Args:
         frames: as in `start_keys`.
-        spared: by how much it closes where the network sees a class: from its name to a share up to 1, wholly.
+        spared: from the name of a class to how far the gate closes where the network is certain of it: 1 is wholly, and
+            more wholly where it is less certain, too.
 
     Raises:
         ValueError: a class that the network does not know.
