@@ -129,8 +129,9 @@ def test_pictures_that_do_not_follow_each_other_are_told_from_video(
     folders = tmp_path / "images", tmp_path / "labels"
     for folder in folders:
         folder.mkdir()
-    for number, level in enumerate((0, 255, 60, 200)):
-        Image.fromarray(np.full((HEIGHT, WIDTH, 3), level, np.uint8)).save(folders[0] / f"{number}.png")
+    for number in range(4):
+        scene = np.random.default_rng(number).integers(0, 256, (3, 4, 3), np.uint8)
+        Image.fromarray(scene).resize((WIDTH, HEIGHT), Image.NEAREST).save(folders[0] / f"{number}.png")
         Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(folders[1] / f"{number}.png")
     hint = "if they are no frames of a video, add --stills"
     for stills in (False, True):

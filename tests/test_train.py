@@ -744,8 +744,9 @@ class TestCommand:
 
     def test_a_memory_is_not_taught_by_stills_that_are_numbered(self, tmp_path):
         images, labels = one_frame(tmp_path)
-        for number, level in enumerate((255, 60, 200), 2):
-            Image.fromarray(np.full((96, 128, 3), level, np.uint8)).save(images / f"a_{number:03d}.png")
+        for number in range(2, 5):
+            scene = np.random.default_rng(number).integers(0, 256, (3, 4, 3), np.uint8)
+            Image.fromarray(scene).resize((128, 96), Image.NEAREST).save(images / f"a_{number:03d}.png")
             Image.fromarray(np.ones((96, 128), np.uint8)).save(labels / f"a_{number:03d}.png")
         memory = ["--folder", images, labels, "--stage", "memory", "--no-val", "--minutes", 0, *SMALL]
         hint = "if they are no frames of a video, add --stills"
