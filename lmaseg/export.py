@@ -102,7 +102,8 @@ class Step(nn.Module):
             if keys is None or values is None:
                 return features
             encoded = self.net.projections(features)
-            attended = portable.local_attention(encoded.query, keys, values, self.net.spec.window)
+            past = self.net.past_of(encoded, keys, values)
+            attended = portable.local_attention(encoded.query, *past, self.net.spec.window)
             empty = keys.new_ones(keys.shape[1]).sum() == 0
             fused = where(empty, features, self.net.fusion(encoded.query_value, attended))
             remembered.extend((encoded.key, self.net.value_of(encoded, fused)))

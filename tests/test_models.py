@@ -22,6 +22,7 @@ from lmaseg.models import (
 )
 from lmaseg.models.fusion import BlendFusion
 from lmaseg.models.memory import RecurrentMemory
+from lmaseg.models.motion import compensate_motion
 from lmaseg.models.projections import Encoded, LikenessProjections
 from lmaseg.stream import preprocess
 from lmaseg.video import VideoReader
@@ -187,6 +188,62 @@ class TestBlend:
     def test_wants_the_features_as_values(self):
         with pytest.raises(ValueError, match="takes values of 128 channels, as the features have, not 64"):
             make_net(fusion="blend")
+
+
+class TestMotionCompensation:
+    """Cells that a turning camera sees, (., h, w), cut from a wider scene."""
+
+    def view(self, down: int, across: int, channels: int = 16) -> torch.Tensor:
+        scene = torch.randn(1, channels, 12, 16, generator=torch.Generator().manual_seed(0))
+        scene = F.normalize(F.interpolate(scene, (72, 96), mode="bicubic"), dim=1)
+        return scene[..., 12 + down : 60 + down, 16 + across : 80 + across]
+
+    @pytest.mark.parametrize(("down", "across"), [(0, 8), (0, -14), (-6, 0), (2, 10)])
+    def test_the_past_goes_with_the_picture(self, down, across):
+        before, now = self.view(0, 0), self.view(down, across)
+        keys, values = compensate_motion(now, before[:, None], 2 * before[:, None])
+        inside = slice(max(0, -down), 48 - max(0, down)), slice(max(0, -across), 64 - max(0, across))
+        assert torch.equal(keys[:, 0][..., inside[0], inside[1]], now[..., inside[0], inside[1]])
+        assert torch.equal(values, 2 * keys)
+
+    def test_what_comes_into_view_takes_the_cells_at_the_edge(self):
+        before, now = self.view(0, 0), self.view(0, 8)
+        _, values = compensate_motion(now, before[:, None], before[:, None])
+        assert torch.equal(values[:, 0, ..., -8:], before[..., -1:].expand(-1, -1, -1, 8))
+
+    def test_a_picture_at_rest_stays_as_it_is(self):
+        before = self.view(0, 0)
+        now = F.normalize(before + 0.1 * torch.randn(before.shape, generator=torch.Generator().manual_seed(1)), dim=1)
+        keys, values = compensate_motion(now, before[:, None], 2 * before[:, None])
+        assert torch.equal(keys[:, 0], before)
+        assert torch.equal(values[:, 0], 2 * before)
+
+    def test_each_frame_has_moved_by_itself(self):
+        now = torch.cat([self.view(0, 0), self.view(0, 4)])
+        past = torch.stack([torch.cat([self.view(0, 8)] * 2), torch.cat([self.view(0, -4)] * 2)], dim=1)
+        keys, _ = compensate_motion(now, past, past)
+        for frame in range(2):
+            assert torch.equal(keys[frame, :, :, :, 12:-12], now[frame, ..., 12:-12].expand(2, -1, -1, -1))
+
+    @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 2)])
+    def test_few_cells(self, size):
+        keys = F.normalize(torch.randn(2, 1, 4, *size), dim=2)
+        assert torch.equal(compensate_motion(keys[:, 0], keys, keys)[0], keys)
+
+    def test_a_memory_follows_a_turn_that_its_window_is_too_narrow_for(self):
+        net = make_net(fusion="blend", memory_frames=1, window=3, value_channels=128, key_channels=32)
+        before, now = self.view(0, 0, 128), self.view(0, 8, 128)
+        encoded, past = net.projections(now), net.projections(before)
+        with torch.inference_mode():
+            fused, _ = net.recall(encoded, past.key[:, None], past.value[:, None])
+            where_it_was = reference.local_attention(encoded.query, past.key[:, None], past.value[:, None], window=3)
+        assert (fused - now)[..., :-8].abs().mean() < 0.1 * (where_it_was - now)[..., :-8].abs().mean()
+
+    def test_fusions_of_the_authors_read_the_past_where_it_was(self, net):
+        keys, values = torch.randn(1, 2, 4, 8, 8), torch.randn(1, 2, 4, 8, 8)
+        found = net.past_of(net.encode(torch.zeros(1, 3, 64, 64)), keys, values)
+        assert found[0] is keys
+        assert found[1] is values
 
 
 class TestAdapting:

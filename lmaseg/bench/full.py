@@ -105,6 +105,8 @@ def network_parts(workload: Workload) -> Mapping[str, Call]:
         memory = full_memory(encoded, workload.memory)
         part("remember", memory.follow, encoded.key, encoded.value)
         keys, values = look_back(memory, encoded)
+        if net.recurrent:
+            keys, values = part("compensate motion", net.past_of, encoded, keys, values)
         attended = part("attend", local_attention, encoded.query, keys, values, net.spec.window)
         features = part("fuse", net.fusion, encoded.query_value, attended)
     logits = part("decode", net.decoder, features)

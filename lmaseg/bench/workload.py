@@ -132,7 +132,8 @@ class PlainNetwork:
         features = encoded.features
         if self._past:
             keys, values = (torch.stack(past, dim=1) for past in zip(*self._past, strict=True))
-            attended = local_attention(encoded.query, keys, values, net.spec.window, backend="reference")
+            past = net.past_of(encoded, keys, values)
+            attended = local_attention(encoded.query, *past, net.spec.window, backend="reference")
             features = net.fusion(encoded.query_value, attended)
         self._past.append((encoded.key, net.value_of(encoded, features)))
         height, width = self._size

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from lmaseg.attention import local_attention
 from lmaseg.labels import LabelSet
 from lmaseg.models.halves import Features, tensor_of
+from lmaseg.models.motion import compensate_motion
 from lmaseg.models.projections import Encoded
 from lmaseg.models.spec import ModelSpec, Preprocess
 
@@ -94,9 +95,13 @@ class LocalMemoryNet(nn.Module):
             return encoded.features, encoded.value
         if not self.spec.has_memory:
             raise ValueError("this network segments every frame alone: pass it no past keys and values")
-        attended = local_attention(encoded.query, keys, values, self.spec.window)
+        attended = local_attention(encoded.query, *self.past_of(encoded, keys, values), self.spec.window)
         fused = self.fusion(encoded.query_value, attended)
         return fused, self.value_of(encoded, fused)
+
+    def past_of(self, encoded: Encoded, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Past keys and values as encoded frames attend to them: a recurrent memory goes with the camera."""
+        return compensate_motion(encoded.key, keys, values) if self.recurrent else (keys, values)
 
     def value_of(self, encoded: Encoded, fused: Features) -> Tensor:
         """What later frames receive of encoded frames that the fusion made `fused` of, (B, D, h, w)."""
