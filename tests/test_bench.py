@@ -16,7 +16,17 @@ from lmaseg.bench.timing import LEAST_REPEATS, Contender, Stopwatch, peak_memory
 from lmaseg.bench.workload import FRAMES, SPEED, PlainNetwork, Workload, drawn_frames, first_frames
 from lmaseg.models import ModelSpec, adapted_network
 
-PARTS = ["preprocess", "encode", "project", "remember", "attend", "fuse", "decode", "upsample + argmax"]
+PARTS = [
+    "preprocess",
+    "encode",
+    "project",
+    "remember",
+    "compensate motion",
+    "attend",
+    "fuse",
+    "decode",
+    "upsample + argmax",
+]
 SIZE = (64, 96)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
