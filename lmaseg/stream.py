@@ -265,15 +265,17 @@ def preprocess(pixels: Tensor, settings: Preprocess, size: tuple[int, int], dtyp
     """(N, H, W, 3) uint8 RGB -> (N, 3, *size), resized with antialiasing and normalised, channels last."""
     if pixels.shape[1:3] != size:
         pixels = resized(pixels, settings, size)
-    return normalised(pixels.permute(0, 3, 1, 2), settings, dtype)  # a view: channels last in memory
+    mean, std = (_per_channel(values, dtype, pixels.device).repeat(size[1]) for values in (settings.mean, settings.std))
+    rows = pixels.flatten(2).to(dtype)  # whole rows of numbers take a quarter of the time of three channels each
+    rows = rows.mul_(settings.scale).sub_(mean).div_(std)
+    return rows.view(pixels.shape).permute(0, 3, 1, 2)  # channels last in memory
 
 
-def normalised(
-    image: Tensor, settings: Preprocess, dtype: torch.dtype = torch.float32, *, white: float = 255
-) -> Tensor:
-    """(..., 3, H, W) RGB from 0 to `white` -> what the encoder reads, of that type."""
-    mean, std = (_per_channel(values, dtype, image.device) for values in (settings.mean, settings.std))
-    return (image.to(dtype) * (settings.scale * (255 / white)) - mean) / std
+def normalised(image: Tensor, settings: Preprocess, *, white: float = 255) -> Tensor:
+    """(..., 3, H, W) RGB from 0 to `white` -> what the encoder reads, float32."""
+    values = (settings.mean, settings.std)
+    mean, std = (_per_channel(value, torch.float32, image.device).view(3, 1, 1) for value in values)
+    return (image.float() * (settings.scale * (255 / white)) - mean) / std
 
 
 def resized(pixels: Tensor, settings: Preprocess, size: tuple[int, int]) -> Tensor:
@@ -292,5 +294,5 @@ def resized(pixels: Tensor, settings: Preprocess, size: tuple[int, int]) -> Tens
 
 @cache
 def _per_channel(values: tuple[float, float, float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(3, 1, 1), made once: a CUDA graph cannot record a transfer from ordinary memory, and it would be waited for."""
-    return torch.tensor(values, dtype=dtype, device=device).view(3, 1, 1)
+    """(3,), made once: a CUDA graph cannot record a transfer from ordinary memory, and it would be waited for."""
+    return torch.tensor(values, dtype=dtype, device=device)

@@ -142,6 +142,11 @@ def test_a_video_is_timed_as_far_as_it_goes(net, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [video]
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+def test_parts_in_int8_are_timed_too(workload):
+    assert list(full.network_parts(replace(workload, dtype=torch.int8))) == PARTS
+
+
 def test_a_network_without_a_memory_is_timed_alone_or_with_one_that_is_asked_for(net):
     single = adapted_network(net, window=net.spec.window)
     single.spec = ModelSpec(net.spec.backbone, net.spec.classes)

@@ -1,6 +1,5 @@
 """What a full benchmark adds: the parts of the work, other memories and sizes, and the authors' way written plainly."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,16 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from lmaseg.attention import local_attention
 from lmaseg.bench.report import Detail
 from lmaseg.bench.timing import Call, Contender, Stopwatch, recorded, spread
 from lmaseg.bench.workload import PlainNetwork, Workload, full_memory, look_back, write_video
 from lmaseg.decision import labels_at
-from lmaseg.models import Encoded, LocalMemoryNet, inference_network
+from lmaseg.models import Encoded, inference_network
 from lmaseg.models.memory import PERIOD
-from lmaseg.models.projections import NoProjections
 from lmaseg.render import View
 from lmaseg.stream import SMALLEST, preprocess
 from lmaseg.video import VideoReader
@@ -99,7 +96,7 @@ def network_parts(workload: Workload) -> Mapping[str, Call]:
         return calls[name]()
 
     prepared = part("preprocess", preprocess, pixels, net.preprocess, workload.size, wide)
-    features = part("encode", _encoder_alone(net), prepared)
+    features = part("encode", net.features_of, prepared)
     if workload.memory:
         encoded: Encoded = part("project", net.projections, features)
         memory = full_memory(encoded, workload.memory)
@@ -112,13 +109,6 @@ def network_parts(workload: Workload) -> Mapping[str, Call]:
     logits = part("decode", net.decoder, features)
     part("upsample + argmax", labels_at, logits[..., : workload.size[0], : workload.size[1]], *pixels.shape[1:3])
     return calls
-
-
-def _encoder_alone(net: LocalMemoryNet) -> Callable[[Tensor], Any]:
-    """The encoder with the padding that it needs, without projections."""
-    net = copy.deepcopy(net)
-    net.projections = NoProjections()
-    return lambda prepared: net.encode(prepared).features
 
 
 def _parts_around(workload: Workload, folder: Path) -> list[Contender]:

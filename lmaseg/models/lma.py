@@ -70,12 +70,17 @@ class LocalMemoryNet(nn.Module):
 
     def encode(self, frames: Tensor) -> Encoded:
         """Features and projections of (B, 3, H, W) preprocessed frames; sizes that do not fit are padded by edges."""
+        encoded: Encoded = self.projections(self.features_of(frames))
+        return encoded
+
+    def features_of(self, frames: Tensor) -> Features:
+        """What the encoder returns for them."""
         remainder = int(getattr(self.encoder, "remainder", 0))
         bottom, right = ((remainder - side) % self.multiple for side in frames.shape[-2:])
         if bottom or right:
             frames = F.pad(frames, (0, right, 0, bottom), mode="replicate")
-        encoded: Encoded = self.projections(self.encoder(frames))
-        return encoded
+        features: Features = self.encoder(frames)
+        return features
 
     @property
     def recurrent(self) -> bool:
