@@ -218,6 +218,21 @@ class TestMotionCompensation:
         assert torch.equal(keys[:, 0], before)
         assert torch.equal(values[:, 0], 2 * before)
 
+    def test_blocks_move_farther_than_the_picture(self):
+        before, now = self.view(0, 0), self.view(0, 6)
+        near = self.view(0, 4)
+        now = torch.cat([now[..., :48], near[..., 48:]], dim=-1)  # the last of four columns of blocks moved by 4, not 6
+        keys, values = compensate_motion(now, before[:, None], 2 * before[:, None])
+        assert torch.equal(keys[:, 0, ..., :42], now[..., :42])
+        assert torch.equal(keys[:, 0, ..., 48:60], now[..., 48:60])
+        assert torch.equal(values, 2 * keys)
+
+    def test_blocks_of_a_spoilt_frame_move_as_the_picture(self):
+        before, noise = self.view(0, 0), torch.Generator().manual_seed(1)
+        now = F.normalize(self.view(0, 6) + 1.5 * torch.randn(before.shape, generator=noise), dim=1)
+        keys, _ = compensate_motion(now, before[:, None], before[:, None])
+        assert torch.equal(keys[:, 0, ..., :58], self.view(0, 6)[..., :58])
+
     def test_each_frame_has_moved_by_itself(self):
         now = torch.cat([self.view(0, 0), self.view(0, 4)])
         past = torch.stack([torch.cat([self.view(0, 8)] * 2), torch.cat([self.view(0, -4)] * 2)], dim=1)
