@@ -69,12 +69,12 @@ class LocalMemoryNet(nn.Module):
         return int(getattr(self.decoder, "logit_stride", 1))
 
     def encode(self, frames: Tensor) -> Encoded:
-        """Features and projections of (B, 3, H, W) preprocessed frames; sizes that do not fit are padded by edges."""
+        """Features and projections of (B, 3, H, W) preprocessed frames."""
         encoded: Encoded = self.projections(self.features_of(frames))
         return encoded
 
     def features_of(self, frames: Tensor) -> Features:
-        """What the encoder returns for them."""
+        """What the encoder makes of (B, 3, H, W) preprocessed frames; sizes that do not fit are padded by edges."""
         remainder = int(getattr(self.encoder, "remainder", 0))
         bottom, right = ((remainder - side) % self.multiple for side in frames.shape[-2:])
         if bottom or right:
