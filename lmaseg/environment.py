@@ -13,7 +13,7 @@ from lmaseg import kernels
 from lmaseg._version import __version__
 from lmaseg.attention import cuda
 from lmaseg.checkpoint import BUNDLED, choose_device, read_header
-from lmaseg.models.precision import dtype_name, fastest_dtype, has_int8
+from lmaseg.models.precision import dtype_name, fastest_dtype, has_int8, has_tiles
 from lmaseg.video.encoders import ENCODERS
 
 NEEDED = ("torch", "av", "numpy", "pillow", "safetensors", "typer", "rich")
@@ -48,7 +48,7 @@ def environment() -> dict[str, Section]:
         "devices": {
             "auto": str(choose_device("auto")),
             **{name: _device(torch.device(name)) for name in names},
-            "int8": _int8(_device(torch.device("cpu"))),
+            "int8": _int8(),
         },
         "kernels": {"C": kernels.why_missing() or f"{levels[-1]} (of {', '.join(levels)})", "Triton": _triton()},
         "encoders": {
@@ -76,13 +76,13 @@ def _device(device: torch.device) -> str:
     return f"{told.name}, {told.total_memory / 2**30:.0f} GiB, capability {told.major}.{told.minor}, {dtype}"
 
 
-def _int8(dtype: str) -> str:
-    """Where the CPU, whose floating point type is given, computes in int8, and why."""
+def _int8() -> str:
+    """Where the CPU computes in int8, and why."""
     if not has_int8(torch.device("cpu")):
         return "on the CPU where asked for: it lacks the instructions that make it fast (VNNI)"
-    if dtype == "float32":
-        return "on the CPU, with weights prepared by lmaseg calibrate: it has 8-bit instructions, but not bfloat16"
-    return f"on the CPU where asked for: it has instructions for it (VNNI), but {dtype} is about as fast"
+    if has_tiles():
+        return "on the CPU where asked for: it has instructions for it (VNNI), but those for bfloat16 (AMX) are as fast"
+    return "on the CPU, with weights prepared by lmaseg calibrate: it has 8-bit instructions (VNNI)"
 
 
 def _triton() -> str:

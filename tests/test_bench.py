@@ -56,6 +56,7 @@ def report(net, told):
             memory=2,
             window=5,
             batch=2,
+            dtype=torch.float32,
             full=True,
             seconds=0,
             on_progress=lambda *each: told.append(each),

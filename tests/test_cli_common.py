@@ -16,8 +16,10 @@ from PIL import Image
 from street.files import draw_folders
 from test_cli import SMALL, run_cli
 
+import lmaseg
 from lmaseg.cli import COMMANDS
 from lmaseg.cli.config import toml
+from lmaseg.models.precision import choose_dtype, dtype_name
 from lmaseg.video import VideoReader
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -130,7 +132,7 @@ def test_verbose_says_on_what_it_runs(clip, tmp_path, capsys, monkeypatch):
         "19 classes",
         "memory of 1 frame,",
         "cpu",
-        "float",
+        dtype_name(choose_dtype(lmaseg.load())),
         "thread",
         "kernels",
         "64x88",

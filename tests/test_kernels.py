@@ -15,7 +15,10 @@ from torch.nn import functional as F
 from lmaseg import kernels
 from lmaseg.attention import cpu, local_attention, reference
 from lmaseg.errors import BackendError
+from lmaseg.kernels import blend
+from lmaseg.kernels.bytes import interpolate, to_bytes
 from lmaseg.kernels.upsample import upsample_argmax
+from lmaseg.models.fusion import BlendFusion
 
 LEVELS = kernels.levels() or ("",)
 DTYPES = (torch.float32, torch.bfloat16)
@@ -117,7 +120,7 @@ def test_attends_like_the_reference(
 @built
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", [16, 32, 64, 96, 128])
+@pytest.mark.parametrize("depth", [16, 32, 48, 64, 96, 112, 128])
 def test_reads_whole_vectors_of_values_where_they_lie(depth, dtype, level):
     case = attention_case(frames=3, channels=16, depth=depth, height=6, width=10, dtype=dtype)
     assert_attends(*(channels_last(x) for x in case), 5, level)
@@ -301,6 +304,84 @@ def test_logits_that_do_not_fit_are_refused(logits, size, message):
 
 
 @built
+@built
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 5, 16, 37, 48])
+def test_blends_like_the_fusion_in_plain_torch(channels, dtype, layout, level, monkeypatch):
+    torch.manual_seed(0)
+    fusion = BlendFusion(channels, channels)
+    torch.nn.init.normal_(fusion.gate.weight, std=0.3)
+    features = torch.randn(2, channels, 9, 40)
+    attended = features + 0.3 * torch.randn(2, channels, 9, 40) * torch.rand(2, 1, 9, 40)
+    features[:, :, 3, 4] = 0
+    features, attended = (layout(x.to(dtype)) for x in (features, attended))
+    with torch.no_grad():
+        index = kernels.level_index(level)
+        monkeypatch.setattr(kernels, "level_index", lambda _: index)
+        assert blend.fits(features, attended)
+        found = fusion(features, attended)
+        monkeypatch.setattr(blend.kernels, "available", lambda: False)
+        expected = fusion(features.float(), attended.float())
+    assert found.dtype == dtype
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=TOLERANCE[dtype] * expected.abs().max().item())
+
+
+@built
+def test_blending_is_the_same_in_batches_and_with_any_threads_and_leaves_gradients_and_tracing_to_torch():
+    torch.manual_seed(0)
+    fusion = BlendFusion(8, 8)
+    features, attended = torch.randn(3, 8, 40, 50), torch.randn(3, 8, 40, 50)
+    with torch.no_grad():
+        torch.set_num_threads(1)
+        expected = [fusion(features[i : i + 1], attended[i : i + 1]) for i in range(3)]
+        torch.set_num_threads(4)
+        assert torch.equal(fusion(features, attended), torch.cat(expected))
+        program = torch.export.export(fusion, (features, attended)).module()
+        torch.testing.assert_close(program(features, attended), torch.cat(expected), rtol=1e-5, atol=1e-5)
+    assert not blend.fits(features, attended)
+    fusion(features, attended).sum().backward()
+    assert fusion.log_closing.grad.abs() > 0
+
+
+@built
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bytes_are_the_nearest_ones_as_plain_torch_finds_them(dtype, layout, level, monkeypatch):
+    x = layout((torch.randn(2, 5, 70, 60, generator=torch.Generator().manual_seed(0)) * 5).to(dtype))
+    found = to_bytes(x, 0.031, 117, level)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    assert torch.equal(found, to_bytes(x, 0.031, 117))
+    assert {0, 255} <= set(found.unique().tolist())
+
+
+@built
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(18, 22), (7, 30), (1, 1), (9, 11), (40, 5)])
+def test_bytes_are_interpolated_to_the_nearest_ones(size, align_corners, layout, level):
+    x = torch.randint(0, 256, (2, 5, 9, 11), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    large = torch.zeros([2 * side for side in x.shape], dtype=torch.uint8)
+    views = {cut_out: large[1:3, 2:7, 3:12, 4:15], strided: large[::2, ::2, ::2, ::2]}  # which bytes have no NaN for
+    x = views[layout].copy_(x) if layout in views else layout(x)
+    found = interpolate(x, size, align_corners=align_corners, level=level)
+    exact = F.interpolate(x.float(), size, mode="bilinear", align_corners=align_corners)
+    assert found.dtype == torch.uint8
+    assert (found.float() - exact).abs().max() < 1.25  # shares are in parts of 256, the result is rounded
+
+
+def test_bytes_without_a_library_are_torchs(monkeypatch):
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    x = torch.randint(0, 256, (1, 3, 6, 8), dtype=torch.uint8)
+    expected = F.interpolate(x, (12, 16), mode="bilinear", align_corners=False)
+    assert torch.equal(interpolate(x, (12, 16)), expected)
+
+
 def test_operators_keep_their_promises_to_torch():
     tests = ("test_schema", "test_faketensor")
     torch.library.opcheck(cpu.attend, (*attention_case(), 3), test_utils=tests)

@@ -10,9 +10,10 @@ import lmaseg
 from lmaseg import CAMVID, Segmenter, checkpoint
 from lmaseg.calibration import calibrate
 from lmaseg.cli import main
+from lmaseg.kernels.bytes import to_bytes
 from lmaseg.models import ModelSpec, Preprocess, build, precision
 from lmaseg.models.activations import Deferred, Levels, wide_of
-from lmaseg.models.quantization import QuantizedConvolution, meaning, to_bytes
+from lmaseg.models.quantization import QuantizedConvolution, meaning
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -166,7 +167,7 @@ def test_weights_that_were_not_calibrated_say_how_they_are(tmp_path, capsys):
     assert "activations" in capsys.readouterr().out
 
 
-def test_auto_takes_int8_where_there_are_8_bit_instructions_and_none_for_bfloat16(monkeypatch):
+def test_auto_takes_int8_where_there_are_8_bit_instructions_and_no_tiles_of_bfloat16(monkeypatch):
     net = fresh("lean")
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
@@ -174,8 +175,20 @@ def test_auto_takes_int8_where_there_are_8_bit_instructions_and_none_for_bfloat1
     assert precision.choose_dtype(net) == torch.float32
     calibrate(net, pictures(1))
     assert precision.choose_dtype(net) == torch.int8
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     assert precision.choose_dtype(net) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("most", "dtype"),
+    [("AVX512_CORE_VNNI", torch.float32), ("avx2", torch.float32), ("AVX512_CORE_BF16", torch.bfloat16)],
+)
+def test_bfloat16_is_left_where_onednn_is_held_to_instructions_without_it(monkeypatch, most, dtype):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False, raising=False)
+    assert precision.choose_dtype(fresh("lean")) == torch.bfloat16
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
+    assert precision.choose_dtype(fresh("lean")) == dtype
 
 
 def test_calibration_refuses_what_it_cannot_calibrate():

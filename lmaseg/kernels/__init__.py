@@ -13,7 +13,7 @@ from lmaseg.errors import BackendError
 __all__ = ["LEVELS", "available", "level_index", "levels", "library", "overlooked", "why_missing"]
 
 LEVELS = ("generic", "avx2", "avx512", "avx512_bf16")  # as numbered in native.h, each including those before it
-ABI_VERSION = 1  # of native.h
+ABI_VERSION = 2  # of native.h
 FOLDER = Path(__file__).parent
 SUFFIXES = {".so", ".pyd", ".dylib"}
 
@@ -43,6 +43,47 @@ class Upsample(ctypes.Structure):
         ("strides", ctypes.c_int64 * 4),
         *_numbers("batch", "classes", "rows", "columns", "height", "width", "half", "align_corners"),
     )
+
+
+class Blend(ctypes.Structure):
+    """`Blend` of native.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("features", "attended", "out", "weights")),
+        *_numbers("batch", "cells", "channels", "half"),
+        *((name, ctypes.c_float) for name in ("bias", "closing", "still", "smallest")),
+    )
+
+
+class Quantize(ctypes.Structure):
+    """`Quantize` of native.h."""
+
+    _fields_ = (
+        ("from", ctypes.c_void_p),
+        ("to", ctypes.c_void_p),
+        *_numbers("count", "half"),
+        ("factor", ctypes.c_float),
+        ("shift", ctypes.c_float),
+    )
+
+
+class Resize(ctypes.Structure):
+    """`Resize` of native.h."""
+
+    _fields_ = (
+        ("from", ctypes.c_void_p),
+        ("to", ctypes.c_void_p),
+        *_numbers("batch", "channels", "rows", "columns", "height", "width", "align_corners"),
+    )
+
+
+CALLS = {
+    "lmaseg_attend": Attention,
+    "lmaseg_blend": Blend,
+    "lmaseg_label": Upsample,
+    "lmaseg_quantize": Quantize,
+    "lmaseg_resize": Resize,
+}
 
 
 def library() -> ctypes.CDLL:
@@ -106,6 +147,6 @@ def _load() -> ctypes.CDLL | str:
         return f"the C kernels cannot be loaded: {error}; reinstall lmaseg"
     if version != ABI_VERSION:
         return f"the C kernels in {files[0].name} were built from other sources: reinstall lmaseg"
-    for name, call in (("lmaseg_attend", Attention), ("lmaseg_label", Upsample)):
+    for name, call in CALLS.items():
         getattr(loaded, name).argtypes = (ctypes.POINTER(call), ctypes.c_int, ctypes.c_int)
     return loaded

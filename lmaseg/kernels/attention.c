@@ -69,6 +69,13 @@ static void pack_key_row(const void *context, void *scratch, int64_t row)
     int64_t run = plan->key_width * 4, size = plan->words * run, cell = 4, channel = run;
     char *to = (char *)plan->keys + row * size;
     (void)scratch;
+    if (plan->paired && call->keys_strides[2] == 2 && call->channels % 2 == 0) { /* pairs lie together already */
+        for (int64_t c = 0; c < plan->words; c++, from += cell, to += run) {
+            copy_cells(to, cell, from, call->keys_strides[4], call->width, 0, 0);
+            memset(to + call->width * cell, 0, (size_t)((plan->key_width - call->width) * cell));
+        }
+        return;
+    }
     memset(to, 0, (size_t)size);
     for (int64_t c = 0; c < call->channels; c++) {
         char *start = plan->paired ? to + c / 2 * run + c % 2 * 2 : to + c * channel;
@@ -95,7 +102,7 @@ static void pack_value_row(const void *context, void *scratch, int64_t row)
 static int readable_in_place(const Plan *plan, int64_t lanes)
 {
     const Attention *call = plan->call;
-    if (plan->paired) return call->values_strides[2] == 2 && call->depth % (2 * lanes) == 0 && call->width % 2 == 0;
+    if (plan->paired) return call->values_strides[2] == 2 && call->depth % lanes == 0 && call->width % 2 == 0;
     return !call->half && call->values_strides[2] == 4 && call->depth % lanes == 0;
 }
 
@@ -107,7 +114,7 @@ static size_t lay_out_rows(Plan *plan, const Level *level)
     const int64_t *strides = call->values_strides;
     plan->words = plan->paired ? (call->channels + 1) / 2 : call->channels;
     plan->key_width = call->width + MOST_LANES;
-    plan->depth = round_up(call->depth, plan->paired ? 2 * level->lanes : level->lanes);
+    plan->depth = round_up(call->depth, level->lanes);
     if (readable_in_place(plan, level->lanes)) {
         int64_t in_place[4] = {strides[0], strides[1], strides[3], strides[4]};
         memcpy(plan->value_strides, in_place, sizeof in_place);

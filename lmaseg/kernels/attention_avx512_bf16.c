@@ -19,10 +19,17 @@ TARGET static inline vec weigh(float *to, vec x)
     return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
 }
 
-/* Interleaves the channels of two cells within blocks of 128 bits; settle() undoes the order that leaves. */
+/* Interleaves the channels of two cells, within blocks of 128 bits for pairs of vectors; settle() undoes the order that
+   leaves. */
 TARGET INLINE void load_values(vec *into, const char *cell, int64_t stride, int count)
 {
-    for (int v = 0; v < count; v += 2) {
+    if (count % 2) {
+        const char *last = cell + (count - 1) * 32;
+        __m512i even = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)last));
+        __m512i odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(last + stride)));
+        into[count - 1] = (vec)_mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+    }
+    for (int v = 0; v + 1 < count; v += 2) {
         __m512i even = _mm512_loadu_si512(cell + v * 32), odd = _mm512_loadu_si512(cell + stride + v * 32);
         into[v] = (vec)_mm512_unpacklo_epi16(even, odd);
         into[v + 1] = (vec)_mm512_unpackhi_epi16(even, odd);
@@ -33,7 +40,8 @@ TARGET static inline void settle(float *to, const float *sums, int64_t depth)
 {
     const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     const __m512i second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-    for (int64_t d = 0; d < depth; d += 2 * LANES) {
+    if (depth % (2 * LANES)) store(to + depth - LANES, load(sums + depth - LANES));
+    for (int64_t d = 0; d + LANES < depth; d += 2 * LANES) {
         vec low = load(sums + d), high = load(sums + d + LANES);
         store(to + d, _mm512_permutex2var_ps(low, first, high));
         store(to + d + LANES, _mm512_permutex2var_ps(low, second, high));

@@ -65,14 +65,19 @@ static void load_query(const Plan *plan, const Block *block, int64_t row, int q)
     int64_t x = least(block->x + q, call->width - 1); /* past the edge: anything, it is not written */
     const char *from = call->query + block->b * strides[0] + (block->y + row) * strides[2] + x * strides[3];
     float *to = block->query + row * QUERIES + q;
-    for (int64_t c = 0; c < plan->words; c++, to += queries) {
+    const int64_t words = plan->words, step = strides[1] * (plan->paired ? 2 : 1);
+    if (plan->paired ? strides[1] == 2 && call->channels % 2 == 0 : !call->half) { /* whole words lie there already */
+        for (int64_t c = 0; c < words; c++) memcpy(to + c * queries, from + c * step, sizeof *to);
+        return;
+    }
+    for (int64_t c = 0; c < words; c++, to += queries, from += step) {
         if (!plan->paired) {
-            *to = read_cell(from + c * strides[1], call->half);
+            *to = read_cell(from, 1);
             continue;
         }
         uint16_t pair[2] = {0, 0};
         for (int64_t i = 0; i < 2 && 2 * c + i < call->channels; i++)
-            memcpy(&pair[i], from + (2 * c + i) * strides[1], sizeof pair[i]);
+            memcpy(&pair[i], from + i * strides[1], sizeof pair[i]);
         memcpy(to, pair, sizeof *to);
     }
 }
@@ -208,7 +213,7 @@ TARGET static void gather_row(const Block *block, const Plan *plan, int64_t t, i
         float *sums = block->sums + row * QUERIES * depth;
         for (int64_t d = 0, vectors; d < depth; d += vectors * LANES) {
             int64_t left = (depth - d) / LANES, passes = (left + DEEP - 1) / DEEP;
-            vectors = round_up((left + passes - 1) / passes, STEP);
+            vectors = least(left, round_up((left + passes - 1) / passes, STEP));
             gather_vectors(block, plan, cell + d * (4 / STEP), weights, sums + d, vectors);
         }
     }
@@ -216,13 +221,15 @@ TARGET static void gather_row(const Block *block, const Plan *plan, int64_t t, i
 
 /* False where sums are not finite. The block then falls back to the definition: a cell that one query sees and its
    neighbour does not had weight 0 for the latter, and 0 * NaN or 0 * infinity got into its sums. */
-static int write_query(const Plan *plan, const float *sums, float total, int64_t b, int64_t y, int64_t x)
+TARGET static int write_query(const Plan *plan, const float *sums, float total, int64_t b, int64_t y, int64_t x)
 {
     const Attention *call = plan->call;
     int64_t start = ((b * call->height + y) * call->width + x) * call->depth;
-    float scale = 1.0f / total, check = 0.0f;
-    for (int64_t d = 0; d < call->depth; d++) check += sums[d] * scale * 0.0f;
-    if (check != 0.0f) return 0;
+    float scale = 1.0f / total;
+    vec check = broadcast(0.0f);
+    for (int64_t d = 0; d < plan->depth; d += LANES)
+        check = fma_(mul(load(sums + d), broadcast(scale)), broadcast(0.0f), check);
+    if (total_of(check) != 0.0f) return 0;
     if (call->half) {
         uint16_t *to = (uint16_t *)call->out + start;
         for (int64_t d = 0; d < call->depth; d++) to[d] = to_half(sums[d] * scale);

@@ -26,7 +26,7 @@
 #endif
 
 /* Raised whenever a structure or a signature below changes, so that a stale library is never called. */
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 enum { LEVEL_GENERIC, LEVEL_AVX2, LEVEL_AVX512, LEVEL_AVX512_BF16 };
 
@@ -63,6 +63,30 @@ typedef struct {
     int64_t batch, classes, rows, columns, height, width;
     int64_t half, align_corners;
 } Upsample;
+
+/* Numbers to bytes: number * factor + shift, cut off behind the point, at least 0 and at most 255. All are dense. */
+typedef struct {
+    const char *from;
+    uint8_t *to;
+    int64_t count, half;
+    float factor, shift;
+} Quantize;
+
+/* Bilinear interpolation of bytes (B, rows, columns, channels) to (B, height, width, channels), both dense. */
+typedef struct {
+    const uint8_t *from;
+    uint8_t *to;
+    int64_t batch, channels, rows, columns, height, width, align_corners;
+} Resize;
+
+/* The `blend` fusion of features with attended ones, (B, cells, channels) each, dense as the output is. */
+typedef struct {
+    const char *features, *attended;
+    char *out;
+    const float *weights; /* (2 * channels): the gate's of the features, then of the move */
+    int64_t batch, cells, channels, half;
+    float bias, closing, still, smallest;
+} Blend;
 
 static inline float from_half(uint16_t bits)
 {

@@ -10,8 +10,7 @@ static void (*const LEVELS[])(const void *plan, void *scratch, int64_t task) = {
 #endif
 };
 
-/* Torch's own sampling positions and precision (area_pixel_compute_source_index in ATen's UpSample.h). */
-static Sample sample(int64_t source, int64_t size, int64_t index, int64_t align_corners)
+Sample sample(int64_t source, int64_t size, int64_t index, int64_t align_corners)
 {
     float place;
     if (align_corners)

@@ -1,4 +1,4 @@
-/* Upsampling and argmax between its files. */
+/* Upsampling between its files. */
 #ifndef LMASEG_UPSAMPLE_H
 #define LMASEG_UPSAMPLE_H
 
@@ -11,6 +11,9 @@ typedef struct {
     int32_t first, second; /* the two source cells */
     float share;           /* of the second */
 } Sample;
+
+/* Torch's own sampling positions and precision (area_pixel_compute_source_index in ATen's UpSample.h). */
+Sample sample(int64_t source, int64_t size, int64_t index, int64_t align_corners);
 
 typedef struct {
     const Upsample *call;

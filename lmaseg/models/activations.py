@@ -1,6 +1,6 @@
 """What stands for tensors in a quantized network: bytes with a meaning, and convolutions that wait for what follows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import register_pytree_node, tree_map
 
-SAME_SCALE = {F.interpolate}  # of bytes it makes bytes of the same scale
+from lmaseg.kernels.bytes import interpolate
+
 RELUS = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 DROPOUTS = {F.dropout, F.dropout2d}
 ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}
@@ -62,9 +63,9 @@ class Activation:
         if isinstance(first, Activation):
             if function in RELUS:
                 return first.rectified()
-            if function in SAME_SCALE:
+            if function is F.interpolate:
                 levels = first.levels
-                return levels.with_values(function(levels.values, *args[1:], **kwargs or {}))
+                return levels.with_values(_interpolated(levels.values, *args[1:], **kwargs or {}))
             if function in DROPOUTS:
                 return first
         if function in ADDITIONS:
@@ -147,6 +148,13 @@ class Deferred(Activation):
     def open(self) -> bool:
         """Whether an addition may follow."""
         return self.addend is None and not self.relu
+
+
+def _interpolated(values: Tensor, size: Any = None, mode: str = "nearest", **options: Any) -> Tensor:
+    """Bytes of the same meaning, as `torch.nn.functional.interpolate` is asked for them."""
+    if mode == "bilinear" and isinstance(size, Sequence) and not options.get("antialias"):
+        return interpolate(values, size, align_corners=bool(options.get("align_corners")))
+    return F.interpolate(values, size, mode=mode, **options)
 
 
 def added(one: "Tensor | Activation", other: "Tensor | Activation", *, alpha: float = 1) -> "Tensor | Activation":

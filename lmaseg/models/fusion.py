@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmaseg.kernels.blend import blend, fits
 from lmaseg.models.folding import merge_convolutions
 
 BATCH_NORM_EPS = 1e-3
@@ -129,6 +130,9 @@ class BlendFusion(nn.Module):
             self.gate.bias.fill_(math.log(self.OPENNESS / (1 - self.OPENNESS)))  # type: ignore[union-attr]
 
     def forward(self, features: Tensor, attended: Tensor) -> Tensor:
+        if fits(features, attended):
+            numbers = (*self.gate.bias.tolist(), self.log_closing.exp().item(), self.STILL)  # type: ignore[union-attr]
+            return blend(features, attended, self.gate.weight.flatten(), *numbers)
         move = attended - features
         length, size = (torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32) for x in (move, features))
         distance = (length / size.clamp(min=1e-6)).square()  # (B, 1, h, w)

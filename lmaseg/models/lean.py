@@ -66,7 +66,7 @@ class Context(nn.Module):
         for (kernel, stride), convolve in zip(POOLS, self.pooled, strict=True):
             mean = F.avg_pool2d(x, kernel, stride, kernel // 2, count_include_pad=False)
             parts.append(resized(convolve(mean), size))
-        parts.append(F.relu(self.whole(x.mean((2, 3), keepdim=True))).expand(-1, -1, *size))
+        parts.append(resized(F.relu(self.whole(x.mean((2, 3), keepdim=True))), size))
         return self.join(torch.cat(parts, dim=1))
 
 

@@ -1,5 +1,7 @@
 """The type that a network computes in: by its name, or the fastest where it is."""
 
+import os
+
 import torch
 from torch import Tensor
 
@@ -9,17 +11,27 @@ from lmaseg.models.lma import LocalMemoryNet
 def choose_dtype(net: LocalMemoryNet) -> torch.dtype:
     """The fastest type for a network where it is.
 
-    That is int8 on a CPU with 8-bit instructions and without bfloat16 ones, if the ranges of the network's activations
-    are known; else what `fastest_dtype` says.
+    That is int8 on a CPU with instructions for it, if the ranges of the network's activations are known, unless the CPU
+    multiplies whole tiles of bfloat16 (AMX); else what `fastest_dtype` says.
     """
     weight = next(net.parameters())
-    wide = fastest_dtype(weight)
-    return torch.int8 if wide == torch.float32 and net.ranges and has_int8(weight.device) else wide
+    quick = has_int8(weight.device) and not has_tiles()
+    return torch.int8 if quick and net.ranges and weight.dtype == torch.float32 else fastest_dtype(weight)
 
 
 def has_int8(device: torch.device) -> bool:
     """Whether a device has instructions for products of 8-bit numbers (VNNI) that are summed exactly."""
-    return device.type == "cpu" and bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
+    return device.type == "cpu" and _has("_is_vnni_supported")
+
+
+def has_tiles() -> bool:
+    """Whether the CPU multiplies whole tiles of bfloat16 (AMX)."""
+    return _has("_is_amx_tile_supported")
+
+
+def _has(probe: str) -> bool:
+    """What torch says of this CPU under a private name; False without it."""
+    return bool(getattr(torch.cpu, probe, bool)())
 
 
 def named_dtype(name: str) -> torch.dtype | None:
@@ -38,7 +50,11 @@ def fastest_dtype(weight: Tensor) -> torch.dtype:
         return weight.dtype
     if weight.device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    # torch says this of CPUs under private names only; without them float32 is right everywhere.
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    fast = weight.device.type == "cpu" and any(getattr(torch.cpu, probe, bool)() for probe in probes)
-    return torch.bfloat16 if fast else torch.float32
+    fast = _has("_is_avx512_bf16_supported") or has_tiles()
+    return torch.bfloat16 if fast and weight.device.type == "cpu" and not _held_back() else torch.float32
+
+
+def _held_back() -> bool:
+    """Whether oneDNN is held to instructions without those for bfloat16, which it replaces by very slow ones."""
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+    return not any(name in most for name in ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10"))

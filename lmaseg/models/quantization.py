@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
+from lmaseg.kernels.bytes import to_bytes
 from lmaseg.models.activations import Activation, Convolution, Deferred, Levels, is_activation, levels_of, wide_of
 from lmaseg.models.folding import fold
 from lmaseg.models.halves import Carrier
@@ -147,12 +148,6 @@ def meaning(limits: tuple[float, float] | None) -> tuple[float, int]:
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
     scale = max(high - low, 1e-8) / 255
     return scale, round(-low / scale)
-
-
-def to_bytes(x: Tensor, scale: float, zero: int) -> Tensor:
-    """The nearest bytes of that meaning, (B, C, H, W) uint8."""
-    levels = x.to(torch.float32, copy=True).mul_(1 / scale).add_(zero + 0.5).clamp_(0, 255)
-    return levels.to(torch.uint8).contiguous(memory_format=torch.channels_last)
 
 
 def inference_network(net: LocalMemoryNet, dtype: torch.dtype, wide: torch.dtype) -> LocalMemoryNet:

@@ -87,5 +87,6 @@ def test_rivals_compute_the_same_and_others_are_skipped_with_their_reason(worklo
 def test_parts_reach_a_share_of_the_matrix_product(workload, watch):
     with torch.inference_mode():
         found = rivals.compare_arithmetic(workload, watch)
-    assert {"encode", "project", "compensate motion", "attend", "fuse", "decode", "rates"} == found.keys()
+    counted = found.keys() - {"fuse"}  # torch does not count what the C kernel does in its place
+    assert {"encode", "project", "compensate motion", "attend", "decode", "rates"} == counted
     assert all(part["share_of_matrix_product"] > 0 for name, part in found.items() if name != "rates")
