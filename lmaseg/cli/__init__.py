@@ -9,6 +9,7 @@ import typer
 
 from lmaseg._version import __version__
 from lmaseg.cli import batch, bench, calibrate, compare, convert, eval, export, info, run, train
+from lmaseg.cli.allocation import keep_freed_memory
 from lmaseg.cli.common import epilog, with_common_options
 from lmaseg.cli.config import Command
 from lmaseg.cli.console import complain, complain_unexpected, console, say, warn
@@ -62,6 +63,7 @@ def _common(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and leave with its exit code: 0 done, 1 failed, 2 wrong command line, 130 interrupted."""
+    keep_freed_memory()
     sys.exit(_exit_code(arguments))
 
 
