@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmaseg.decision import LABELS, SMOOTH, Decided, decide, smoothed
-from lmaseg.models import Encoded, FeatureMemory, LocalMemoryNet, Preprocess, adapted_network, inference_network
+from lmaseg.models import (
+    Encoded,
+    FeatureMemory,
+    LocalMemoryNet,
+    Preprocess,
+    adapted_network,
+    inference_network,
+    without_memory,
+)
 from lmaseg.models.halves import Features
 from lmaseg.models.memory import SECOND, RecurrentMemory, memory_for
 from lmaseg.models.precision import choose_dtype, fastest_dtype
@@ -66,8 +74,8 @@ class Segmenter:
         self.device, self.dtype = weight.device, dtype or choose_dtype(net)
         self.net, self.batch = net, batch
         self.wide_dtype = fastest_dtype(weight) if self.dtype == torch.int8 else self.dtype
-        self._network = inference_network(net, self.dtype, self.wide_dtype)
         frames = net.spec.memory_frames if memory is None else memory
+        self._network = inference_network(net if frames else without_memory(net), self.dtype, self.wide_dtype)
         # A CUDA graph wants every full batch to end at the same slot; elsewhere room saves moving frames each time.
         room = batch if self.device.type == "cuda" else max(batch, 2 * frames)
         self.memory = memory_for(net, frames, room)

@@ -20,6 +20,7 @@ from lmaseg.models.remembering import (
     start_gate,
     start_keys,
     with_memory,
+    without_memory,
 )
 from lmaseg.models.spec import ModelSpec, Preprocess
 
@@ -41,6 +42,7 @@ __all__ = [
     "start_gate",
     "start_keys",
     "with_memory",
+    "without_memory",
 ]
 
 

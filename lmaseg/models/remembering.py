@@ -127,6 +127,13 @@ def with_spec(net: LocalMemoryNet, spec: ModelSpec) -> LocalMemoryNet:
     return other.train(net.training)
 
 
+def without_memory(net: LocalMemoryNet) -> LocalMemoryNet:
+    """The network that segments every frame alone, with the same encoder and decoder."""
+    single = with_spec(net, ModelSpec(net.spec.backbone, net.spec.classes))
+    single.ranges = net.ranges
+    return single
+
+
 def _alike(part: nn.Module, other: nn.Module) -> bool:
     """Whether two projections have the same parameters, but for their values."""
     shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (part, other)]
