@@ -375,6 +375,11 @@ def test_bytes_are_interpolated_to_the_nearest_ones(size, align_corners, layout,
     assert (found.float() - exact).abs().max() < 1.25  # shares are in parts of 256, the result is rounded
 
 
+def test_numbers_that_are_no_bytes_are_interpolated_by_torch():
+    x = torch.rand(1, 3, 6, 8)
+    assert torch.equal(interpolate(x, (12, 16)), F.interpolate(x, (12, 16), mode="bilinear", align_corners=False))
+
+
 def test_bytes_without_a_library_are_torchs(monkeypatch):
     monkeypatch.setattr(kernels, "available", lambda: False)
     x = torch.randint(0, 256, (1, 3, 6, 8), dtype=torch.uint8)

@@ -13,7 +13,9 @@ from lmaseg.cli import main
 from lmaseg.kernels.bytes import to_bytes
 from lmaseg.models import ModelSpec, Preprocess, build, precision
 from lmaseg.models.activations import Deferred, Levels, wide_of
+from lmaseg.models.folding import fold
 from lmaseg.models.quantization import QuantizedConvolution, meaning
+from lmaseg.stream import preprocess
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -114,6 +116,22 @@ def test_bytes_hold_zero_and_reach_to_both_limits(limits):
     again = Levels(to_bytes(x, scale, zero), scale, zero, torch.float32).wide
     assert again[0, 1] == 0
     assert (again - x).abs().max() <= scale
+
+
+def test_ranges_are_those_of_the_activations_themselves():
+    """Observed numbers pass through everything that bytes pass through later."""
+    net, seen = fresh("lean"), {}
+    calibrate(net, pictures(1))
+    folded = fold(net)
+    for path in ("encoder.context.join.conv.input", "encoder.meet_middle.join.conv"):
+        convolution = folded.get_submodule(path.removesuffix(".input"))
+        kept = 0 if path.endswith(".input") else 1
+        convolution.register_forward_hook(lambda _, x, y, path=path, kept=kept: seen.update({path: (x[0], y)[kept]}))
+    frame = preprocess(torch.from_numpy(pictures(1)[0])[None], net.preprocess, (64, 96), torch.float32)
+    with torch.no_grad():
+        folded.encode(frame)
+    for path, numbers in seen.items():
+        assert net.ranges[path][1] == pytest.approx(numbers.max().item(), rel=0.2)
 
 
 def test_labels_are_those_of_floating_point_but_for_a_few(net):

@@ -115,7 +115,7 @@ class BlendFusion(nn.Module):
     recurrent = True  # what is remembered of a frame is what was made of it, so that averages run on through the video
     OPENNESS = 0.95  # of the gate where nothing moves
     CLOSING = 2.0  # by how much a move as far as usual lowers its logit; measured on two trained networks
-    SPARING = 0.94, 0.6  # both where it is known which classes to spare (`lmaseg.models.start_gate`)
+    SPARING = 0.86, 0.5  # both where it is known which classes to spare (`lmaseg.models.start_gate`)
     HEAD_START = 0.4  # added to the logit of one that spares: regression on probabilities stays short of the openness
     STILL = 0.02  # squared moves, relative to the squared features, so small that they tell nothing
 
