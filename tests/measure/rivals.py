@@ -31,6 +31,7 @@ from lmaseg.bench.workload import Workload, first_frames, full_memory, look_back
 from lmaseg.cli.options import parse_size
 from lmaseg.decision import labels_at
 from lmaseg.models import Encoded, adapted_network
+from lmaseg.models.precision import fastest_dtype
 from lmaseg.stream import Segmenter, preprocess
 
 OURS, FLEX, GROUP = "lmaseg", "flex_attention", "rivals"
@@ -187,7 +188,7 @@ def main() -> None:
     net = load(given.weights, given.device)
     if given.window:
         net = adapted_network(net, window=given.window)
-    dtype = getattr(torch, given.dtype) if given.dtype else None
+    dtype = getattr(torch, given.dtype) if given.dtype else fastest_dtype(next(net.parameters()))
     segmenter = Segmenter(net, given.size, given.memory, dtype, given.batch)
     size = segmenter.working_size(*net.preprocess.size)
     frames = first_frames(None, *size)
