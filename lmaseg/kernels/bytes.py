@@ -31,8 +31,8 @@ def to_bytes(x: Tensor, scale: float, zero: int, level: str = "") -> Tensor:
 def interpolate(x: Tensor, size: Sequence[int], *, align_corners: bool = False, level: str = "") -> Tensor:
     """(B, C, h, w) bytes, interpolated bilinearly to `size` (height, width) and rounded, channels last.
 
-    Other numbers are left to torch, which takes ten times as long for bytes of many channels. Shares are in parts of 256
-    here: a byte may be the next but one. `level` is as in `to_bytes`.
+    Other numbers are left to torch, which takes ten times as long for bytes of many channels. Shares are in parts of
+    256 here: a byte may be the next but one. `level` is as in `to_bytes`.
     """
     if x.dtype != torch.uint8 or not kernels.available() or not x.numel():
         return F.interpolate(x, size, mode="bilinear", align_corners=align_corners)
