@@ -304,7 +304,6 @@ def test_logits_that_do_not_fit_are_refused(logits, size, message):
 
 
 @built
-@built
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -387,6 +386,7 @@ def test_bytes_without_a_library_are_torchs(monkeypatch):
     assert torch.equal(interpolate(x, (12, 16)), expected)
 
 
+@built
 def test_operators_keep_their_promises_to_torch():
     tests = ("test_schema", "test_faketensor")
     torch.library.opcheck(cpu.attend, (*attention_case(), 3), test_utils=tests)

@@ -193,6 +193,8 @@ def test_auto_takes_int8_where_there_are_8_bit_instructions_and_no_tiles_of_bflo
     assert precision.choose_dtype(net) == torch.float32
     calibrate(net, pictures(1))
     assert precision.choose_dtype(net) == torch.int8
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert precision.choose_dtype(net) == torch.int8
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     assert precision.choose_dtype(net) == torch.bfloat16
 
